@@ -1,0 +1,21 @@
+"""grpokit: train a language model with GRPO-style reinforcement learning from one recipe file.
+
+The map, from the bottom up (a module may import only what stands above it in this list):
+
+    errors      what can go wrong, with exit codes
+    spec        pure data: the flow of one step, component specs, recipe and plan models
+    hooks       the functions a plugin may implement
+    registry    finding components: entry points, catalog, "module:attribute" resolution
+    scoring     calling rewards: ask by name, deadline, error budget (no torch)
+    algorithms  pure tensor functions, one file an axis, and the named compositions
+    compose     recipe text -> checked Recipe -> Plan (no torch)
+    engine      session, step loop, records, checkpoints (the door to torch)
+    evaluate    sampling a checkpoint; intervals and paired tests
+    report      reading run directories
+    cli         the commands
+
+Beside the layers: ``builtins`` are core's own components, registered through the public hooks,
+and ``api`` is the one module that plugins import.
+"""
+
+__version__ = "0.1.0"

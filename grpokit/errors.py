@@ -1,0 +1,119 @@
+"""Every error that grpokit raises on purpose, and the exit code each one ends with.
+
+An error names the place, the fact and the remedy. The command line prints it without a traceback.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+__all__ = [
+    "CheckpointError",
+    "ComponentError",
+    "ExitCode",
+    "GrpokitError",
+    "Interrupted",
+    "NonFiniteError",
+    "OutOfMemoryError",
+    "PreflightError",
+    "RecipeError",
+    "RewardError",
+]
+
+
+class ExitCode(IntEnum):
+    """What the process says when it ends; documented in docs/reference/exit-codes.md."""
+
+    OK = 0
+    BUG = 1
+    USAGE = 2
+    PREFLIGHT = 3
+    REWARD = 4
+    NON_FINITE = 5
+    STORAGE = 6
+    OUT_OF_MEMORY = 7
+    SIGINT = 130
+    SIGTERM = 143
+
+
+class GrpokitError(Exception):
+    """Base of all errors raised on purpose.
+
+    Args:
+        fact: what is wrong, one sentence, with names and numbers.
+        place: where: ``file:line:col``, a plugin, a row, a folder.
+        remedy: what to do, preferably a command.
+    """
+
+    exit_code: ExitCode = ExitCode.BUG
+
+    def __init__(self, fact: str, *, place: str = "", remedy: str = "") -> None:
+        super().__init__(fact)
+        self.fact = fact
+        self.place = place
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        text = f"{self.place}: {self.fact}" if self.place else self.fact
+        return f"{text}; {self.remedy}" if self.remedy else text
+
+
+class RecipeError(GrpokitError):
+    """The recipe (or the command line) is wrong; carries every problem at once.
+
+    ``problems`` holds the rendered diagnostics, one string a problem.
+    """
+
+    exit_code = ExitCode.USAGE
+
+    def __init__(
+        self, fact: str, *, place: str = "", remedy: str = "", problems: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(fact, place=place, remedy=remedy)
+        self.problems = problems
+
+
+class ComponentError(GrpokitError):
+    """A plugin, or a component that a recipe names, is missing, ambiguous, broken or incompatible."""
+
+    exit_code = ExitCode.PREFLIGHT
+
+
+class PreflightError(GrpokitError):
+    """The recipe is right, but this machine, model or data set cannot run it."""
+
+    exit_code = ExitCode.PREFLIGHT
+
+
+class RewardError(GrpokitError):
+    """A reward could not score, beyond the error budget of the recipe."""
+
+    exit_code = ExitCode.REWARD
+
+
+class NonFiniteError(GrpokitError):
+    """Loss, gradient or weights became NaN or infinite."""
+
+    exit_code = ExitCode.NON_FINITE
+
+
+class CheckpointError(GrpokitError):
+    """A checkpoint cannot be written, verified or matched with the recipe."""
+
+    exit_code = ExitCode.STORAGE
+
+
+class OutOfMemoryError(GrpokitError):
+    """The step does not fit in memory, also after the micro-batch was halved."""
+
+    exit_code = ExitCode.OUT_OF_MEMORY
+
+
+class Interrupted(GrpokitError):
+    """SIGINT or SIGTERM arrived; the run saved a checkpoint and can be resumed."""
+
+    def __init__(self, signal_number: int, *, remedy: str = "") -> None:
+        name = "SIGINT" if signal_number == 2 else "SIGTERM"
+        super().__init__(f"stopped by {name}", remedy=remedy)
+        self.signal_number = signal_number
+        self.exit_code = ExitCode.SIGINT if signal_number == 2 else ExitCode.SIGTERM

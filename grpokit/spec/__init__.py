@@ -1,0 +1,9 @@
+"""Pure data: what flows through a step, what a component is, what a recipe and a plan say.
+
+flow        Prompt, Rollout, Scores, Advantages, Selection, LossInputs, LossOutputs, StepRecord
+components  DatasetSpec, RewardSpec, AlgorithmSpec, BackendSpec, ModelSpec, ... and their ids
+config      the strict base of every configuration model
+recipe      the recipe as pydantic models; their descriptions are the reference
+plan        what a checked recipe will do: components with versions, arithmetic, memory, findings
+contracts   the protocols that components implement
+"""

@@ -1,0 +1,19 @@
+"""Capabilities: what a component may need and a backend may provide. One list, checked in plan."""
+
+from __future__ import annotations
+
+__all__ = ["CAPABILITIES", "Capability"]
+
+Capability = str
+
+CAPABILITIES: dict[Capability, str] = {
+    "logprobs": "log-probabilities of sampled tokens under the policy",
+    "old-logprobs": "several optimiser steps a rollout batch, with the old policy's log-probs",
+    "reference": "log-probabilities under a frozen reference policy",
+    "entropy": "per-token entropy of the policy",
+    "custom-loss": "the algorithm's own loss function is what is minimised",
+    "exact-resume": "a resumed run equals the uninterrupted one bit by bit",
+    "lora": "low-rank adapters",
+    "full": "full fine-tuning",
+    "seeded-rows": "each completion has its own seed",
+}

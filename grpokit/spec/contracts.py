@@ -1,0 +1,186 @@
+"""The protocols that components implement. Torch appears in annotations only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from grpokit.spec.flow import (
+    Advantages,
+    Completion,
+    LossInputs,
+    LossOutputs,
+    Message,
+    Prompt,
+    Rollout,
+    Sampling,
+    Scores,
+    Selection,
+    StepRecord,
+    Update,
+)
+
+if TYPE_CHECKING:
+    from grpokit.spec.recipe import Recipe
+
+__all__ = [
+    "Algorithm",
+    "Callback",
+    "Dataset",
+    "LossFunction",
+    "Model",
+    "Preflight",
+    "Problem",
+    "Score",
+    "ShouldStop",
+    "StepBackend",
+]
+
+Row = Mapping[str, Any]
+LossFunction = Callable[[LossInputs], LossOutputs]
+ShouldStop = Callable[[], None]
+"""Called between tokens and micro-batches; raises :class:`grpokit.errors.Interrupted`."""
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """Rows by position. An endless data set has ``size`` None and answers every index >= 0."""
+
+    @property
+    def size(self) -> int | None: ...
+
+    @property
+    def columns(self) -> tuple[str, ...]: ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of content (or of the generating parameters); a resume compares it."""
+
+    def __getitem__(self, index: int) -> Row: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """A score with named parts, for rewards that want to explain themselves.
+
+    ``value`` is what trains; ``components`` are numbers for metrics; ``note`` is text for people.
+    """
+
+    value: float | None
+    components: Mapping[str, float] = field(default_factory=dict)
+    note: str = ""
+
+
+@runtime_checkable
+class Algorithm(Protocol):
+    """What differs between GRPO and its relatives. The loop never asks which one it runs."""
+
+    @property
+    def needs_reference(self) -> bool: ...
+
+    @property
+    def needs_entropy(self) -> bool: ...
+
+    def advantages(self, scores: Scores) -> Advantages: ...
+
+    def select(self, rollout: Rollout, scores: Scores, advantages: Advantages) -> Selection: ...
+
+    def loss(self, inputs: LossInputs) -> LossOutputs: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """Something that keeps a recipe from running here, or that its author should know."""
+
+    level: str
+    """``error`` (cannot run), ``warning`` or ``info``."""
+    fact: str
+    remedy: str = ""
+    code: str = ""
+    key: str = ""
+    """The recipe key it concerns, dotted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preflight:
+    """What a backend knows about a recipe without importing torch.
+
+    Attributes:
+        problems: why it cannot run here, and what would make it run.
+        dimensions: of the model, for the memory estimate (names of its ``config.json``), or empty.
+        versions: package -> version of the runtime.
+        device: the device that would be used, in words.
+        render: messages -> prompt text through the model's chat template; None without the model.
+        count: text -> number of tokens; None without the model.
+        notes: facts about the tokenizer that were repaired ("eos was <|im_start|>, ...").
+    """
+
+    problems: tuple[Problem, ...] = ()
+    dimensions: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    device: str = ""
+    render: Callable[[Sequence[Message]], str] | None = None
+    count: Callable[[str], int] | None = None
+    notes: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Model(Protocol):
+    """A model that can be sampled: all that evaluation needs."""
+
+    def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
+        """Token ids of the rendered prompt, generation prompt included."""
+
+    def generate(
+        self, prompts: Sequence[Prompt], sampling: Sampling, should_stop: ShouldStop | None = None
+    ) -> Rollout:
+        """``sampling.group`` completions a prompt; seeds derive from (seed, step, prompt, sample)."""
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """Model id, weights hash, template hash, dtype, versions: the evaluation's fingerprint."""
+
+
+@runtime_checkable
+class StepBackend(Model, Protocol):
+    """A runtime under our own loop. Built by ``target(config)``, then opened once."""
+
+    def open(self, recipe: Recipe, *, needs_reference: bool, needs_entropy: bool) -> None:
+        """Loads the model; ``needs_*`` come from the algorithm."""
+
+    def open_checkpoint(self, recipe: Recipe, folder: Path | None) -> None:
+        """Loads for sampling only: the base model, with the saved policy of ``folder`` if given."""
+
+    def update(
+        self,
+        loss: LossFunction,
+        rollout: Rollout,
+        advantages: Advantages,
+        selection: Selection,
+        step: int,
+        should_stop: ShouldStop | None = None,
+    ) -> Update:
+        """Trains on the selected rows. If ``should_stop`` raises, the state is as before the call."""
+
+    def save_policy(self, folder: Path) -> None:
+        """Writes what evaluation and export need (an adapter where there is one)."""
+
+    def save_state(self, folder: Path) -> None:
+        """Writes what exact resume needs besides the policy: optimiser, reference, counters."""
+
+    def load_state(self, folder: Path) -> None:
+        """Restores policy and state from a checkpoint folder written by both ``save_*``."""
+
+    def close(self) -> None: ...
+
+
+class Callback(Protocol):
+    """Watches a run. Exceptions are reported once and never stop training."""
+
+    def on_start(self, run: Path, recipe: Recipe) -> None: ...
+
+    def on_step(self, record: StepRecord, samples: Sequence[Completion]) -> None: ...
+
+    def on_end(self, run: Path) -> None: ...

@@ -1,0 +1,86 @@
+"""What a checked recipe will do, before anything heavy is loaded. Written to ``plan.json``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from grpokit.spec.contracts import Problem
+from grpokit.spec.recipe import Recipe
+
+__all__ = ["Arithmetic", "ComponentRecord", "MemoryEstimate", "Plan", "RewardTrial"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComponentRecord:
+    """One component of the plan: resume, eval and compare see when it changed."""
+
+    role: str
+    kind: str
+    id: str
+    plugin: str
+    distribution: str
+    version: str
+    source_hash: str
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arithmetic:
+    """Numbers of the run that follow from the recipe."""
+
+    steps: int
+    prompts_per_step: int
+    completions_per_step: int
+    questions: int
+    completions: int
+    max_new_tokens: int
+    optimizer_steps: int
+    rows: int | None
+    epochs: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryEstimate:
+    """Bytes by part, and where they come from."""
+
+    parts: Mapping[str, int]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def total(self) -> int:
+        return sum(self.parts.values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardTrial:
+    """What one reward says about one real row: the gold answer and a wrong one."""
+
+    reward: str
+    row: int
+    gold: float | None
+    wrong: float | None
+    completion: str
+    problem: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A recipe, resolved against the installed components."""
+
+    recipe: Recipe
+    name: str
+    components: tuple[ComponentRecord, ...]
+    arithmetic: Arithmetic
+    memory: MemoryEstimate | None
+    trials: tuple[RewardTrial, ...]
+    rendered: str
+    rendered_tokens: int | None
+    findings: tuple[Problem, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    dataset_fingerprint: str = ""
+
+    @property
+    def errors(self) -> tuple[Problem, ...]:
+        return tuple(problem for problem in self.findings if problem.level == "error")

@@ -1,0 +1,1 @@
+"""grpokit backend on transformers, peft and accelerate."""
