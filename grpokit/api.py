@@ -56,6 +56,7 @@ from grpokit.spec.flow import (
     Update,
 )
 from grpokit.spec.recipe import Recipe
+from grpokit.spec.seeds import derive_seed
 
 if TYPE_CHECKING:
     from grpokit import algorithms
@@ -101,6 +102,7 @@ __all__ = [
     "StepRecord",
     "Update",
     "algorithms",
+    "derive_seed",
     "hookimpl",
 ]
 
