@@ -1,0 +1,26 @@
+"""Fixtures of the hf plugin's tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_model import write_tiny_model
+
+
+@pytest.fixture(scope="session")
+def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Llama with two layers and a character tokenizer. Do not write into it."""
+    return write_tiny_model(tmp_path_factory.mktemp("tiny-model"))
+
+
+@pytest.fixture
+def make_tiny_model(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a variant: ``make_tiny_model("name", kind="llama", eos=...)``."""
+
+    def make(name: str = "model", **settings: Any) -> Path:
+        return write_tiny_model(tmp_path / name, **settings)
+
+    return make
