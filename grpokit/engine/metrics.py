@@ -1,0 +1,138 @@
+"""The numbers of one step, with stable names. The reference lists them: docs/reference/metrics.md."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from grpokit.spec.flow import Advantages, Rollout, Scores, Selection, Update
+
+__all__ = ["METRICS", "rollout_rows", "step_metrics"]
+
+METRICS: dict[str, str] = {
+    "reward": "mean total reward of the step's completions (abstentions left out)",
+    "reward_std": "standard deviation of the total reward over the step",
+    "rewards/NAME/mean": "mean score of one reward, unweighted",
+    "rewards/NAME/std": "its standard deviation over the step",
+    "components/NAME/PART": "mean of a named component of a reward",
+    "dead_groups": "share of groups whose advantages are all zero: they teach nothing",
+    "dead_groups_high": "share of groups that are dead at the step's highest total",
+    "abstained": "share of completions without a total: every reward abstained or failed",
+    "failures": "rewards that could not score a completion, counted",
+    "trained_rows": "completions that were trained on",
+    "length/mean": "mean tokens of a completion",
+    "length/min": "shortest completion",
+    "length/max": "longest completion",
+    "truncated": "share of completions that ran into rollout.max_tokens",
+    "tokens": "completion tokens generated",
+    "epoch": "passes over the data set so far; absent for an endless one",
+    "entropy": "mean entropy of the policy per token, in nats",
+    "kl": "mean k3 divergence from the reference policy per token; absent without a reference",
+    "clip_low": "share of tokens whose ratio was clipped from below",
+    "clip_high": "share of tokens whose ratio was clipped from above",
+    "ratio": "mean ratio of new to old policy per token",
+    "sampler_gap": "mean absolute difference of log-probs between sampler and trainer, per token",
+    "loss": "the minimised loss; it says little about learning",
+    "grad_norm": "norm of the gradient before it is clipped",
+    "lr": "learning rate of the last optimiser step",
+    "optimizer_steps": "optimiser steps taken with this rollout batch",
+    "skipped_steps": "optimiser steps skipped because the gradient was not finite",
+}
+"""Names in ``metrics.jsonl`` and what they mean. Further names may come from an algorithm."""
+
+
+def step_metrics(
+    rollout: Rollout, scores: Scores, advantages: Advantages, selection: Selection, update: Update
+) -> dict[str, float]:
+    """All numbers of one step except times. Names without a value are left out."""
+    metrics: dict[str, float] = {}
+    totals = _known(scores.total)
+    if totals:
+        metrics["reward"] = statistics.fmean(totals)
+        metrics["reward_std"] = statistics.pstdev(totals)
+    for name, values_PG in scores.rewards.items():
+        known = _known(values_PG)
+        if known:
+            metrics[f"rewards/{name}/mean"] = statistics.fmean(known)
+            metrics[f"rewards/{name}/std"] = statistics.pstdev(known)
+    for name, values_PG in scores.components.items():
+        known = _known(values_PG)
+        if known:
+            metrics[f"components/{name}"] = statistics.fmean(known)
+    metrics.update(_group_metrics(scores, advantages))
+    metrics["failures"] = len(scores.failures)
+    metrics["trained_rows"] = len(selection.rows)
+    metrics.update(_length_metrics(rollout))
+    metrics.update(update.metrics)
+    metrics["optimizer_steps"] = update.optimizer_steps
+    return metrics
+
+
+def _group_metrics(scores: Scores, advantages: Advantages) -> dict[str, float]:
+    dead_P: list[bool] = advantages.dead_P.tolist()
+    count = sum(len(group) for group in scores.total)
+    known = _known(scores.total)
+    top = max(known, default=0.0)
+    high = sum(
+        dead and bool(_known([group])) and min(_known([group])) >= top - 1e-8
+        for dead, group in zip(dead_P, scores.total, strict=True)
+    )
+    return {
+        "dead_groups": sum(dead_P) / len(dead_P),
+        "dead_groups_high": high / len(dead_P),
+        "abstained": 1 - len(known) / count,
+    }
+
+
+def _length_metrics(rollout: Rollout) -> dict[str, float]:
+    completions = [c for group in rollout.completions for c in group]
+    lengths = [len(c.token_ids) for c in completions]
+    return {
+        "length/mean": statistics.fmean(lengths),
+        "length/min": min(lengths),
+        "length/max": max(lengths),
+        "truncated": sum(c.finish == "length" for c in completions) / len(completions),
+        "tokens": sum(lengths),
+    }
+
+
+def rollout_rows(
+    step: int, rollout: Rollout, scores: Scores, advantages: Advantages, selection: Selection
+) -> list[dict[str, Any]]:
+    """One row a prompt for ``rollouts.jsonl``: every completion, its scores, advantage and fate."""
+    kept = set(selection.rows)
+    failed = {(f.prompt_index, f.sample, f.reward): f.message for f in scores.failures}
+    advantages_PG: list[list[float]] = advantages.advantages_PG.tolist()
+    rows = []
+    for p, prompt in enumerate(rollout.prompts):
+        completions = []
+        for g, completion in enumerate(rollout.completions[p]):
+            row: dict[str, Any] = {
+                "sample": g,
+                "text": completion.text,
+                "tokens": len(completion.token_ids),
+                "finish": completion.finish,
+                "rewards": {name: values[p][g] for name, values in scores.rewards.items()},
+                "total": scores.total[p][g],
+                "advantage": advantages_PG[p][g],
+                "kept": (p, g) in kept,
+            }
+            errors = {name: failed[p, g, name] for name in row["rewards"] if (p, g, name) in failed}
+            completions.append({**row, "errors": errors} if errors else row)
+        rows.append({"step": step, "prompt": _prompt_row(prompt), "completions": completions})
+    return rows
+
+
+def _prompt_row(prompt: Any) -> Mapping[str, Any]:
+    answer = prompt.row.get("answer")
+    return {
+        "id": prompt.id,
+        "index": prompt.index,
+        "messages": list(prompt.messages),
+        "answer": answer if isinstance(answer, str | int | float) else None,
+    }
+
+
+def _known(values_PG: Iterable[Sequence[float | None]]) -> list[float]:
+    return [value for group in values_PG for value in group if value is not None]

@@ -1,0 +1,155 @@
+"""The run directory: its name, its lock, its recipe, and what may change when it is resumed.
+
+runs/quickstart-20260131-184502/
+    recipe.yaml      the resolved recipe: every value, defaults included
+    plan.json        components with versions and hashes, environment, arithmetic
+    metrics.jsonl    a line a step
+    rollouts.jsonl   a line a prompt and step: completions, scores, advantages
+    checkpoints/     see checkpoint.py
+    final/           the trained policy, once the run is complete
+    eval/            evaluations of this run
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any, Self
+
+import yaml
+
+from grpokit.engine.checkpoint import write_atomic
+from grpokit.engine.record import JsonLines
+from grpokit.errors import CheckpointError, RecipeError
+from grpokit.spec.recipe import Recipe
+
+__all__ = ["RunDir", "changed_keys", "flatten"]
+
+SAFE_KEYS = (
+    "summary",
+    "train.steps",
+    "train.save_every",
+    "train.keep",
+    "train.show_every",
+    "train.save_rollouts",
+    "train.out",
+    "scoring.timeout",
+    "scoring.max_error_rate",
+    "scoring.isolate",
+    "optim.micro_batch",
+    "optim.micro_tokens",
+    "eval.",
+    "callbacks",
+)
+"""Keys (and prefixes ending in a dot) that a resume may change without being forced."""
+
+
+class RunDir:
+    """One run on the disk. Use as a context manager: it holds the lock."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.metrics = JsonLines(path / "metrics.jsonl")
+        self.rollouts = JsonLines(path / "rollouts.jsonl")
+        self._lock: IO[str] | None = None
+
+    @classmethod
+    def create(cls, out: Path, name: str, recipe: Recipe, plan: Mapping[str, Any]) -> RunDir:
+        """Makes a new directory. Two runs started in the same second get different names."""
+        stem = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:40] or "run"
+        stamp = time.strftime("%Y%m%d-%H%M%S")
+        out.mkdir(parents=True, exist_ok=True)
+        for attempt in range(1000):
+            path = out / (f"{stem}-{stamp}" + (f"-{attempt + 1}" if attempt else ""))
+            try:
+                path.mkdir()
+            except FileExistsError:
+                continue
+            break
+        run = cls(path)
+        run.write_recipe(recipe)
+        write_atomic(path / "plan.json", json.dumps(plan, indent=1, ensure_ascii=False) + "\n")
+        return run
+
+    @classmethod
+    def existing(cls, path: Path) -> RunDir:
+        """Opens a run to resume it. Raises RecipeError if the folder is none."""
+        if not (path / "recipe.yaml").is_file() or not (path / "plan.json").is_file():
+            raise RecipeError(
+                "this folder is not a run: it has no recipe.yaml and plan.json",
+                place=str(path),
+                remedy="name a folder below runs/",
+            )
+        return cls(path)
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def final(self) -> Path:
+        return self.path / "final"
+
+    def recipe(self) -> Recipe:
+        """The resolved recipe as it was saved."""
+        data = yaml.safe_load((self.path / "recipe.yaml").read_text(encoding="utf-8"))
+        return Recipe.model_validate_json(json.dumps(data))
+
+    def write_recipe(self, recipe: Recipe) -> None:
+        data = recipe.model_dump(mode="json", by_alias=True)
+        text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100)
+        write_atomic(self.path / "recipe.yaml", f"# resolved recipe of this run\n{text}")
+
+    def plan(self) -> dict[str, Any]:
+        return dict(json.loads((self.path / "plan.json").read_text(encoding="utf-8")))
+
+    def __enter__(self) -> Self:
+        lock = (self.path / ".lock").open("a+", encoding="utf-8")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            lock.seek(0)
+            owner = lock.read().strip() or "unknown"
+            lock.close()
+            raise CheckpointError(
+                f"another process is training in this run ({owner})",
+                place=str(self.path),
+                remedy="wait for it, or stop it first",
+            ) from error
+        lock.truncate(0)
+        lock.write(f"pid {os.getpid()} on {os.uname().nodename}\n")
+        lock.flush()
+        self._lock = lock
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._lock is not None:
+            self._lock.close()  # closing releases the lock, and so does any death of the process
+            self._lock = None
+
+
+def flatten(data: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as dotted keys; lists stay whole."""
+    if not isinstance(data, Mapping):
+        return {prefix: data}
+    flat: dict[str, Any] = {}
+    for key, value in data.items():
+        flat.update(flatten(value, f"{prefix}.{key}" if prefix else str(key)))
+    return flat or ({prefix: {}} if prefix else {})
+
+
+def changed_keys(old: Recipe, new: Recipe) -> dict[str, tuple[Any, Any]]:
+    """Keys with different values that a resume must not change: key -> (saved, asked)."""
+    before = flatten(old.model_dump(mode="json", by_alias=True))
+    after = flatten(new.model_dump(mode="json", by_alias=True))
+    keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+    return {key: (before.get(key), after.get(key)) for key in keys if not _safe(key)}
+
+
+def _safe(key: str) -> bool:
+    return any(key == safe or (safe.endswith(".") and key.startswith(safe)) for safe in SAFE_KEYS)
