@@ -1,6 +1,7 @@
 """The one module that plugins import. Importing it never imports torch.
 
-Data and contracts are here at once; tensor functions (``algorithms``) are found on first use.
+Data and contracts are here at once; tensor functions (``algorithms``) and the cache
+of catalogued models (``models``) are found on first use.
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ from grpokit.spec.seeds import derive_seed
 
 if TYPE_CHECKING:
     from grpokit import algorithms
+    from grpokit.registry import models
 
 __all__ = [
     "HOOK_API",
@@ -104,10 +106,13 @@ __all__ = [
     "algorithms",
     "derive_seed",
     "hookimpl",
+    "models",
 ]
+
+_LATER = {"algorithms": "grpokit.algorithms", "models": "grpokit.registry.models"}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "algorithms":
-        return import_module("grpokit.algorithms")
+    if name in _LATER:
+        return import_module(_LATER[name])
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
