@@ -54,6 +54,7 @@ class JsonLines:
         kept = [row for row in rows if wanted(row)]
         if len(kept) < len(rows):
             temporary = self.path.with_name(f".tmp-{self.path.name}-{os.getpid()}")
+            temporary.unlink(missing_ok=True)
             JsonLines(temporary).append(kept)
             temporary.replace(self.path)
 

@@ -21,7 +21,7 @@ from grpokit.engine.publish import publish_policy
 from grpokit.engine.record import JsonLines
 from grpokit.engine.rundir import RunDir
 from grpokit.engine.signals import StopFlag
-from grpokit.errors import GrpokitError, PreflightError
+from grpokit.errors import CheckpointError, GrpokitError, PreflightError
 from grpokit.registry.catalog import Catalog
 from grpokit.registry.resolve import create
 from grpokit.scoring.budget import ErrorBudget
@@ -75,7 +75,8 @@ def train(
         try:
             return session.run_steps()
         except GrpokitError as error:
-            session.save_if_new()
+            if not isinstance(error, CheckpointError):
+                session.save_if_new()
             _add_remedy(error, f"resume with: grpokit train --resume {run.path}")
             raise
 

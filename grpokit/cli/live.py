@@ -1,0 +1,230 @@
+"""What a person sees while a run trains: reward and dead groups first, never the loss.
+
+``LiveTraining`` redraws one panel on a terminal; ``PlainTraining`` writes one line a step.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+
+from grpokit.cli import render
+from grpokit.engine.observer import Observer, RunEnd
+from grpokit.spec.flow import Rollout, Scores, StepRecord
+
+__all__ = ["LiveTraining", "PlainTraining", "duration", "sparkline"]
+
+_BLOCKS = "▁▂▃▄▅▆▇█"
+_STAGES = {
+    "load": "loading the model",
+    "generate": "generating",
+    "score": "scoring",
+    "update": "updating",
+    "save": "saving",
+    "evaluate": "evaluating",
+}
+
+
+def sparkline(values: Sequence[float], width: int = 24) -> str:
+    """The last values as blocks, scaled between their lowest and highest."""
+    shown = list(values)[-width:]
+    if not shown:
+        return ""
+    low, high = min(shown), max(shown)
+    span = high - low or 1.0
+    return "".join(_BLOCKS[round((value - low) / span * (len(_BLOCKS) - 1))] for value in shown)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as ``42s``, ``3m 05s`` or ``2h 07m``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m {whole % 60:02d}s"
+    return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
+
+
+class _Training(Observer):
+    """The history of a run that both views draw from."""
+
+    def __init__(self, *, show_every: int) -> None:
+        self.show_every = show_every
+        self.first = 1
+        self.last = 0
+        self.history: dict[str, list[float]] = {}
+        self.record: StepRecord | None = None
+        self.times: deque[float] = deque(maxlen=10)
+        self.began = time.monotonic()
+        self.evaluation = ""
+
+    def start(self, run: Path, first: int, last: int, rewards: Sequence[str]) -> None:
+        self.first, self.last = first, last
+        self.names = list(rewards)
+
+    def step(self, record: StepRecord, rollout: Rollout, scores: Scores) -> None:
+        self.record = record
+        self.times.append(record.seconds["total"])
+        for name, value in record.metrics.items():
+            self.history.setdefault(name, []).append(value)
+
+    def evaluated(self, step: int, metrics: dict[str, float]) -> None:
+        accuracy = metrics.get("accuracy")
+        self.evaluation = f"held-out accuracy {accuracy:.1%} at step {step}" if accuracy else ""
+
+    @property
+    def left(self) -> str:
+        if not self.record or not self.times:
+            return "?"
+        return duration((self.last - self.record.step) * sum(self.times) / len(self.times))
+
+    def samples_due(self) -> bool:
+        step = self.record.step if self.record else 0
+        return self.show_every > 0 and (step == self.first or step % self.show_every == 0)
+
+    def mean(self, name: str, window: int = 5) -> float | None:
+        values = self.history.get(name, [])[-window:]
+        return sum(values) / len(values) if values else None
+
+
+class PlainTraining(_Training):
+    """One line a step, for logs and pipes."""
+
+    def start(self, run: Path, first: int, last: int, rewards: Sequence[str]) -> None:
+        super().start(run, first, last, rewards)
+        render.say(f"run {run}: steps {first} to {last}")
+
+    def step(self, record: StepRecord, rollout: Rollout, scores: Scores) -> None:
+        super().step(record, rollout, scores)
+        metrics = record.metrics
+        rewards = " ".join(
+            f"{name}={metrics[f'rewards/{name}/mean']:.3f}"
+            for name in self.names
+            if f"rewards/{name}/mean" in metrics
+        )
+        render.say(
+            f"step {record.step}/{self.last} reward={metrics.get('reward', float('nan')):.3f} "
+            f"dead={metrics['dead_groups']:.0%} {rewards} length={metrics['length/mean']:.1f} "
+            f"truncated={metrics['truncated']:.0%} {record.seconds['total']:.1f}s left={self.left}"
+        )
+        if self.samples_due():
+            render.say("  " + sample_line(rollout, scores))
+
+    def evaluated(self, step: int, metrics: dict[str, float]) -> None:
+        super().evaluated(step, metrics)
+        render.say(f"  {self.evaluation}")
+
+    def saved(self, step: int, folder: Path) -> None:
+        render.say(f"  checkpoint of step {step} saved in {folder}")
+
+    def say(self, text: str, *, warning: bool = False) -> None:
+        (render.warn if warning else render.say)(text)
+
+
+class LiveTraining(_Training):
+    """A panel that is redrawn after every stage."""
+
+    def __init__(self, view: render.LiveView, *, title: str, show_every: int) -> None:
+        super().__init__(show_every=show_every)
+        self.view = view
+        self.title = title
+        self.activity = "starting"
+        self.sample = ""
+        self.note = ""
+
+    def stage(self, step: int, name: str) -> None:
+        self.activity = _STAGES.get(name, name)
+        self._draw()
+
+    def step(self, record: StepRecord, rollout: Rollout, scores: Scores) -> None:
+        super().step(record, rollout, scores)
+        if self.samples_due():
+            self.sample = sample_line(rollout, scores)
+        self._draw()
+
+    def evaluated(self, step: int, metrics: dict[str, float]) -> None:
+        super().evaluated(step, metrics)
+        self._draw()
+
+    def saved(self, step: int, folder: Path) -> None:
+        self.note = f"checkpoint of step {step} saved"
+        self._draw()
+
+    def say(self, text: str, *, warning: bool = False) -> None:
+        self.view.print(("warning: " if warning else "") + text)
+
+    def _draw(self) -> None:
+        step = self.record.step if self.record else self.first - 1
+        head = render.grid(
+            [
+                [
+                    render.progress_bar(step, self.last, width=30),
+                    f"step {step}/{self.last}",
+                    f"{duration(time.monotonic() - self.began)} gone, {self.left} left",
+                    render.text(self.activity, "dim"),
+                ]
+            ]
+        )
+        parts = [head, *self._table()]
+        if self.evaluation:
+            parts.append(render.text(self.evaluation, "bold"))
+        if self.sample:
+            parts.append(render.text(self.sample, "dim", limit=600))
+        if self.note:
+            parts.append(render.text(self.note, "dim"))
+        self.view.update(render.panel(render.stack(*parts), title=self.title, style="cyan"))
+
+    def _table(self) -> list[object]:
+        if not self.record:
+            return []
+        rows = [
+            self._row("reward", "reward", "bold green"),
+            self._row("dead groups", "dead_groups", "bold yellow"),
+        ]
+        rows += [self._row(f"  {name}", f"rewards/{name}/mean", "") for name in self.names]
+        rows += [self._row("length", "length/mean", ""), self._row("truncated", "truncated", "")]
+        rows += [self._row("entropy", "entropy", "")] if "entropy" in self.history else []
+        return [render.grid(rows, right=(1, 2))]
+
+    def _row(self, label: str, name: str, style: str) -> list[object]:
+        values = self.history.get(name, [])
+        share = name in {"dead_groups", "truncated"}
+        form = (
+            (lambda v: f"{v:.0%}")
+            if share
+            else (lambda v: f"{v:.1f}" if name == "length/mean" else f"{v:.3f}")
+        )
+        now = form(values[-1]) if values else "-"
+        mean = self.mean(name)
+        average = f"avg5 {form(mean)}" if mean is not None else ""
+        return [
+            render.text(label, style),
+            render.text(now, style),
+            render.text(average, "dim"),
+            render.text(sparkline(values), style or "cyan"),
+        ]
+
+
+def sample_line(rollout: Rollout, scores: Scores) -> str:
+    """The best-scored completion of the step's first prompt, with its question and score."""
+    question = rollout.prompts[0].messages[-1]["content"].strip().splitlines()[-1:] or [""]
+    totals = scores.total[0]
+    best = max(range(len(totals)), key=lambda g: -1e9 if totals[g] is None else totals[g])
+    total = "no score" if totals[best] is None else f"{totals[best]:.2f}"
+    answer = render.safe(rollout.completions[0][best].text.strip(), limit=240, one_line=True)
+    return f"{render.safe(question[0], limit=120, one_line=True)} -> {answer} [{total}]"
+
+
+def end_lines(end: RunEnd) -> list[str]:
+    """What to type next."""
+    lines = [f"done: {end.steps} steps; the trained policy is in {end.final}"]
+    if end.best_step is not None and end.best_step != end.steps:
+        lines.append(f"best checkpoint: step {end.best_step}")
+    return [
+        *lines,
+        "next:",
+        f"  grpokit eval {end.run} --base     # trained against base on held-out problems",
+        f"  grpokit train --resume {end.run} --steps {end.steps * 2}     # train longer",
+    ]

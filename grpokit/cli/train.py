@@ -1,0 +1,206 @@
+"""``grpokit train``: a recipe becomes a run, or a run goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from grpokit.cli import render
+from grpokit.errors import RecipeError
+
+if TYPE_CHECKING:
+    from grpokit.compose.load import Loaded
+    from grpokit.engine.observer import RunEnd
+    from grpokit.engine.rundir import RunDir
+    from grpokit.engine.session import Evaluator
+    from grpokit.registry.catalog import Catalog
+    from grpokit.spec.plan import Plan
+    from grpokit.spec.recipe import Recipe
+
+app = typer.Typer()
+
+
+@app.command()
+def train(
+    recipe: Annotated[
+        str | None, typer.Argument(help="Recipe file or name (`grpokit recipes list`).")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace one value.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps; same as train.steps.")] = None,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Continue the run in this folder.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Resume although the recipe or a component changed.")
+    ] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="One line a step, no live view.")] = False,
+) -> None:
+    """Train a model by a recipe, or resume a run.
+
+    A stopped run (Ctrl-C, SIGTERM, a kill) continues exactly where its last checkpoint stands.
+    """
+    changes = [*(overrides or []), *([f"train.steps={steps}"] if steps else [])]
+    if resume is None:
+        if recipe is None:
+            raise RecipeError(
+                "name a recipe or a run to resume",
+                place="grpokit train",
+                remedy="try: grpokit train quickstart",
+            )
+        _train_new(recipe, changes, plain=plain)
+    else:
+        _train_resumed(resume, recipe, changes, force=force, plain=plain)
+
+
+def _train_new(name: str, changes: list[str], *, plain: bool) -> None:
+    from grpokit.compose.load import load_recipe
+    from grpokit.compose.plan import plan_json
+    from grpokit.registry.catalog import Catalog
+
+    catalog = Catalog.load()
+    loaded = load_recipe(name, overrides=changes, catalog=catalog)
+    plan = _checked_plan(loaded, catalog)
+    from grpokit.engine.rundir import RunDir
+
+    run = RunDir.create(Path(plan.recipe.train.out), loaded.name, plan.recipe, plan_json(plan))
+    _run(plan.recipe, run, catalog, title=loaded.name, plain=plain)
+
+
+def _train_resumed(
+    folder: Path, name: str | None, changes: list[str], *, force: bool, plain: bool
+) -> None:
+    from grpokit.compose.load import load_recipe
+    from grpokit.compose.plan import plan_json
+    from grpokit.engine.rundir import RunDir
+    from grpokit.registry.catalog import Catalog
+
+    run = RunDir.existing(folder)
+    catalog = Catalog.load()
+    saved = run.recipe()
+    source = name or str(run.path / "recipe.yaml")
+    loaded = load_recipe(source, overrides=changes, catalog=catalog)
+    _refuse_changes(saved, loaded.recipe, run, force=force)
+    if _complete(run, loaded.recipe):
+        render.say(
+            f"{run.path} is complete already: all {loaded.recipe.train.steps} steps are done"
+        )
+        return
+    plan = _checked_plan(loaded, catalog)
+    _refuse_components(run.plan(), plan_json(plan), run, force=force)
+    if loaded.recipe != saved:
+        run.write_recipe(loaded.recipe)
+    _run(loaded.recipe, run, catalog, title=run.path.name, plain=plain)
+
+
+def _checked_plan(loaded: Loaded, catalog: Catalog) -> Plan:
+    from grpokit.compose.plan import make_plan, raise_errors
+
+    plan = make_plan(loaded, catalog)
+    raise_errors(plan)
+    for finding in plan.findings:
+        if finding.level == "warning":
+            render.warn(f"warning: {finding.code} {finding.fact}; {finding.remedy}".rstrip("; "))
+    return plan
+
+
+def _refuse_changes(saved: Recipe, asked: Recipe, run: RunDir, *, force: bool) -> None:
+    from grpokit.engine.rundir import changed_keys
+
+    changed = changed_keys(saved, asked)
+    if not changed:
+        return
+    lines = tuple(
+        f"{key}: the run has {json.dumps(old)}, asked for is {json.dumps(new)}"
+        for key, (old, new) in changed.items()
+    )
+    if not force:
+        raise RecipeError(
+            "the recipe differs from the one this run was started with",
+            place=str(run.path),
+            remedy="start a new run, or add --force to go on with the changed recipe",
+            problems=lines,
+        )
+    for line in lines:
+        render.warn(f"changed by --force: {line}")
+
+
+def _refuse_components(
+    saved: Mapping[str, Any], now: Mapping[str, Any], run: RunDir, *, force: bool
+) -> None:
+    """A reward or data set that changed since the start makes a resumed run another run."""
+
+    def identity(plan: Mapping[str, Any]) -> dict[str, str]:
+        found = {
+            f"{c['role']} {c['id']}": f"{c['distribution']} {c['version']} ({c['source_hash']})"
+            for c in plan["components"]
+        }
+        return {**found, "data set content": str(plan["dataset_fingerprint"])}
+
+    before, after = identity(saved), identity(now)
+    lines = tuple(
+        f"{key}: the run has {before[key]}, installed is {after.get(key, 'nothing')}"
+        for key in before
+        if after.get(key) != before[key]
+    )
+    if lines and not force:
+        raise RecipeError(
+            "components changed since this run was started",
+            place=str(run.path),
+            remedy="install the former versions, or add --force to go on with the changed ones",
+            problems=lines,
+        )
+    for line in lines:
+        render.warn(f"changed, continued by --force: {line}")
+
+
+def _complete(run: RunDir, recipe: Recipe) -> bool:
+    try:
+        done = json.loads((run.final / "run.json").read_text(encoding="utf-8"))["step"]
+    except (OSError, ValueError, KeyError):
+        return False
+    return bool(done >= recipe.train.steps)
+
+
+def _run(recipe: Recipe, run: RunDir, catalog: Catalog, *, title: str, plain: bool) -> None:
+    from grpokit.cli.live import LiveTraining, PlainTraining, end_lines
+
+    show_every = recipe.train.show_every
+    evaluator = _evaluator(recipe, catalog)
+    if plain:
+        end = _enter_engine(recipe, run, catalog, PlainTraining(show_every=show_every), evaluator)
+    else:
+        with render.live() as view:
+            observer = (
+                LiveTraining(view, title=title, show_every=show_every)
+                if view
+                else PlainTraining(show_every=show_every)
+            )
+            end = _enter_engine(recipe, run, catalog, observer, evaluator)
+    for line in end_lines(end):
+        render.say(line)
+
+
+def _enter_engine(
+    recipe: Recipe,
+    run: RunDir,
+    catalog: Catalog,
+    observer: Any,
+    evaluator: Evaluator | None,
+) -> RunEnd:
+    from grpokit.engine.session import train as run_training
+
+    return run_training(recipe, run, catalog, observer, evaluator)
+
+
+def _evaluator(recipe: Recipe, catalog: Catalog) -> Evaluator | None:
+    if recipe.eval.every is None or recipe.eval.dataset is None:
+        return None
+    from grpokit.evaluate.run import during_training
+
+    return during_training(recipe, catalog)
