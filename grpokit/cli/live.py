@@ -9,10 +9,14 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from grpokit.cli import render
 from grpokit.engine.observer import Observer, RunEnd
 from grpokit.spec.flow import Rollout, Scores, StepRecord
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 __all__ = ["LiveTraining", "PlainTraining", "duration", "sparkline"]
 
@@ -167,7 +171,7 @@ class LiveTraining(_Training):
                 ]
             ]
         )
-        parts = [head, *self._table()]
+        parts: list[RenderableType] = [head, *self._table()]
         if self.evaluation:
             parts.append(render.text(self.evaluation, "bold"))
         if self.sample:
@@ -176,43 +180,44 @@ class LiveTraining(_Training):
             parts.append(render.text(self.note, "dim"))
         self.view.update(render.panel(render.stack(*parts), title=self.title, style="cyan"))
 
-    def _table(self) -> list[object]:
+    def _table(self) -> list[RenderableType]:
         if not self.record:
             return []
         rows = [
             self._row("reward", "reward", "bold green"),
             self._row("dead groups", "dead_groups", "bold yellow"),
+            *(self._row(f"  {name}", f"rewards/{name}/mean", "") for name in self.names),
+            self._row("length", "length/mean", ""),
+            self._row("truncated", "truncated", ""),
         ]
-        rows += [self._row(f"  {name}", f"rewards/{name}/mean", "") for name in self.names]
-        rows += [self._row("length", "length/mean", ""), self._row("truncated", "truncated", "")]
-        rows += [self._row("entropy", "entropy", "")] if "entropy" in self.history else []
+        if "entropy" in self.history:
+            rows.append(self._row("entropy", "entropy", ""))
         return [render.grid(rows, right=(1, 2))]
 
-    def _row(self, label: str, name: str, style: str) -> list[object]:
+    def _row(self, label: str, name: str, style: str) -> list[RenderableType]:
         values = self.history.get(name, [])
-        share = name in {"dead_groups", "truncated"}
-        form = (
-            (lambda v: f"{v:.0%}")
-            if share
-            else (lambda v: f"{v:.1f}" if name == "length/mean" else f"{v:.3f}")
-        )
-        now = form(values[-1]) if values else "-"
         mean = self.mean(name)
-        average = f"avg5 {form(mean)}" if mean is not None else ""
         return [
             render.text(label, style),
-            render.text(now, style),
-            render.text(average, "dim"),
+            render.text(_number(name, values[-1]) if values else "-", style),
+            render.text(f"avg5 {_number(name, mean)}" if mean is not None else "", "dim"),
             render.text(sparkline(values), style or "cyan"),
         ]
+
+
+def _number(name: str, value: float) -> str:
+    if name in {"dead_groups", "truncated"}:
+        return f"{value:.0%}"
+    return f"{value:.1f}" if name == "length/mean" else f"{value:.3f}"
 
 
 def sample_line(rollout: Rollout, scores: Scores) -> str:
     """The best-scored completion of the step's first prompt, with its question and score."""
     question = rollout.prompts[0].messages[-1]["content"].strip().splitlines()[-1:] or [""]
     totals = scores.total[0]
-    best = max(range(len(totals)), key=lambda g: -1e9 if totals[g] is None else totals[g])
-    total = "no score" if totals[best] is None else f"{totals[best]:.2f}"
+    known = [(value, g) for g, value in enumerate(totals) if value is not None]
+    value, best = max(known, key=lambda pair: pair[0], default=(None, 0))
+    total = "no score" if value is None else f"{value:.2f}"
     answer = render.safe(rollout.completions[0][best].text.strip(), limit=240, one_line=True)
     return f"{render.safe(question[0], limit=120, one_line=True)} -> {answer} [{total}]"
 
