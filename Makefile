@@ -1,0 +1,48 @@
+# Two commands matter: `make demo` trains and evaluates the quickstart, `make test` runs the tests.
+# Both install what they need into .venv first. Nothing else has to be installed but Python 3.11+.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PLUGINS := plugins/grpokit-hf plugins/grpokit-example-reward
+PROJECTS := pyproject.toml $(addsuffix /pyproject.toml,$(PLUGINS)) plugins/grpokit-hf/constraints.txt
+
+.PHONY: demo test check lint types imports docs clean
+
+demo: .venv/installed
+	$(BIN)/grpokit train quickstart
+	$(BIN)/grpokit eval last --base
+
+test: .venv/installed-dev
+	$(BIN)/python -m pytest
+
+# What CI runs besides the tests.
+check: lint types imports
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/installed-dev
+	$(BIN)/mypy
+
+imports: .venv/installed-dev
+	$(BIN)/lint-imports
+
+# Writes the generated pages of docs/reference.
+docs: .venv/installed-dev
+	$(BIN)/python docs/generate.py
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/installed: .venv/bin/python $(PROJECTS)
+	$(BIN)/python -m pip install --quiet -c plugins/grpokit-hf/constraints.txt -e . $(addprefix -e ,$(PLUGINS))
+	@touch $@
+
+.venv/installed-dev: .venv/installed
+	$(BIN)/python -m pip install --quiet "pip>=25.1"
+	$(BIN)/python -m pip install --quiet -c plugins/grpokit-hf/constraints.txt --group dev -e "plugins/grpokit-hf[hub]"
+	@touch $@
+
+clean:
+	rm -rf .venv runs .mypy_cache .ruff_cache .pytest_cache
