@@ -1,0 +1,32 @@
+"""Core's own components, registered exactly as a stranger's plugin registers its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from grpokit.api import AlgorithmSpec, DatasetSpec, RewardSpec, hookimpl
+
+
+@hookimpl
+def grpokit_datasets() -> Iterable[DatasetSpec]:
+    return []
+
+
+@hookimpl
+def grpokit_rewards() -> Iterable[RewardSpec]:
+    return []
+
+
+@hookimpl
+def grpokit_algorithms() -> Iterable[AlgorithmSpec]:
+    return []
+
+
+@hookimpl
+def grpokit_recipes() -> Iterable[Traversable]:
+    """The wheel carries the recipes inside the package; in a checkout they stand beside it."""
+    package = Path(__file__).parents[1]
+    folders = [package / "recipes", package.parent / "recipes"]
+    return [folder for folder in folders if folder.is_dir()][:1]
