@@ -1,0 +1,102 @@
+"""The run directory, its lock, and what a resume may change."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from grpokit.engine.rundir import RunDir, changed_keys
+from grpokit.engine.signals import StopFlag
+from grpokit.errors import CheckpointError, ExitCode, Interrupted, RecipeError
+from grpokit.spec.recipe import Recipe
+
+
+def recipe(**sections: Any) -> Recipe:
+    base: dict[str, Any] = {
+        "grpokit": 1,
+        "model": {"id": "tiny"},
+        "dataset": {"use": "arithmetic"},
+        "rewards": [{"use": "number"}],
+    }
+    return Recipe.model_validate({**base, **sections})
+
+
+def test_a_run_keeps_its_recipe(tmp_path: Path) -> None:
+    asked = recipe(optim={"lr": 1e-6, "betas": (0.9, 0.95)}, model={"id": "no", "lora": None})
+    run = RunDir.create(tmp_path, "my run/..", asked, {"components": []})
+    assert run.recipe() == asked
+    assert run.path.parent == tmp_path
+    assert run.path.name.startswith("my-run-")
+    assert RunDir.existing(run.path).plan() == {"components": []}
+
+
+def test_runs_of_the_same_second_get_different_names(tmp_path: Path) -> None:
+    names = {RunDir.create(tmp_path, "a", recipe(), {}).path.name for _ in range(5)}
+    assert len(names) == 5
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="not a run"):
+        RunDir.existing(tmp_path)
+
+
+def test_two_processes_cannot_train_in_one_run(tmp_path: Path) -> None:
+    run = RunDir.create(tmp_path, "a", recipe(), {})
+    code = (
+        "import sys, pathlib; from grpokit.engine.rundir import RunDir\n"
+        f"with RunDir.existing(pathlib.Path({str(run.path)!r})):\n"
+        "    print('locked', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "locked\n"
+        with pytest.raises(CheckpointError, match=f"pid {child.pid}"), run:
+            pass
+        child.kill()  # a lock does not outlive its process
+        child.wait()
+    with run:
+        pass
+
+
+def test_what_a_resume_may_change() -> None:
+    old = recipe()
+    assert changed_keys(old, recipe(train={"steps": 900, "save_every": 1})) == {}
+    assert changed_keys(old, recipe(eval={"limit": 3})) == {}
+    changed = changed_keys(old, recipe(optim={"lr": 0.1}, rollout={"group": 4}))
+    assert changed == {"optim.lr": (None, 0.1), "rollout.group": (8, 4)}
+    assert list(changed_keys(old, recipe(rewards=[{"use": "exact"}]))) == ["rewards"]
+    assert list(changed_keys(old, recipe(train={"seed": 1}))) == ["train.seed"]
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, ExitCode.SIGINT), (signal.SIGTERM, ExitCode.SIGTERM)]
+)
+def test_a_signal_is_seen_at_the_next_poll(number: signal.Signals, code: ExitCode) -> None:
+    before = signal.getsignal(number)
+    with StopFlag() as flag:
+        flag.poll()
+        os.kill(os.getpid(), number)
+        with pytest.raises(Interrupted) as caught:
+            flag.poll()
+    assert caught.value.exit_code == code
+    assert signal.getsignal(number) is before
+
+
+def test_the_second_signal_ends_the_process_at_once() -> None:
+    code = (
+        "import os, signal, time; from grpokit.engine.signals import StopFlag\n"
+        "with StopFlag():\n"
+        "    os.kill(os.getpid(), signal.SIGTERM); print('still here', flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGTERM); time.sleep(60); print('never')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
+    assert done.stdout == "still here\n"
+    assert done.returncode == ExitCode.SIGTERM
