@@ -83,6 +83,13 @@ class Algorithm(Protocol):
     @property
     def needs_entropy(self) -> bool: ...
 
+    @property
+    def skips_zero_advantage(self) -> bool:
+        """A row with advantage 0 adds exactly 0 to loss and gradient: it needs no forward.
+
+        ``select`` then gives such rows weight 0, which is all that a backend has to look at.
+        """
+
     def advantages(self, scores: Scores) -> Advantages: ...
 
     def select(self, rollout: Rollout, scores: Scores, advantages: Advantages) -> Selection: ...

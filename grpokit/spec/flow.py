@@ -160,7 +160,9 @@ class Selection:
     """Which completions train: N (p, g) pairs in a fixed order, and a weight for each.
 
     ``denominator`` is the number of rows the row-mean aggregations divide by (the spec of the
-    selecting part says whether pruned rows count).
+    selecting part says whether pruned rows count). A row of weight 0 adds exactly nothing to the
+    loss: it counts in ``LossTotals`` like any other, but a backend may leave out its forward. There
+    may be no rows at all; then nothing trains.
     """
 
     rows: tuple[tuple[int, int], ...]
