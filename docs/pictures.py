@@ -1,0 +1,116 @@
+"""Draws the README's pictures from real runs.
+
+    python docs/pictures.py RUN [RUN ...]
+
+``docs/images/train.svg`` is the live view at the last step of the first run; ``quickstart.svg``
+shows the reward of all runs and, where a run has ``eval/summary.json``, base against trained.
+Needs the ``docs`` dependency group (matplotlib).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent / "images"
+
+
+def rows_of(run: Path, name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / name).read_text(encoding="utf-8").splitlines()]
+
+
+def live_view(run: Path) -> str:
+    """The panel that a terminal of 88 columns showed at the end of the run."""
+    from rich.console import Console
+
+    from grpokit.cli.live import LiveTraining
+    from grpokit.spec.flow import StepRecord
+
+    class View:
+        shown: Any = None
+
+        def update(self, view: Any) -> None:
+            self.shown = view
+
+    view = View()
+    metrics = rows_of(run, "metrics.jsonl")
+    training = LiveTraining(view, title=run.name.rsplit("-", 2)[0], show_every=0)  # type: ignore[arg-type]
+    names = [name.split("/")[1] for name in metrics[0] if name.startswith("rewards/")]
+    training.start(run, 1, len(metrics), list(dict.fromkeys(names)))
+    training.began -= sum(row["seconds"]["total"] for row in metrics)
+    for row in metrics:
+        numbers = {key: value for key, value in row.items() if key not in {"step", "seconds"}}
+        record = StepRecord(step=row["step"], metrics=numbers, seconds=row["seconds"])
+        training.record = record
+        training.times.append(record.seconds["total"])
+        for name, value in numbers.items():
+            training.history.setdefault(name, []).append(value)
+    last = rows_of(run, "rollouts.jsonl")[-1]
+    best = max(last["completions"], key=lambda item: item["total"] or 0.0)
+    question = last["prompt"]["messages"][-1]["content"].splitlines()[-1]
+    training.sample = f"{question} -> {best['text'].strip()} [{best['total']:.2f}]"
+    training.activity = "done"
+    training._draw()  # noqa: SLF001  the picture is of what the person saw
+    console = Console(record=True, width=88, force_terminal=True, file=Path("/dev/null").open("w"))
+    console.print(view.shown)
+    return console.export_svg(title="grpokit train quickstart")
+
+
+def curves(runs: list[Path], target: Path) -> None:
+    """Reward a step (thin) and its mean over five steps (thick); accuracies with intervals."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = "grpokit"
+    from matplotlib import pyplot
+
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(9, 3.2), width_ratios=(3, 1))
+    for number, run in enumerate(runs):
+        rewards = [row["reward"] for row in rows_of(run, "metrics.jsonl")]
+        means = [
+            sum(rewards[max(0, i - 4) : i + 1]) / len(rewards[max(0, i - 4) : i + 1])
+            for i in range(len(rewards))
+        ]
+        seed = json.loads((run / "plan.json").read_text())["recipe"]["train"]["seed"]
+        left.plot(range(1, len(rewards) + 1), rewards, color=f"C{number}", alpha=0.25, linewidth=1)
+        left.plot(range(1, len(means) + 1), means, color=f"C{number}", label=f"seed {seed}")
+        bars(right, run, number)
+    left.set(xlabel="step", ylabel="mean reward", ylim=(0, 1.02), title="Reward, 5-step mean")
+    left.legend(frameon=False)
+    right.set(
+        xticks=[0, 1], xticklabels=["base", "trained"], ylim=(0, 1.02), title="Held-out accuracy"
+    )
+    for axis in (left, right):
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    figure.savefig(target, metadata={"Date": None})
+
+
+def bars(axis: Any, run: Path, number: int) -> None:
+    summaries = sorted((run / "eval").glob("**/summary.json"))
+    if not summaries:
+        return
+    summary = json.loads(summaries[-1].read_text(encoding="utf-8"))
+    for place, name in enumerate(("base", "trained")):
+        part = summary[name]
+        low, high = part["interval"]
+        error = [[part["accuracy"] - low], [high - part["accuracy"]]]
+        axis.errorbar(
+            place + (number - 1) * 0.12, part["accuracy"], yerr=error, fmt="o", color=f"C{number}"
+        )
+
+
+def main() -> None:
+    runs = [Path(name) for name in sys.argv[1:]]
+    if not runs:
+        sys.exit(__doc__)
+    FOLDER.mkdir(exist_ok=True)
+    (FOLDER / "train.svg").write_text(live_view(runs[0]), encoding="utf-8")
+    curves(runs, FOLDER / "quickstart.svg")
+    print(f"drawn: {FOLDER}")
+
+
+if __name__ == "__main__":
+    main()
