@@ -33,6 +33,7 @@ class ExitCode(IntEnum):
     STORAGE = 6
     OUT_OF_MEMORY = 7
     SIGINT = 130
+    SIGPIPE = 141
     SIGTERM = 143
 
 

@@ -42,6 +42,7 @@ __all__ = [
     "stack",
     "table",
     "text",
+    "unmarked",
     "warn",
 ]
 
@@ -115,6 +116,13 @@ def say(value: object = "", style: str = "", *, limit: int = 1_000_000) -> None:
 def warn(value: object, style: str = "", *, limit: int = LIMIT) -> None:
     """Prints one line (or paragraph) on stderr."""
     _print(value, style, error=True, limit=limit)
+
+
+def unmarked(value: str) -> str:
+    """Text for Typer's help, which reads markup: brackets are escaped."""
+    from rich.markup import escape
+
+    return escape(value)
 
 
 def problems(lines: Iterable[object], *, style: str = "red") -> None:
