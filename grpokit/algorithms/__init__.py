@@ -1,1 +1,106 @@
-"""TODO map."""
+"""Pure tensor functions, one file an axis, and the named compositions. Importing this loads no torch.
+
+    axes          the axes and what a part of each must look like: READ FIRST
+    aggregate     scores -> totals_PG, valid_PG
+    advantage     group z-score, group centred
+    select        all rows, or without those that teach nothing
+    ratio         new to old policy, by token or by sequence
+    clip          symmetric, asymmetric, two-sided
+    mask          completion tokens, truncated completions out
+    aggregation   sequence mean, token mean (global, local), constant length
+    regulariser   k1, k2, k3 divergence from the reference policy, entropy bonus
+    correction    mismatch of sampler and trainer: none, truncated
+    logprobs      log-probs of tokens from hidden states, without the full logits
+    compose       Composition: one callable an axis, together an Algorithm
+    build         a named algorithm with replaced parts
+    parts         factories of single parts for recipes; part_config holds their settings
+    grpo          the algorithm GRPO; grpo_config holds its settings
+
+Functions are found on first use: ``grpokit.algorithms.token_logprobs`` imports torch, ``import
+grpokit.algorithms`` does not.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from grpokit.algorithms.axes import AXES
+from grpokit.algorithms.build import build_algorithm
+
+if TYPE_CHECKING:
+    from grpokit.algorithms.advantage import group_centred, group_zscore
+    from grpokit.algorithms.aggregate import total_scores
+    from grpokit.algorithms.aggregation import (
+        constant_length,
+        sequence_mean,
+        token_mean,
+        token_mean_local,
+    )
+    from grpokit.algorithms.clip import clip_ratio
+    from grpokit.algorithms.compose import Composition
+    from grpokit.algorithms.correction import no_correction, truncated_weight
+    from grpokit.algorithms.logprobs import token_logprobs
+    from grpokit.algorithms.mask import completion_mask, finished_mask
+    from grpokit.algorithms.ratio import sequence_ratio, token_ratio
+    from grpokit.algorithms.regulariser import (
+        EntropyBonus,
+        KlPenalty,
+        NoRegulariser,
+        Sum,
+        k1,
+        k2,
+        k3,
+    )
+    from grpokit.algorithms.select import drop_zero, keep_all
+
+__all__ = [
+    "AXES",
+    "Composition",
+    "EntropyBonus",
+    "KlPenalty",
+    "NoRegulariser",
+    "Sum",
+    "build_algorithm",
+    "clip_ratio",
+    "completion_mask",
+    "constant_length",
+    "drop_zero",
+    "finished_mask",
+    "group_centred",
+    "group_zscore",
+    "k1",
+    "k2",
+    "k3",
+    "keep_all",
+    "no_correction",
+    "sequence_mean",
+    "sequence_ratio",
+    "token_logprobs",
+    "token_mean",
+    "token_mean_local",
+    "token_ratio",
+    "total_scores",
+    "truncated_weight",
+]
+
+_HOMES = {
+    "advantage": ("group_centred", "group_zscore"),
+    "aggregate": ("total_scores",),
+    "aggregation": ("constant_length", "sequence_mean", "token_mean", "token_mean_local"),
+    "clip": ("clip_ratio",),
+    "compose": ("Composition",),
+    "correction": ("no_correction", "truncated_weight"),
+    "logprobs": ("token_logprobs",),
+    "mask": ("completion_mask", "finished_mask"),
+    "ratio": ("sequence_ratio", "token_ratio"),
+    "regulariser": ("EntropyBonus", "KlPenalty", "NoRegulariser", "Sum", "k1", "k2", "k3"),
+    "select": ("drop_zero", "keep_all"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"grpokit.algorithms.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,6 +7,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from grpokit.api import AlgorithmSpec, DatasetSpec, RewardSpec, hookimpl
+from grpokit.builtins import algorithms
 
 
 @hookimpl
@@ -21,7 +22,7 @@ def grpokit_rewards() -> Iterable[RewardSpec]:
 
 @hookimpl
 def grpokit_algorithms() -> Iterable[AlgorithmSpec]:
-    return []
+    return algorithms.SPECS
 
 
 @hookimpl

@@ -1,0 +1,53 @@
+"""GRPO, the algorithm that the others are variants of."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from grpokit.algorithms import aggregation, axes
+from grpokit.algorithms.advantage import group_zscore
+from grpokit.algorithms.clip import clip_ratio
+from grpokit.algorithms.compose import Composition
+from grpokit.algorithms.grpo_config import GrpoConfig
+from grpokit.algorithms.mask import completion_mask, finished_mask
+from grpokit.algorithms.regulariser import EntropyBonus, KlPenalty, Sum
+from grpokit.algorithms.select import drop_zero, keep_all
+
+__all__ = ["AGGREGATIONS", "build"]
+
+AGGREGATIONS: dict[str, axes.Aggregation] = {
+    "sequence-mean": aggregation.sequence_mean,
+    "token-mean": aggregation.token_mean,
+    "token-mean-local": aggregation.token_mean_local,
+    "constant-length": aggregation.constant_length,
+}
+
+
+def build(config: GrpoConfig) -> Composition:
+    """Group relative policy optimisation (arXiv 2402.03300).
+
+    A_i = (r_i - mean r) / (std r + std_eps)
+    L   = -1/G sum_i 1/L_i sum_t [min(w A_i, clip(w, 1 - eps, 1 + eps) A_i) - beta k3]
+
+    with w = pi(o_it) / pi_old(o_it) and k3 against the reference policy. No critic: the group is the
+    baseline. Degenerate: a group of one, or with equal rewards, has advantage 0 and adds only its
+    divergence; with beta 0 and entropy_coef 0 it adds exactly nothing.
+    """
+    return Composition(
+        advantage=partial(group_zscore, std_ddof=config.std_ddof, std_eps=config.std_eps),
+        selector=drop_zero if config.drop_dead else keep_all,
+        clip=partial(
+            clip_ratio,
+            epsilon=config.epsilon,
+            epsilon_high=config.epsilon_high,
+            delta=config.delta,
+        ),
+        mask=finished_mask if config.mask_truncated else completion_mask,
+        regulariser=Sum(
+            (
+                KlPenalty(config.beta, config.kl_estimator, config.kl_times_ratio),
+                EntropyBonus(config.entropy_coef),
+            )
+        ),
+        aggregation=AGGREGATIONS[config.aggregation],
+    )
