@@ -1,7 +1,8 @@
 """The one module that plugins import. Importing it never imports torch.
 
-Data and contracts are here at once; tensor functions (``algorithms``) and the cache
-of catalogued models (``models``) are found on first use.
+Data and contracts are here at once. Tensor functions (``algorithms``), the cache of catalogued
+models (``models``) and what needs pydantic (``Config``, ``Recipe``) are found on first use, so
+that a hook module costs next to nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +29,6 @@ from grpokit.spec.components import (
     ModelSpec,
     RewardSpec,
 )
-from grpokit.spec.config import Config
 from grpokit.spec.contracts import (
     Algorithm,
     Callback,
@@ -56,12 +56,13 @@ from grpokit.spec.flow import (
     StepRecord,
     Update,
 )
-from grpokit.spec.recipe import Recipe
 from grpokit.spec.seeds import derive_seed
 
 if TYPE_CHECKING:
     from grpokit import algorithms
     from grpokit.registry import models
+    from grpokit.spec.config import Config
+    from grpokit.spec.recipe import Recipe
 
 __all__ = [
     "HOOK_API",
@@ -109,10 +110,17 @@ __all__ = [
     "models",
 ]
 
-_LATER = {"algorithms": "grpokit.algorithms", "models": "grpokit.registry.models"}
+_LATER = {
+    "Config": "grpokit.spec.config:Config",
+    "Recipe": "grpokit.spec.recipe:Recipe",
+    "algorithms": "grpokit.algorithms",
+    "models": "grpokit.registry.models",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LATER:
-        return import_module(_LATER[name])
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, _, attribute = _LATER[name].partition(":")
+    found = import_module(module)
+    return getattr(found, attribute) if attribute else found
