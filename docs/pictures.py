@@ -9,6 +9,7 @@ Needs the ``docs`` dependency group (matplotlib).
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from pathlib import Path
@@ -53,7 +54,7 @@ def live_view(run: Path) -> str:
     training.sample = f"{question} -> {best['text'].strip()} [{best['total']:.2f}]"
     training.activity = "done"
     training._draw()  # noqa: SLF001  the picture is of what the person saw
-    console = Console(record=True, width=88, force_terminal=True, file=Path("/dev/null").open("w"))
+    console = Console(record=True, width=88, force_terminal=True, file=io.StringIO())
     console.print(view.shown)
     return console.export_svg(title="grpokit train quickstart")
 
@@ -64,9 +65,9 @@ def curves(runs: list[Path], target: Path) -> None:
 
     mpl.use("svg")
     mpl.rcParams["svg.hashsalt"] = "grpokit"
-    from matplotlib import pyplot
+    from matplotlib import pyplot as plt
 
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(9, 3.2), width_ratios=(3, 1))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), width_ratios=(3, 1))
     for number, run in enumerate(runs):
         rewards = [row["reward"] for row in rows_of(run, "metrics.jsonl")]
         means = [
