@@ -33,6 +33,8 @@ METRICS: dict[str, str] = {
     "clip_high": "share of tokens whose ratio was clipped from above",
     "ratio": "mean ratio of new to old policy per token",
     "sampler_gap": "mean absolute difference of log-probs between sampler and trainer, per token",
+    "policy_loss": "the clipped objective, negated, per trained token",
+    "kl_old": "k3 divergence of the policy from that of the rollout, per token",
     "loss": "the minimised loss; it says little about learning",
     "grad_norm": "norm of the gradient before it is clipped",
     "lr": "learning rate of the last optimiser step",
@@ -62,7 +64,7 @@ def step_metrics(
             metrics[f"components/{name}"] = statistics.fmean(known)
     metrics.update(_group_metrics(scores, advantages))
     metrics["failures"] = len(scores.failures)
-    metrics["trained_rows"] = len(selection.rows)
+    metrics["trained_rows"] = len(_trained(selection))
     metrics.update(_length_metrics(rollout))
     metrics.update(update.metrics)
     metrics["optimizer_steps"] = update.optimizer_steps
@@ -101,7 +103,7 @@ def rollout_rows(
     step: int, rollout: Rollout, scores: Scores, advantages: Advantages, selection: Selection
 ) -> list[dict[str, Any]]:
     """One row a prompt for ``rollouts.jsonl``: every completion, its scores, advantage and fate."""
-    kept = set(selection.rows)
+    kept = _trained(selection)
     failed = {(f.prompt_index, f.sample, f.reward): f.message for f in scores.failures}
     advantages_PG: list[list[float]] = advantages.advantages_PG.tolist()
     rows = []
@@ -132,6 +134,12 @@ def _prompt_row(prompt: Any) -> Mapping[str, Any]:
         "messages": list(prompt.messages),
         "answer": answer if isinstance(answer, str | int | float) else None,
     }
+
+
+def _trained(selection: Selection) -> set[tuple[int, int]]:
+    """Rows of weight 0 add nothing to the loss, so they did not train."""
+    pairs = zip(selection.rows, selection.weights, strict=True)
+    return {row for row, weight in pairs if weight != 0}
 
 
 def _known(values_PG: Iterable[Sequence[float | None]]) -> list[float]:
