@@ -52,6 +52,15 @@ class MemoryEstimate:
     def total(self) -> int:
         return sum(self.parts.values())
 
+    @property
+    def peak(self) -> int:
+        """Generation and training take turns: the lasting parts plus the larger of the two."""
+        training = ("gradients", "activations", "logits")
+        lasting = sum(n for part, n in self.parts.items() if part not in (*training, "kv_cache"))
+        return lasting + max(
+            sum(self.parts.get(part, 0) for part in training), self.parts.get("kv_cache", 0)
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class RewardTrial:
