@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from functools import reduce
 from importlib import import_module
@@ -75,11 +76,13 @@ def build_config(entry: Entry, settings: Mapping[str, Any]) -> Config | None:
     """
     from grpokit.spec.config import Config
 
+    # Through JSON: strict mode takes a list for a tuple and text for a path there, as a recipe needs.
+    data = json.dumps(dict(settings), default=str)
     model = config_model(entry)
     if model is None:
-        Config.model_validate(dict(settings))
+        Config.model_validate_json(data)
         return None
-    return model.model_validate(dict(settings))
+    return model.model_validate_json(data)
 
 
 def create(entry: Entry, settings: Mapping[str, Any]) -> Any:
