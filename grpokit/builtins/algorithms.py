@@ -11,6 +11,7 @@ _CONFIGS = "grpokit.algorithms.part_config:"
 
 GRPO = AlgorithmSpec(
     name="grpo",
+    min_group=2,
     summary="Group relative policy optimisation: the group is the baseline, the ratio is clipped.",
     target="grpokit.algorithms.grpo:build",
     config="grpokit.algorithms.grpo_config:GrpoConfig",
@@ -23,6 +24,7 @@ ADVANTAGES = (
     AlgorithmSpec(
         name="group-zscore",
         axis="advantage",
+        min_group=2,
         summary="Distance from the group's mean in standard deviations.",
         target=_PARTS + "group_zscore",
         config=_CONFIGS + "ZscoreConfig",
@@ -32,6 +34,7 @@ ADVANTAGES = (
     AlgorithmSpec(
         name="group-centred",
         axis="advantage",
+        min_group=2,
         summary="Distance from the group's mean, unscaled (Dr. GRPO).",
         target=_PARTS + "group_centred",
         paper="2503.20783",

@@ -82,12 +82,14 @@ class AlgorithmSpec(ComponentSpec):
         formula: one line of plain text.
         axis: "", or one of advantage, select, ratio, clip, mask, aggregation, regulariser,
             aggregate, sampler, allocation, rollout, correction.
+        min_group: smallest ``rollout.group`` that teaches anything; 2 where the group is the baseline.
     """
 
     kind: ClassVar[str] = "algorithm"
     paper: str = ""
     formula: str = ""
     axis: str = ""
+    min_group: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
