@@ -1,1 +1,18 @@
-"""grpokit backend on transformers, peft and accelerate."""
+"""grpokit backend on transformers and peft, with hub data sets and catalogued models.
+
+hooks      what is registered
+config     settings of the backend
+preflight  what is known of a recipe before torch is imported
+machine    versions, GPU, cores, whether the hub answers (no torch)
+locate     model.id -> folder: catalogued name, local folder, hub id (no torch)
+text/      chat template, tokenizer, what ends a turn (no torch)
+catalogue/ catalogued models and how their weights come here
+backend    HfBackend: the StepBackend contract; joins what follows
+load       model folder -> Policy: weights, adapter, attention kernel
+nn/        tensor parts: attention, LoRA, keys, sampling, batches, log-probs
+update     rows -> optimiser steps
+optim      AdamW and learning-rate schedules
+state      policy and training state on disk
+weights    a hash that names a model's weights
+hub        the `hub` data set
+"""

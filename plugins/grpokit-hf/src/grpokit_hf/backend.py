@@ -1,0 +1,227 @@
+"""HfBackend: transformers and peft under grpokit's own loop. It joins the parts and decides nothing."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from grpokit.api import (
+    Advantages,
+    Completion,
+    GrpokitError,
+    LossFunction,
+    Message,
+    Prompt,
+    Recipe,
+    Rollout,
+    Sampling,
+    Selection,
+    ShouldStop,
+    Update,
+    derive_seed,
+)
+from grpokit_hf import state
+from grpokit_hf.config import HfConfig
+from grpokit_hf.load import Policy, load_adapter, load_policy, use_threads
+from grpokit_hf.locate import Located, ensure, locate
+from grpokit_hf.machine import versions
+from grpokit_hf.nn.batch import make_rows
+from grpokit_hf.nn.decode import Drawn
+from grpokit_hf.nn.pick import row_uniforms
+from grpokit_hf.text.tokenizer import ChatTokenizer
+from grpokit_hf.update import Job, Trainer
+from grpokit_hf.weights import weights_hash
+
+__all__ = ["HfBackend"]
+
+log = logging.getLogger("grpokit.hf")
+
+
+class HfBackend:
+    """Implements ``StepBackend``. Bit-exact on a CPU for equal thread count and torch version."""
+
+    def __init__(self, config: HfConfig | None = None) -> None:
+        self.config = config or HfConfig()
+        self._policy: Policy | None = None
+        self._trainer: Trainer | None = None
+        self._located: Located | None = None
+        self._weights: Path | None = None
+        self._adapter_hash = ""
+
+    # ------------------------------------------------------------- opening
+
+    def open(self, recipe: Recipe, *, needs_reference: bool, needs_entropy: bool) -> None:
+        """Loads the model for training. Entropy is always computed, so ``needs_entropy`` asks nothing."""
+        del needs_entropy
+        policy = self._load(recipe)
+        reference = None
+        if needs_reference and not policy.adapter:
+            reference = copy.deepcopy(policy.model).requires_grad_(requires_grad=False)
+        self._trainer = Trainer(policy, recipe, reference)
+        self._trainer.needs_reference = needs_reference
+
+    def open_checkpoint(self, recipe: Recipe, folder: Path | None) -> None:
+        """Loads for sampling: the base model, or the policy that ``save_policy`` wrote."""
+        if folder is None:
+            self._load(recipe, train=False)
+            return
+        saved = state.policy_folder(folder)
+        if not (saved / "adapter_config.json").is_file():
+            self._load(recipe, train=False, weights=saved)
+            return
+        load_adapter(self._load(recipe, train=False), saved)
+        data = (saved / "adapter_model.safetensors").read_bytes()
+        self._adapter_hash = hashlib.sha256(data).hexdigest()[:16]
+
+    def _load(self, recipe: Recipe, *, train: bool = True, weights: Path | None = None) -> Policy:
+        threads = use_threads(self.config.threads)
+        section = recipe.model
+        self._located = locate(section.id, section.revision)
+        folder = ensure(self._located, say=progress)
+        tokenizer = ChatTokenizer(folder, eos=section.eos, chat_template=section.chat_template)
+        for note in tokenizer.notes:
+            log.info("%s", note)
+        self._weights = weights
+        self._policy = load_policy(
+            recipe, self.config, folder, tokenizer, weights=weights, train=train
+        )
+        log.info("%s on %s with %d threads", section.id, self._policy.device, threads)
+        return self._policy
+
+    @property
+    def policy(self) -> Policy:
+        if self._policy is None:
+            raise GrpokitError("the backend is not open", remedy="call open or open_checkpoint")
+        return self._policy
+
+    @property
+    def trainer(self) -> Trainer:
+        if self._trainer is None:
+            raise GrpokitError("the backend is not open for training", remedy="call open")
+        return self._trainer
+
+    # ------------------------------------------------------------- sampling
+
+    def encode(self, messages: Sequence[Message]) -> tuple[int, ...]:
+        """Token ids of the rendered prompt; the same code renders in training, evaluation and plan."""
+        return self.policy.tokenizer.encode(messages)
+
+    def generate(
+        self, prompts: Sequence[Prompt], sampling: Sampling, should_stop: ShouldStop | None = None
+    ) -> Rollout:
+        """``sampling.group`` completions a prompt, at most ``generate_rows`` at a time."""
+        ids = [self.encode(prompt.messages) for prompt in prompts]
+        rows = [(p, g) for p in range(len(prompts)) for g in range(sampling.group)]
+        drawn: list[Drawn] = []
+        with self.policy.sampling():
+            limit = self.config.generate_rows
+            for start in range(0, len(rows), limit):
+                part = rows[start : start + limit]
+                drawn += self._sample(part, prompts, ids, sampling, should_stop)
+        made = [self._completion(row) for row in drawn]
+        size = sampling.group
+        return Rollout(
+            prompts=tuple(prompts),
+            prompt_ids=tuple(ids),
+            completions=tuple(tuple(made[p * size : (p + 1) * size]) for p in range(len(prompts))),
+            sampling=sampling,
+        )
+
+    def _sample(
+        self,
+        rows: Sequence[tuple[int, int]],
+        prompts: Sequence[Prompt],
+        ids: Sequence[tuple[int, ...]],
+        sampling: Sampling,
+        should_stop: ShouldStop | None,
+    ) -> list[Drawn]:
+        used = sorted({p for p, _ in rows})
+        seeds = [derive_seed(sampling.seed, sampling.step, prompts[p].id, g) for p, g in rows]
+        return self.policy.decoder().sample(
+            [ids[p] for p in used],
+            [used.index(p) for p, _ in rows],
+            row_uniforms(seeds, sampling.max_tokens),
+            sampling,
+            should_stop,
+        )
+
+    def _completion(self, drawn: Drawn) -> Completion:
+        return Completion(
+            token_ids=tuple(drawn.tokens),
+            logprobs=tuple(drawn.logprobs),
+            text=self.policy.tokenizer.decode(drawn.tokens),
+            finish="stop" if drawn.ended else "length",
+        )
+
+    # ------------------------------------------------------------- training
+
+    def update(
+        self,
+        loss: LossFunction,
+        rollout: Rollout,
+        advantages: Advantages,
+        selection: Selection,
+        step: int,
+        should_stop: ShouldStop | None = None,
+    ) -> Update:
+        """Trains on the selected rows. An interrupt is taken only before the first optimiser step."""
+        job = Job(
+            loss=loss,
+            rows=make_rows(rollout, advantages, selection),
+            denominator=selection.denominator,
+            max_tokens=rollout.sampling.max_tokens,
+            temperature=rollout.sampling.temperature,
+            step=step,
+            should_stop=should_stop,
+        )
+        return self.trainer.update(job)
+
+    # ------------------------------------------------------------- saving
+
+    def save_policy(self, folder: Path) -> None:
+        state.write_policy(self.policy, folder)
+
+    def save_state(self, folder: Path) -> None:
+        state.write_state(self.trainer, folder)
+
+    def load_state(self, folder: Path) -> None:
+        state.load_weights(self.policy, state.policy_folder(folder))
+        part = folder / "state" if (folder / "state").is_dir() else folder
+        state.restore_state(self.trainer, part)
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """What an evaluation's result belongs to; two results with different ones do not compare."""
+        policy, located = self.policy, self._located
+        return {
+            "model": located.id if located else "",
+            "revision": (located.revision if located else None) or "",
+            "weights": weights_hash(self._weights or policy.folder),
+            "adapter": self._adapter_hash,
+            "chat_template": policy.tokenizer.template_hash,
+            "tokenizer": policy.tokenizer.tokenizer_hash,
+            "stop_ids": sorted(policy.tokenizer.ends.ids),
+            "dtype": str(policy.compute).removeprefix("torch."),
+            "attention": policy.kernel,
+            "device": policy.device.type,
+            "backend": "hf",
+            "versions": versions(),
+        }
+
+    def close(self) -> None:
+        """Frees the model and, on a GPU, its memory."""
+        self._policy = self._trainer = None
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def progress(message: str) -> None:
+    """A line about a download, on stderr, before anything else is shown."""
+    sys.stderr.write(message + "\n")

@@ -1,0 +1,26 @@
+"""What a recipe may set under ``backend.with`` for ``hf``."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from grpokit.api import Config
+
+__all__ = ["HfConfig"]
+
+
+class HfConfig(Config):
+    """Settings of the `hf` backend. None of them changes what is learned, only speed and memory."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the model lives; `auto` takes a CUDA device if there is one."""
+    attention: Literal["auto", "sdpa", "eager", "float32"] = "auto"
+    """Attention kernel. `float32` computes attention in float32 whatever the weights' type, which is faster than bfloat16 attention on CPUs; `auto` takes it there and `sdpa` elsewhere."""
+    threads: int | None = Field(default=None, ge=1)
+    """CPU threads; the number of physical cores by default. A resumed run needs the same number to be bit-exact."""
+    generate_rows: int = Field(default=256, ge=1)
+    """Completions that are sampled at once. The result does not depend on it."""
+    logit_rows: int = Field(default=1024, ge=1)
+    """Tokens whose logits are held at once when log-probabilities are computed."""

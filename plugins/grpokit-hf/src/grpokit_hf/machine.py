@@ -1,0 +1,82 @@
+"""What the machine has, read from files: no torch, no driver call."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from urllib.parse import urlsplit
+
+__all__ = ["PACKAGES", "gpu_names", "hub_reachable", "physical_cores", "versions"]
+
+PACKAGES = ("torch", "transformers", "peft", "accelerate", "safetensors", "tokenizers")
+
+
+def versions(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
+    """Package -> installed version; packages that are missing are left out."""
+    found = {}
+    for name in packages:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def gpu_names() -> tuple[str, ...]:
+    """Names of the NVIDIA GPUs that the driver shows; empty without one."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "unset").strip() in ("", "-1"):
+        return ()
+    names = []
+    for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+        lines = path.read_text(errors="replace").splitlines()
+        model = [line.partition(":")[2].strip() for line in lines if line.startswith("Model:")]
+        names.append(model[0] if model else "NVIDIA GPU")
+    if not names and Path("/dev/nvidia0").exists():
+        names.append("NVIDIA GPU")
+    return tuple(names)
+
+
+def physical_cores() -> int:
+    """Cores that this process may use, hyper-threads counted once.
+
+    Matrix products gain nothing from the second thread of a core.
+    """
+    try:
+        allowed = sorted(os.sched_getaffinity(0))
+    except AttributeError:  # not Linux
+        return max(1, (os.cpu_count() or 2) // 2)
+    cores = set()
+    for cpu in allowed:
+        folder = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology")
+        try:
+            package = (folder / "physical_package_id").read_text().strip()
+            cores.add((package, (folder / "core_id").read_text().strip()))
+        except OSError:
+            return len(allowed)
+    return max(1, len(cores))
+
+
+def hub_reachable(environ: Mapping[str, str], seconds: float = 0.3) -> bool:
+    """Whether a connection to the hub (or to the proxy before it) opens within the time.
+
+    The look-up of a name knows no time limit, so it runs in a thread that may be left behind.
+    """
+    endpoint = environ.get("HF_ENDPOINT") or "https://huggingface.co"
+    proxy = environ.get("HTTPS_PROXY") or environ.get("https_proxy")
+    parts = urlsplit(proxy or endpoint)
+    port = parts.port or (80 if parts.scheme == "http" else 443)
+    done = threading.Event()
+
+    def attempt() -> None:
+        try:
+            with socket.create_connection((parts.hostname or "", port), timeout=seconds):
+                done.set()
+        except OSError:
+            pass
+
+    threading.Thread(target=attempt, daemon=True).start()
+    return done.wait(seconds)

@@ -1,0 +1,130 @@
+"""Log-probabilities of completion tokens, without ever holding the logits of a batch.
+
+The transformer's body gives hidden states; only those that predict completion tokens go through the
+language-model head, as rows of a matrix, a chunk at a time. (As slices of a 3-D tensor the head
+would copy its whole weight for every row.)
+
+Two ways to the hidden states. *Plain*: prompt and completion as one row, padded on the right; with
+causal attention nothing sees the padding, so no mask is needed. *Shared*: each distinct prompt is
+computed once and its keys and values, which carry gradients, are given to all its completions. The
+second is exact too and several times faster for groups on long prompts. It is used for models with
+full attention in every layer, without gradient checkpointing and without autocast.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from grpokit.api import algorithms
+from grpokit_hf.nn.attention import causal_mask
+from grpokit_hf.nn.batch import Batch
+from grpokit_hf.nn.decode import left_pad
+from grpokit_hf.nn.keys import prefix_cache
+
+__all__ = ["Forward", "TokenValues"]
+
+
+@dataclass(frozen=True)
+class TokenValues:
+    """Values of the M completion tokens of a batch, rows one after another, no padding."""
+
+    logprobs_M: Tensor
+    entropy_M: Tensor | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forward:
+    """What training needs of a model; see :class:`grpokit_hf.nn.decode.Decoder` for the parts."""
+
+    body: nn.Module
+    head: nn.Module
+    pad_id: int
+    shared: bool
+    mask_dtype: torch.dtype
+    autocast: torch.dtype | None
+    logit_rows: int
+    device: torch.device
+    softcap: float | None = None
+    logit_scale: float = 1.0
+
+    def __call__(
+        self, batch: Batch, temperature: float, *, with_entropy: bool = False
+    ) -> TokenValues:
+        """Log p(token | before) of every completion token, logits divided by ``temperature``.
+
+        The division makes the trained distribution the one that was sampled from.
+        """
+        with self.precision():
+            hidden_MH = self.hidden_shared(batch) if self.shared else self.hidden_plain(batch)
+            weight: Any = self.head.weight
+            bias: Any = getattr(self.head, "bias", None)
+            logprobs_M, entropy_M = algorithms.token_logprobs(
+                hidden_MH if self.logit_scale == 1 else hidden_MH * self.logit_scale,
+                weight,
+                batch.targets_NT[batch.mask_NT],
+                bias_V=bias,
+                chunk=self.logit_rows,
+                temperature=temperature,
+                softcap=self.softcap,
+                entropy=with_entropy,
+            )
+        return TokenValues(logprobs_M, entropy_M)
+
+    def precision(self) -> AbstractContextManager[Any]:
+        if self.autocast is None:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=self.autocast)
+
+    def hidden_plain(self, batch: Batch) -> Tensor:
+        """hidden_MH from whole rows; column j of a row predicts token j + 1."""
+        full = [[*row.prompt_ids, *row.tokens] for row in batch.rows]
+        longest = max(len(ids) for ids in full)
+        ids_NL = torch.tensor(
+            [[*ids, *[self.pad_id] * (longest - len(ids))] for ids in full], device=self.device
+        )
+        positions_NL = torch.arange(longest, device=self.device).expand(len(full), -1)
+        out = self.body(input_ids=ids_NL, position_ids=positions_NL, use_cache=False)
+        wanted_NL = torch.zeros(ids_NL.shape, dtype=torch.bool, device=self.device)
+        for row, item in enumerate(batch.rows):
+            start = len(item.prompt_ids) - 1
+            wanted_NL[row, start : start + len(item.tokens)] = True
+        hidden: Tensor = out.last_hidden_state[wanted_NL]
+        return hidden
+
+    def hidden_shared(self, batch: Batch) -> Tensor:
+        """hidden_MH with each distinct prompt computed once."""
+        config: Any = self.body.config
+        used = {row.prompt: row.prompt_ids for row in batch.rows}
+        places = {prompt: place for place, prompt in enumerate(used)}
+        owner_N = torch.tensor([places[row.prompt] for row in batch.rows], device=self.device)
+        ids_PL, valid_PL = left_pad(list(used.values()), self.pad_id, self.device)
+        cache = prefix_cache(config.num_hidden_layers)
+        positions_PL = (valid_PL.cumsum(dim=1) - 1).clamp_(min=0)
+        first_NH = self.run(ids_PL, positions_PL, valid_PL, cache)[:, -1].index_select(0, owner_N)
+        fed_NT = batch.targets_NT[:, :-1]  # the last token of a completion predicts nothing
+        if fed_NT.shape[1] == 0:
+            return first_NH
+        for layer in cache.layers:
+            layer.spread(owner_N)
+        prefix_NL = valid_PL.index_select(0, owner_N)
+        valid_NK = torch.cat([prefix_NL, batch.mask_NT[:, 1:].to(prefix_NL.dtype)], dim=1)
+        steps_T = torch.arange(fed_NT.shape[1], device=self.device)
+        positions_NT = prefix_NL.sum(dim=1, keepdim=True) + steps_T
+        rest_NTH = self.run(fed_NT, positions_NT, valid_NK, cache)
+        return torch.cat([first_NH[:, None], rest_NTH], dim=1)[batch.mask_NT]
+
+    def run(self, ids_NQ: Tensor, positions_NQ: Tensor, valid_NK: Tensor, cache: Any) -> Tensor:
+        out = self.body(
+            input_ids=ids_NQ,
+            position_ids=positions_NQ,
+            attention_mask=causal_mask(valid_NK, ids_NQ.shape[1], self.mask_dtype),
+            past_key_values=cache,
+            use_cache=True,
+        )
+        hidden: Tensor = out.last_hidden_state
+        return hidden

@@ -1,0 +1,97 @@
+"""The next token of each row. Each row has its own random numbers, drawn before the first token."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from grpokit.api import Sampling
+
+__all__ = ["draw", "keep_likely", "pick", "row_uniforms"]
+
+BLOCK = 256
+
+
+def row_uniforms(seeds: Sequence[int], length: int) -> Tensor:
+    """uniforms_NT in [0, 1), float32: row n's numbers follow from ``seeds[n]`` alone."""
+    table = torch.empty(len(seeds), length)
+    for row, seed in enumerate(seeds):
+        generator = torch.Generator().manual_seed(seed)
+        table[row] = torch.rand(length, generator=generator)
+    return table
+
+
+def pick(logits_NV: Tensor, uniforms_N: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
+    """Tokens tokens_N and their log-probabilities logprobs_N.
+
+    The log-probability belongs to ``logits / temperature`` before any token is cut off, which is
+    what training computes again. Greedy (temperature 0) takes the likeliest token and reports it
+    at temperature 1.
+    """
+    logits_NV = logits_NV.float()
+    if sampling.temperature == 0.0:
+        token_N = logits_NV.argmax(dim=-1)
+        chosen_N = logits_NV.gather(1, token_N[:, None])[:, 0]
+        return token_N, chosen_N - logits_NV.logsumexp(dim=-1)
+    if sampling.temperature != 1.0:
+        logits_NV = logits_NV / sampling.temperature
+    total_N = logits_NV.logsumexp(dim=-1)
+    cut_NV = keep_likely(logits_NV, sampling)
+    top_N = cut_NV.amax(dim=-1, keepdim=True)
+    token_N = draw((cut_NV - top_N).exp_(), uniforms_N)
+    return token_N, logits_NV.gather(1, token_N[:, None])[:, 0] - total_N
+
+
+def keep_likely(logits_NV: Tensor, sampling: Sampling) -> Tensor:
+    """Sets what top-k, top-p and min-p cut off to minus infinity, in this order.
+
+    Top-k keeps ties with the k-th. Top-p keeps the smallest set whose share reaches p, always the
+    likeliest token. Min-p drops tokens below that share of the likeliest one's probability.
+    """
+    cut = float("-inf")
+    if 0 < sampling.top_k < logits_NV.shape[-1]:
+        least_N1 = logits_NV.topk(sampling.top_k, dim=-1).values[:, -1:]
+        logits_NV = logits_NV.masked_fill(logits_NV < least_N1, cut)
+    if sampling.top_p < 1.0:
+        ordered_NV, order_NV = logits_NV.sort(dim=-1, descending=True, stable=True)
+        share_NV = ordered_NV.softmax(dim=-1)
+        before_NV = share_NV.cumsum(dim=-1) - share_NV
+        drop_NV = before_NV >= sampling.top_p
+        drop_NV[:, 0] = False
+        logits_NV = logits_NV.masked_fill(
+            torch.zeros_like(drop_NV).scatter(1, order_NV, drop_NV), cut
+        )
+    if sampling.min_p > 0.0:
+        floor_N1 = logits_NV.amax(dim=-1, keepdim=True) + torch.tensor(sampling.min_p).log()
+        logits_NV = logits_NV.masked_fill(logits_NV < floor_N1, cut)
+    return logits_NV
+
+
+def draw(weights_NV: Tensor, uniforms_N: Tensor) -> Tensor:
+    """Inverse CDF over unnormalised weights: the token where the running sum passes u times the total.
+
+    In two stages, over blocks of 256 tokens and then inside the block: one pass over the
+    vocabulary instead of a long running sum, and smaller rounding errors. A token of weight 0 is
+    never drawn.
+    """
+    rows, vocabulary = weights_NV.shape
+    weights_NV = functional.pad(weights_NV, (0, -vocabulary % BLOCK))
+    blocks_NBK = weights_NV.view(rows, -1, BLOCK)
+    sums_NB = blocks_NBK.sum(dim=-1, dtype=torch.float32)
+    running_NB = sums_NB.cumsum(dim=-1)
+    block_N1 = passes(running_NB, uniforms_N[:, None] * running_NB[:, -1:])
+    before_N1 = running_NB.gather(1, block_N1) - sums_NB.gather(1, block_N1)
+    left_N1 = uniforms_N[:, None] * running_NB[:, -1:] - before_N1
+    share_N1 = (left_N1 / sums_NB.gather(1, block_N1)).clamp_(0.0, 1.0)
+    inside_NK = blocks_NBK[torch.arange(rows, device=weights_NV.device), block_N1[:, 0]].cumsum(-1)
+    return (block_N1 * BLOCK + passes(inside_NK, share_N1 * inside_NK[:, -1:]))[:, 0]
+
+
+def passes(running_NK: Tensor, target_N1: Tensor) -> Tensor:
+    """First index whose running sum is above the target; the target is kept below the total."""
+    below_N1 = torch.nextafter(running_NK[:, -1:], torch.zeros_like(target_N1))
+    found_N1 = torch.searchsorted(running_NK, torch.minimum(target_N1, below_N1), right=True)
+    return found_N1.clamp_(max=running_NK.shape[1] - 1)

@@ -1,0 +1,340 @@
+"""The update: rows of a rollout batch become optimiser steps.
+
+The loss is a sum over fixed denominators (``LossTotals``), so that micro-batches only add up: any
+cut gives the same gradient. Log-probs of the old policy are computed for the kept rows, and only if
+more than one optimiser step uses the batch; with one step they are the current ones, detached.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from grpokit.api import (
+    LossFunction,
+    LossInputs,
+    LossTotals,
+    NonFiniteError,
+    OutOfMemoryError,
+    Recipe,
+    ShouldStop,
+    Update,
+    derive_seed,
+)
+from grpokit_hf.load import Policy
+from grpokit_hf.nn.batch import Batch, Row, micro_batches, minibatches, to_batch
+from grpokit_hf.nn.forward import Forward
+from grpokit_hf.optim import learning_rate, make_optimizer
+
+__all__ = ["Trainer"]
+
+MAX_SKIPPED = 3
+"""Optimiser steps in a row that may be skipped because their gradient is not finite."""
+MAX_HALVINGS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One rollout batch on its way through the optimiser."""
+
+    loss: LossFunction
+    rows: Sequence[Row]
+    denominator: int
+    max_tokens: int
+    temperature: float
+    step: int
+    should_stop: ShouldStop | None
+
+    def poll(self) -> None:
+        if self.should_stop is not None:
+            self.should_stop()
+
+
+@dataclass
+class Tally:
+    """Metric sums and times of one update."""
+
+    sums: dict[str, list[float]] = field(default_factory=lambda: defaultdict(lambda: [0.0, 0.0]))
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    norms: list[float] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    steps: int = 0
+    skipped: int = 0
+    lr: float = 0.0
+
+    @contextmanager
+    def time(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[name] += time.perf_counter() - start
+
+    def metrics(self) -> dict[str, float]:
+        means = {name: over / under for name, (over, under) in self.sums.items() if under}
+        if not self.norms and not self.skipped:
+            return means
+        means["lr"] = self.lr
+        means["skipped_steps"] = float(self.skipped)
+        if self.norms:
+            means["grad_norm"] = sum(self.norms) / len(self.norms)
+            means["loss"] = sum(self.losses) / len(self.losses)
+        return means
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one pass over the micro-batches of an optimiser step gave."""
+
+    loss: float
+    sums: Mapping[str, tuple[float, float]]
+
+
+class Trainer:
+    """Optimiser and counters of a policy.
+
+    Attributes:
+        reference: log-probs under the frozen reference, or None if the algorithm needs none.
+        bad_streak: optimiser steps skipped in a row.
+        limit_rows: micro-batch size after memory ran out; None as long as it did not.
+    """
+
+    def __init__(self, policy: Policy, recipe: Recipe, reference: Any = None) -> None:
+        self.policy = policy
+        self.recipe = recipe
+        self.reference_model = reference
+        self.optimizer = make_optimizer(policy.weights, recipe)
+        self.bad_streak = 0
+        self.limit_rows: int | None = recipe.optim.micro_batch
+        self.needs_reference = False
+
+    def update(self, job: Job) -> Update:
+        """All optimiser steps of one rollout batch. Before the first one nothing is changed."""
+        tally = Tally()
+        live = [row for row in job.rows if row.weight != 0 and row.tokens]
+        optim = self.recipe.optim
+        if not live:
+            return Update(metrics={}, optimizer_steps=0, seconds={})
+        old: dict[int, Tensor] = {}
+        reference: dict[int, Tensor] = {}
+        if optim.iterations * optim.minibatches > 1:
+            with tally.time("old"):
+                old = self.all_logprobs(live, job, self.policy.forward())
+        if self.needs_reference:
+            with tally.time("reference"):
+                reference = self.reference_logprobs(live, job)
+        for iteration in range(optim.iterations):
+            seed = (self.recipe.train.seed, job.step, iteration)
+            parts = minibatches(job.rows, optim.minibatches, *seed)
+            for place, part in enumerate(parts):
+                inner = iteration * optim.minibatches + place
+                self.optimizer_step(part, job, old, reference, inner, tally)
+        self.check_streak(job.step)
+        return Update(
+            metrics=tally.metrics(), optimizer_steps=tally.steps, seconds=dict(tally.seconds)
+        )
+
+    def all_logprobs(self, rows: Sequence[Row], job: Job, forward: Forward) -> dict[int, Tensor]:
+        """Row index -> log-probs of its tokens, without gradients."""
+        self.policy.model.eval()
+        found: dict[int, Tensor] = {}
+        with torch.no_grad():
+            for part in self.cut(rows, forward):
+                job.poll()
+                batch = to_batch(part, self.policy.tokenizer.pad_id, self.policy.device)
+                values = forward(batch, job.temperature).logprobs_M
+                pieces = torch.split(values, [len(row.tokens) for row in part])
+                found.update(zip((row.index for row in part), pieces, strict=True))
+        return found
+
+    def reference_logprobs(self, rows: Sequence[Row], job: Job) -> dict[int, Tensor]:
+        """Log-probs under the model as it was: the adapter switched off, or a frozen copy."""
+        if self.reference_model is not None:
+            return self.all_logprobs(rows, job, self.policy.forward(self.reference_model))
+        with self.policy.model.disable_adapter():
+            return self.all_logprobs(rows, job, self.policy.forward())
+
+    def cut(self, rows: Sequence[Row], forward: Forward) -> list[list[Row]]:
+        return micro_batches(
+            rows,
+            limit_rows=self.limit_rows,
+            limit_tokens=self.recipe.optim.micro_tokens,
+            shared=forward.shared,
+        )
+
+    def optimizer_step(
+        self,
+        part: Sequence[Row],
+        job: Job,
+        old: Mapping[int, Tensor],
+        reference: Mapping[int, Tensor],
+        inner: int,
+        tally: Tally,
+    ) -> None:
+        """Gradient of one minibatch, clipped and applied; a non-finite one is dropped and counted."""
+        live = [row for row in part if row.weight != 0 and row.tokens]
+        if not live:
+            return
+        totals = LossTotals(
+            rows=max(1, round(job.denominator * len(part) / len(job.rows))),
+            tokens=sum(len(row.tokens) for row in part),
+            max_tokens=job.max_tokens,
+        )
+        with tally.time("forward_backward"):
+            share = self.accumulate(live, job, totals, old, reference, inner, poll=not tally.steps)
+        with tally.time("optimizer"):
+            optim = self.recipe.optim
+            weights = list(self.policy.weights.values())
+            norm = float(torch.nn.utils.clip_grad_norm_(weights, optim.max_grad_norm))
+            index = (job.step - 1) * optim.iterations * optim.minibatches + inner
+            tally.lr = learning_rate(self.recipe, index)
+            if math.isfinite(norm) and math.isfinite(share.loss):
+                for group in self.optimizer.param_groups:
+                    group["lr"] = tally.lr
+                self.optimizer.step()
+                tally.steps += 1
+                tally.norms.append(norm)
+                tally.losses.append(share.loss)
+                self.bad_streak = 0
+            else:
+                tally.skipped += 1
+                self.bad_streak += 1
+            self.optimizer.zero_grad(set_to_none=True)
+        for name, (over, under) in share.sums.items():
+            if math.isfinite(over):
+                tally.sums[name][0] += over
+                tally.sums[name][1] += under
+
+    def accumulate(
+        self,
+        rows: Sequence[Row],
+        job: Job,
+        totals: LossTotals,
+        old: Mapping[int, Tensor],
+        reference: Mapping[int, Tensor],
+        inner: int,
+        *,
+        poll: bool,
+    ) -> Share:
+        """Forward and backward of every micro-batch; starts again with halves when memory runs out."""
+        forward = self.policy.forward()
+        halvings = 0
+        while True:
+            parts = self.cut(rows, forward)
+            self.optimizer.zero_grad(set_to_none=True)
+            try:
+                return self.pass_over(parts, job, totals, old, reference, inner, forward, poll=poll)
+            except torch.OutOfMemoryError as error:
+                halvings += 1
+                largest = max(len(part) for part in parts)
+                if halvings > MAX_HALVINGS or largest == 1:
+                    raise OutOfMemoryError(
+                        f"an update with {largest} rows a forward does not fit in memory",
+                        place=f"step {job.step}",
+                        remedy="set model.gradient_checkpointing: true, or lower "
+                        "rollout.max_tokens or backend.with.logit_rows",
+                    ) from error
+                self.limit_rows = (largest + 1) // 2
+            except BaseException:
+                self.optimizer.zero_grad(set_to_none=True)
+                raise
+            free_memory(self.policy.device)
+
+    def pass_over(
+        self,
+        parts: Sequence[Sequence[Row]],
+        job: Job,
+        totals: LossTotals,
+        old: Mapping[int, Tensor],
+        reference: Mapping[int, Tensor],
+        inner: int,
+        forward: Forward,
+        *,
+        poll: bool,
+    ) -> Share:
+        loss = 0.0
+        sums: dict[str, tuple[float, float]] = {}
+        self.policy.model.train(self.policy.checkpointing or self.policy.dropout > 0)
+        for place, part in enumerate(parts):
+            if poll:
+                job.poll()
+            batch = to_batch(part, self.policy.tokenizer.pad_id, self.policy.device)
+            with self.dropout_seed(job.step, inner, place):
+                values = forward(batch, job.temperature, with_entropy=True)
+            inputs = loss_inputs(batch, values.logprobs_M, values.entropy_M, old, reference, totals)
+            outputs = job.loss(inputs)
+            if outputs.loss.requires_grad:
+                outputs.loss.backward()  # type: ignore[no-untyped-call]
+            loss += float(outputs.loss.detach())
+            for name, (over, under) in outputs.sums.items():
+                before = sums.get(name, (0.0, 0.0))
+                sums[name] = (before[0] + float(over), before[1] + float(under))
+        self.policy.model.eval()
+        return Share(loss, sums)
+
+    @contextmanager
+    def dropout_seed(self, *parts: int) -> Iterator[None]:
+        """Adapter dropout draws from (seed, step, optimiser step, micro-batch)."""
+        if self.policy.dropout == 0:
+            yield
+            return
+        cuda = self.policy.device.type == "cuda"
+        with torch.random.fork_rng(devices=[self.policy.device] if cuda else []):
+            torch.manual_seed(derive_seed(self.recipe.train.seed, "dropout", *parts))
+            yield
+
+    def check_streak(self, step: int) -> None:
+        if self.bad_streak > MAX_SKIPPED:
+            raise NonFiniteError(
+                f"{self.bad_streak} optimiser steps in a row had a gradient that is not finite",
+                place=f"step {step}",
+                remedy="lower optim.lr, or set model.dtype: float32",
+            )
+
+
+def loss_inputs(
+    batch: Batch,
+    logprobs_M: Tensor,
+    entropy_M: Tensor | None,
+    old: Mapping[int, Tensor],
+    reference: Mapping[int, Tensor],
+    totals: LossTotals,
+) -> LossInputs:
+    """The micro-batch as the algorithm sees it: N rows, padded to T tokens."""
+    mask_NT = batch.mask_NT
+
+    def spread(values_M: Tensor) -> Tensor:
+        empty_NT = torch.zeros(mask_NT.shape, dtype=values_M.dtype, device=mask_NT.device)
+        return empty_NT.masked_scatter(mask_NT, values_M)
+
+    logprobs_NT = spread(logprobs_M)
+    known = [row.sampler_logprobs for row in batch.rows]
+    sampler = [values for values in known if values is not None]
+    return LossInputs(
+        logprobs_NT=logprobs_NT,
+        old_logprobs_NT=gathered(batch, old, spread) if old else logprobs_NT.detach(),
+        ref_logprobs_NT=gathered(batch, reference, spread) if reference else None,
+        sampler_logprobs_NT=batch.padded(sampler) if len(sampler) == len(known) else None,
+        entropy_NT=None if entropy_M is None else spread(entropy_M),
+        advantages_N=batch.column([row.advantage for row in batch.rows]),
+        weights_N=batch.column([row.weight for row in batch.rows]),
+        truncated_N=torch.tensor([row.truncated for row in batch.rows], device=mask_NT.device),
+        mask_NT=mask_NT.to(logprobs_NT.dtype),
+        totals=totals,
+    )
+
+
+def gathered(batch: Batch, table: Mapping[int, Tensor], spread: Any) -> Tensor:
+    values: Tensor = spread(torch.cat([table[row.index] for row in batch.rows]))
+    return values
+
+
+def free_memory(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
