@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from grpokit.registry import models
     from grpokit.spec.config import Config
     from grpokit.spec.recipe import Recipe
+from grpokit.spec.rewards import reward
 
 __all__ = [
     "HOOK_API",
@@ -107,6 +108,7 @@ __all__ = [
     "algorithms",
     "derive_seed",
     "hookimpl",
+    "reward",
     "models",
 ]
 

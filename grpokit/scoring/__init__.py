@@ -1,1 +1,12 @@
-"""TODO map."""
+"""Calling rewards: by name, in a process that can be killed, and never with a made-up 0.0.
+
+signature   what a reward asks for, and which columns a data set lacks
+values      what a reward may return, and what counts as a failure
+call        one reward function, called on rows, groups or whole batches
+wire        what trainer and worker say to each other, as JSON lines
+worker      the process in which one reward runs
+process     the trainer's end of a worker: spawn, talk, kill
+lane        one reward's share of a step: what is answered, lost or still to do
+scorer      all rewards of a recipe: scores, weights and the total
+budget      how many failures a run bears
+"""

@@ -1,0 +1,220 @@
+"""One reward function, called on units of work: a row, a prompt's group, or a whole batch."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from grpokit.scoring.signature import Asked, ask, source
+from grpokit.scoring.values import Fault, Outcome, read_many, read_one
+
+__all__ = ["AT_ONCE", "Batch", "Item", "Question", "RewardCall", "Unit", "timeout_fault"]
+
+AT_ONCE = 64
+"""Coroutines of an async reward that run at the same time."""
+TRACE_LIMIT = 4000
+
+Unit = Sequence[int]
+"""Positions of the completions that one call scores."""
+Emit = Callable[[int, list[Outcome]], None]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What belongs to a prompt: its row (the columns that the reward sees) and its messages."""
+
+    row: Mapping[str, Any]
+    messages: Sequence[Mapping[str, Any]] = ()
+
+    @property
+    def prompt(self) -> str:
+        """The last user message."""
+        texts = [m["content"] for m in self.messages if m["role"] == "user"]
+        return texts[-1] if texts else ""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One completion; ``question`` is the position of its prompt in the batch."""
+
+    question: int
+    sample: int
+    completion: str
+    finish: str = "stop"
+    tokens: int | None = None
+
+    @property
+    def truncated(self) -> bool:
+        return self.finish == "length"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """All completions of a step, prompt by prompt."""
+
+    questions: Sequence[Question]
+    items: Sequence[Item]
+
+    def units(self, asked: Asked) -> list[list[int]]:
+        """The calls that a reward of this form needs."""
+        if asked.form == "row":
+            return [[position] for position in range(len(self.items))]
+        if asked.form == "batch":
+            return [list(range(len(self.items)))] if self.items else []
+        groups: dict[int, list[int]] = {}
+        for position, item in enumerate(self.items):
+            groups.setdefault(item.question, []).append(position)
+        return list(groups.values())
+
+
+class RewardCall:
+    """Calls one reward function and reads what it returns."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.asked = ask(function)
+        self._loop: asyncio.Runner | None = None
+
+    def run(
+        self, batch: Batch, units: Sequence[Unit], emit: Emit, timeout: float | None = None
+    ) -> None:
+        """Scores the units; ``emit(k, outcomes)`` is called as soon as unit k is done.
+
+        Units run one after the other. Those of an async reward run together, at most ``AT_ONCE``
+        at a time, and each coroutine is cancelled after ``timeout`` seconds a completion.
+        """
+        if self.asked.is_async:
+            self._runner().run(self._together(batch, units, emit, timeout))
+            return
+        for number, unit in enumerate(units):
+            emit(number, self._one(batch, unit))
+
+    def close(self) -> None:
+        """Ends the event loop of an async reward."""
+        if self._loop is not None:
+            self._loop.close()
+            self._loop = None
+
+    def _runner(self) -> asyncio.Runner:
+        # One loop for all steps, so that a reward's client sessions stay usable.
+        if self._loop is None:
+            self._loop = asyncio.Runner()
+        return self._loop
+
+    def _one(self, batch: Batch, unit: Unit) -> list[Outcome]:
+        # The border to foreign code: it may raise anything, SystemExit included.
+        try:
+            value = self.function(**self._arguments(batch, unit))
+            if inspect.isawaitable(value):
+                value = self._runner().run(_wait(value))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001  # it becomes a fault of these rows
+            return [Outcome(fault=_fault(error))] * len(unit)
+        return self._read(value, unit)
+
+    async def _together(
+        self, batch: Batch, units: Sequence[Unit], emit: Emit, limit: float | None
+    ) -> None:
+        gate = asyncio.Semaphore(AT_ONCE)
+
+        async def one(number: int, unit: Unit) -> None:
+            async with gate:
+                emit(number, await self._awaited(batch, unit, limit))
+
+        await asyncio.gather(*(one(number, unit) for number, unit in enumerate(units)))
+
+    async def _awaited(self, batch: Batch, unit: Unit, limit: float | None) -> list[Outcome]:
+        limit = None if limit is None else limit * len(unit)
+        # The border to foreign code, as in _one.
+        try:
+            async with asyncio.timeout(limit) as clock:
+                value = await self.function(**self._arguments(batch, unit))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001  # it becomes a fault of these rows
+            late = isinstance(error, TimeoutError) and clock.expired()
+            fault = timeout_fault(limit or 0.0) if late else _fault(error)
+            return [Outcome(fault=fault)] * len(unit)
+        return self._read(value, unit)
+
+    def _read(self, value: object, unit: Unit) -> list[Outcome]:
+        if self.asked.form != "row":
+            return read_many(value, len(unit))
+        return [read_one(value)]
+
+    def _arguments(self, batch: Batch, unit: Unit) -> dict[str, Any]:
+        items = [batch.items[position] for position in unit]
+        questions = [batch.questions[item.question] for item in items]
+        columns = questions[0].row.keys()
+        arguments: dict[str, Any] = {}
+        for name in self._names(columns):
+            hit = source(name, self.asked.form, columns)
+            if hit is None:
+                if name in self.asked.required:
+                    raise _MissingColumnError(name, questions[0])
+                continue
+            if hit.kind == "column":
+                values = [_column(question, hit.name) for question in questions]
+            else:
+                owners: Sequence[Any] = items if hit.kind == "completion" else questions
+                values = [getattr(owner, hit.name) for owner in owners]
+            arguments[name] = values if hit.many else values[0]
+        return arguments
+
+    def _names(self, columns: Iterable[str]) -> Iterable[str]:
+        names = dict.fromkeys((*self.asked.required, *self.asked.optional))
+        if self.asked.everything:
+            facts = (
+                ("completion", "prompt") if self.asked.form == "row" else ("completions", "prompts")
+            )
+            names |= dict.fromkeys((*facts, "messages", "finish", "truncated", "tokens", *columns))
+        return names
+
+
+class _MissingColumnError(Exception):
+    def __init__(self, name: str, question: Question) -> None:
+        has = ", ".join(question.row) or "none"
+        super().__init__(f"asks for the column {name!r}, which the row lacks; it has: {has}")
+
+
+def _column(question: Question, name: str) -> Any:
+    try:
+        return question.row[name]
+    except KeyError:
+        raise _MissingColumnError(name, question) from None
+
+
+async def _wait(value: Any) -> Any:
+    return await value
+
+
+def timeout_fault(seconds: float) -> Fault:
+    """The fault of a call that took longer than its deadline."""
+    return Fault(
+        kind="timeout",
+        message=f"gave no answer within {seconds:g} s",
+        remedy="make it faster, or raise scoring.timeout (seconds a completion)",
+    )
+
+
+def _fault(error: BaseException) -> Fault:
+    if isinstance(error, _MissingColumnError):
+        remedy = "map a column with dataset.columns, or use another reward"
+        return Fault(kind="exception", message=str(error), remedy=remedy)
+    lines = traceback.TracebackException.from_exception(error)
+    frames = [frame for frame in lines.stack if Path(frame.filename) != Path(__file__)]
+    told = "".join(lines.format_exception_only()).strip()[:500]
+    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "the reward"
+    return Fault(
+        kind="exception",
+        message=f"raised {told}{place}",
+        remedy=f"fix {where}, or return None for completions to which the reward does not apply",
+        trace="".join(lines.format())[-TRACE_LIMIT:],
+    )

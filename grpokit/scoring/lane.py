@@ -1,0 +1,256 @@
+"""One reward's share of a step: what is answered, what was lost, what is still to do.
+
+Deadlines. A call of the row form may take ``timeout`` seconds, one that scores n completions
+``n x timeout``. Whoever takes longer is killed with everything it started, the completion (of the
+group form: the group) has no score, and a fresh worker goes on with the rest. A batch call that
+raises, hangs or dies is repeated one completion at a time, so that one bad row costs one row. After
+``max(8, a quarter of the batch)`` lost workers the reward is not called again in that step.
+"""
+
+from __future__ import annotations
+
+import selectors
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from grpokit.errors import ComponentError
+from grpokit.registry.catalog import Entry
+from grpokit.scoring.call import Batch, timeout_fault
+from grpokit.scoring.process import WorkerProcess
+from grpokit.scoring.signature import Asked
+from grpokit.scoring.values import Fault, Outcome
+from grpokit.scoring.wire import outcome_from_json, request
+
+__all__ = ["Lane", "Ledger", "drive"]
+
+START = 120.0
+"""Seconds a worker may take to import its reward."""
+POLL = 0.1
+"""Seconds between two looks at the stop flag."""
+LOSSES = 8
+CAREFUL = 8
+"""Coroutines at a time after an async reward's worker was lost; then one."""
+
+
+class Ledger:
+    """The outcomes of one batch under one reward, and the units that are still to be called."""
+
+    def __init__(self, batch: Batch, asked: Asked) -> None:
+        self.batch = batch
+        self.asked = asked
+        self.outcomes: list[Outcome | None] = [None] * len(batch.items)
+        self.pending: deque[list[int]] = deque(batch.units(asked))
+
+    def answer(self, unit: list[int], outcomes: Sequence[Outcome]) -> None:
+        """Books a call's outcomes; a whole batch that raised is put back, row by row."""
+        fault = outcomes[0].fault
+        if fault is not None and fault.kind in ("exception", "timeout") and self._divides(unit):
+            self._put_back(unit)
+            return
+        for position, outcome in zip(unit, outcomes, strict=True):
+            self.outcomes[position] = outcome
+
+    def lose(self, unit: list[int], fault: Fault) -> None:
+        """Books a call that killed its worker."""
+        self.answer(unit, [Outcome(fault=fault)] * len(unit))
+
+    def give_up(self, fault: Fault) -> None:
+        """Books every remaining call as failed."""
+        while self.pending:
+            for position in self.pending.popleft():
+                self.outcomes[position] = Outcome(fault=fault)
+
+    def _divides(self, unit: list[int]) -> bool:
+        return self.asked.form == "batch" and len(unit) > 1
+
+    def _put_back(self, unit: list[int]) -> None:
+        self.pending.extendleft([position] for position in reversed(unit))
+
+
+class Lane:
+    """One reward and its worker."""
+
+    def __init__(
+        self,
+        selector: selectors.BaseSelector,
+        entry: Entry,
+        settings: Mapping[str, Any],
+        timeout: float,
+    ) -> None:
+        self.selector = selector
+        self.entry = entry
+        self.settings = settings
+        self.timeout = timeout
+        self.asked: Asked | None = None
+        self.ledger: Ledger | None = None
+        self.process: WorkerProcess | None = None
+        self.deadline = 0.0
+        self.seconds = 0.0
+        self._began = 0.0
+        self._ready = False
+        self._flight: dict[int, list[int]] = {}
+        self._sent = False
+        self._lost = 0
+        self._chunk: int | None = None
+
+    def start(self) -> None:
+        """Spawns the worker; it is ready when :attr:`asked` is known."""
+        self.process = WorkerProcess(self.selector, self.entry, self.settings)
+        self._ready = False
+        self.deadline = time.monotonic() + START
+
+    def begin(self, batch: Batch) -> None:
+        """Takes a batch; :func:`drive` scores it."""
+        assert self.asked is not None
+        self.ledger = Ledger(batch, self.asked)
+        self._lost = 0
+        self._chunk = None
+        self._began = time.monotonic()
+        if self.process is not None and not self.process.alive():
+            # It died between two steps: no completion is to blame.
+            self.process.kill()
+            self.process = None
+        if self.process is None:
+            self.start()
+        self._send()
+
+    @property
+    def busy(self) -> bool:
+        if self.process is not None and not self._ready:
+            return True
+        return self.ledger is not None and (self._sent or bool(self.ledger.pending))
+
+    def receive(self, message: dict[str, Any] | None) -> None:
+        """Takes one message of the worker; None means that it is gone."""
+        if message is None:
+            self._gone()
+        elif "asked" in message:
+            self.asked = Asked.from_json(message["asked"])
+            self._ready = True
+            self._send()
+        elif "error" in message:
+            raise ComponentError(**message["error"])
+        elif "done" in message:
+            self._sent = False
+            self.seconds = time.monotonic() - self._began
+            self._send()
+        else:
+            assert self.ledger is not None
+            outcomes = [outcome_from_json(outcome) for outcome in message["outcomes"]]
+            self.ledger.answer(self._flight.pop(message["unit"]), outcomes)
+            self._allow()
+
+    def expire(self) -> None:
+        """Kills a worker that is over its deadline."""
+        assert self.process is not None
+        self.process.kill()
+        if not self._ready:
+            raise self._cannot_start(f"took more than {START:g} s to import", "")
+        self._lose(timeout_fault)
+
+    def close(self) -> None:
+        """Lets an idle worker end by itself; a busy one is killed."""
+        if self.process is not None:
+            (self.process.kill if self.busy else self.process.close)()
+            self.process = None
+
+    def abandon(self) -> None:
+        """Drops the batch and the worker in the middle of it."""
+        if self.busy and self.process is not None:
+            self.process.kill()
+            self.process = None
+        self.ledger, self._sent, self._flight = None, False, {}
+
+    def _send(self) -> None:
+        ledger = self.ledger
+        if ledger is None or not ledger.pending or not self._ready or self._sent:
+            return
+        assert self.process is not None
+        assert self.asked is not None
+        units = list(ledger.pending)[: self._chunk]
+        for _ in units:
+            ledger.pending.popleft()
+        self._flight = dict(enumerate(units))
+        self._sent = True
+        self.process.send(request(ledger.batch, units, self.asked, self.timeout))
+        self._allow()
+
+    def _allow(self) -> None:
+        """The next answer's deadline. Coroutines run together and end by their own clock first."""
+        assert self.asked is not None
+        sizes = [len(unit) for unit in self._flight.values()] or [1]
+        size, extra = (max(sizes), 1.0) if self.asked.is_async else (sizes[0], 0.0)
+        self.deadline = time.monotonic() + size * self.timeout + extra
+
+    def _gone(self) -> None:
+        assert self.process is not None
+        how, errors = self.process.obituary()
+        if not self._ready:
+            raise self._cannot_start(how, errors)
+        remedy = "run it alone with scoring.isolate: false to see where it ends"
+        fault = Fault(kind="crash", message=how, remedy=remedy, trace=errors[-4000:])
+        self._lose(lambda _seconds: fault)
+
+    def _lose(self, fault_of: Callable[[float], Fault]) -> None:
+        """The worker is gone in the middle of a request: find the culprit, go on with the rest."""
+        self.process, self._sent = None, False
+        ledger, flight = self.ledger, list(self._flight.values())
+        self._flight = {}
+        if ledger is None:
+            return
+        assert self.asked is not None
+        if self.asked.is_async and len(flight) > 1:  # any of them can have been it
+            ledger.pending.extendleft(reversed(flight))
+            self._chunk = CAREFUL if len(flight) > CAREFUL else 1
+        elif flight:
+            ledger.pending.extendleft(reversed(flight[1:]))
+            fault = fault_of(self.timeout * len(flight[0]))
+            ledger.lose(flight[0], fault)
+            self._chunk = CAREFUL if self.asked.is_async else None
+            self._lost += 1
+            if self._lost >= max(LOSSES, len(ledger.batch.items) // 4):
+                told = f"was not called: its worker was lost {self._lost} times ({fault.message})"
+                ledger.give_up(Fault(kind=fault.kind, message=told, remedy=fault.remedy))
+        self.seconds = time.monotonic() - self._began
+        if ledger.pending:
+            self.start()
+
+    def _cannot_start(self, how: str, errors: str) -> ComponentError:
+        last = errors.strip().splitlines()[-1:] or [""]
+        return ComponentError(
+            f"the reward's process did not start: {how}" + (f": {last[0]}" if last[0] else ""),
+            place=f"reward {self.entry.origin}",
+            remedy=f"try `python -c 'import {self.entry.spec.target.partition(':')[0]}'`",
+        )
+
+
+def drive(
+    lanes: Sequence[Lane],
+    selector: selectors.BaseSelector,
+    should_stop: Callable[[], None] | None = None,
+) -> None:
+    """Serves all workers until every lane is ready and has no work left.
+
+    Whatever is raised, the workers that were busy are gone before it leaves.
+    """
+    try:
+        while any(lane.busy for lane in lanes):
+            if should_stop is not None:
+                should_stop()
+            for lane in lanes:
+                if lane.busy and time.monotonic() > lane.deadline:
+                    lane.expire()
+            owners = {id(lane.process): lane for lane in lanes if lane.process is not None}
+            for key, _ in selector.select(POLL):
+                process: WorkerProcess = key.data
+                lane = owners[id(process)]
+                if lane.process is not process:  # replaced while this round was served
+                    continue
+                for message in process.handle(key.fileobj):
+                    lane.receive(message)
+    except BaseException:
+        for lane in lanes:
+            lane.abandon()
+        raise

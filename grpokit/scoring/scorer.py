@@ -1,0 +1,320 @@
+"""All rewards of a recipe: calls them on a rollout, weights them, and says what went wrong.
+
+The total of a completion is the weighted sum of the scores it got. A reward that abstains (None) is
+left out of the sum; the total is None if all abstained. A reward that *failed* and has a weight
+makes the total None as well: leaving it out would be the same as an invented 0.0. Weight 0 measures
+and never touches the total.
+"""
+
+from __future__ import annotations
+
+import selectors
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from grpokit.errors import PreflightError
+from grpokit.registry.catalog import Catalog, Entry
+from grpokit.registry.resolve import create
+from grpokit.scoring.call import Batch, Item, Question, RewardCall
+from grpokit.scoring.lane import Lane, Ledger, drive
+from grpokit.scoring.signature import Asked
+from grpokit.scoring.values import Outcome
+from grpokit.scoring.wire import UnsendableError, dump
+from grpokit.spec.contracts import Problem
+from grpokit.spec.flow import Message, Rollout, ScoreFailure, Scores
+from grpokit.spec.recipe import RewardSection
+
+__all__ = ["RewardSetup", "Scorer", "setups"]
+
+Table = list[list[float | None]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardSetup:
+    """One reward as the recipe uses it. ``name`` is its name in metrics."""
+
+    name: str
+    entry: Entry
+    settings: Mapping[str, Any]
+    weight: float = 1.0
+
+
+def setups(catalog: Catalog, sections: Sequence[RewardSection]) -> tuple[RewardSetup, ...]:
+    """The ``rewards:`` of a recipe, found in the catalog."""
+    found = [(section, catalog.find("reward", section.use)) for section in sections]
+    return tuple(
+        RewardSetup(
+            name=section.name or entry.spec.name,
+            entry=entry,
+            settings=section.with_,
+            weight=section.weight,
+        )
+        for section, entry in found
+    )
+
+
+class Scorer:
+    """Calls rewards. A context manager: entering starts the workers, leaving ends them.
+
+    ``isolate=False`` calls the rewards in this process: no deadline, no protection, prints are seen.
+    """
+
+    def __init__(
+        self, setups: Sequence[RewardSetup], *, timeout: float = 10.0, isolate: bool = True
+    ) -> None:
+        self.setups = tuple(setups)
+        self.timeout = timeout
+        self.isolate = isolate
+        self._selector: selectors.BaseSelector | None = None
+        self._lanes: list[Lane] = []
+        self._calls: list[RewardCall] = []
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Builds every reward, each in its worker.
+
+        Raises:
+            ComponentError: one cannot be imported or built.
+        """
+        if self._lanes or self._calls:
+            return
+        if not self.isolate:
+            self._calls = [RewardCall(create(s.entry, s.settings)) for s in self.setups]
+            return
+        self._selector = selectors.DefaultSelector()
+        self._lanes = [
+            Lane(self._selector, setup.entry, setup.settings, self.timeout) for setup in self.setups
+        ]
+        try:
+            for lane in self._lanes:
+                lane.start()
+            drive(self._lanes, self._selector)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Ends all workers. The scorer can be started again."""
+        for lane in self._lanes:
+            lane.close()
+        for call in self._calls:
+            call.close()
+        if self._selector is not None:
+            self._selector.close()
+        self._lanes, self._calls, self._selector = [], [], None
+
+    def asked(self) -> dict[str, Asked]:
+        """Reward name -> what it asks for."""
+        self.start()
+        found = [call.asked for call in self._calls] or [
+            lane.asked for lane in self._lanes if lane.asked is not None
+        ]
+        return {setup.name: asked for setup, asked in zip(self.setups, found, strict=True)}
+
+    def problems(self, columns: Sequence[str]) -> tuple[Problem, ...]:
+        """Columns that rewards ask for and a data set with ``columns`` lacks."""
+        found = []
+        for position, (setup, asked) in enumerate(
+            zip(self.setups, self.asked().values(), strict=True)
+        ):
+            missing = [name for name in setup.entry.spec.columns if name not in columns]  # type: ignore[attr-defined]
+            missing += [name for name in asked.missing(columns) if name not in missing]
+            if missing:
+                found.append(_missing(setup, missing, columns, f"rewards.{position}"))
+        return tuple(found)
+
+    def score(self, rollout: Rollout, should_stop: Callable[[], None] | None = None) -> Scores:
+        """Scores every completion of a rollout.
+
+        ``should_stop`` is called while workers are waited for; what it raises ends them.
+        """
+        items = [
+            Item(p, g, c.text, c.finish, len(c.token_ids))
+            for p, group in enumerate(rollout.completions)
+            for g, c in enumerate(group)
+        ]
+        questions = [Question(prompt.row, prompt.messages) for prompt in rollout.prompts]
+        indices = [prompt.index for prompt in rollout.prompts]
+        return self._score(Batch(questions, items), indices, should_stop)
+
+    def score_texts(
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        texts: Sequence[Sequence[str]],
+        *,
+        messages: Sequence[Sequence[Message]] | None = None,
+        indices: Sequence[int] | None = None,
+        should_stop: Callable[[], None] | None = None,
+    ) -> Scores:
+        """Scores given texts, some for each row, as finished completions of unknown token count."""
+        talk: Sequence[Sequence[Any]] = messages if messages is not None else [()] * len(rows)
+        questions = [Question(row, said) for row, said in zip(rows, talk, strict=True)]
+        pairs = zip(rows, texts, strict=True)
+        items = [
+            Item(p, g, text) for p, (_, group) in enumerate(pairs) for g, text in enumerate(group)
+        ]
+        numbers = list(indices) if indices is not None else list(range(len(rows)))
+        return self._score(Batch(questions, items), numbers, should_stop)
+
+    def _score(
+        self, batch: Batch, indices: Sequence[int], should_stop: Callable[[], None] | None
+    ) -> Scores:
+        self.start()
+        if self.isolate:
+            results = self._in_workers(batch, indices, should_stop)
+        else:
+            results = [_in_process(call, batch, should_stop) for call in self._calls]
+        tables = _Tables(batch, indices)
+        for setup, (outcomes, _) in zip(self.setups, results, strict=True):
+            tables.add(setup, outcomes)
+        return Scores(
+            rewards=tables.rewards,
+            components=tables.components,
+            total=tables.total,
+            failures=tuple(tables.failures),
+            seconds={
+                setup.name: seconds
+                for setup, (_, seconds) in zip(self.setups, results, strict=True)
+            },
+        )
+
+    def _in_workers(
+        self, batch: Batch, indices: Sequence[int], should_stop: Callable[[], None] | None
+    ) -> list[tuple[list[Outcome], float]]:
+        assert self._selector is not None
+        try:
+            for lane in self._lanes:
+                lane.begin(batch)
+            drive(self._lanes, self._selector, should_stop)
+        except UnsendableError as error:
+            for lane in self._lanes:
+                lane.abandon()
+            raise _unsendable(batch, indices, error) from error
+        results = []
+        for lane in self._lanes:
+            assert lane.ledger is not None
+            results.append((_complete(lane.ledger), lane.seconds))
+        return results
+
+
+def _in_process(
+    call: RewardCall, batch: Batch, should_stop: Callable[[], None] | None
+) -> tuple[list[Outcome], float]:
+    began = time.monotonic()
+    ledger = Ledger(batch, call.asked)
+    while ledger.pending:
+        if should_stop is not None:
+            should_stop()
+        units = list(ledger.pending) if call.asked.is_async else [ledger.pending[0]]
+        for _ in units:
+            ledger.pending.popleft()
+        call.run(
+            batch, units, lambda number, found, units=units: ledger.answer(units[number], found)
+        )
+    return _complete(ledger), time.monotonic() - began
+
+
+def _complete(ledger: Ledger) -> list[Outcome]:
+    outcomes = [outcome for outcome in ledger.outcomes if outcome is not None]
+    assert len(outcomes) == len(ledger.outcomes)
+    return outcomes
+
+
+class _Tables:
+    """Scores, components and totals as lists by prompt and sample."""
+
+    def __init__(self, batch: Batch, indices: Sequence[int]) -> None:
+        self.batch = batch
+        self.indices = indices
+        self.rewards: dict[str, Table] = {}
+        self.components: dict[str, Table] = {}
+        self.total = self._empty()
+        self.failures: list[ScoreFailure] = []
+        self._failed: set[tuple[int, int]] = set()
+
+    def add(self, setup: RewardSetup, outcomes: Sequence[Outcome]) -> None:
+        scores = self.rewards[setup.name] = self._empty()
+        for item, outcome in zip(self.batch.items, outcomes, strict=True):
+            p, g = item.question, item.sample
+            scores[p][g] = outcome.value
+            for name, value in outcome.components.items():
+                table = self.components.setdefault(f"{setup.name}/{name}", self._empty())
+                table[p][g] = value
+            if outcome.fault is not None:
+                self._fail(setup, item, outcome)
+            if setup.weight:
+                self._weigh(p, g, setup.weight, outcome)
+
+    def _weigh(self, p: int, g: int, weight: float, outcome: Outcome) -> None:
+        if outcome.fault is not None:
+            self._failed.add((p, g))
+            self.total[p][g] = None
+        elif outcome.value is not None and (p, g) not in self._failed:
+            self.total[p][g] = (self.total[p][g] or 0.0) + weight * outcome.value
+
+    def _fail(self, setup: RewardSetup, item: Item, outcome: Outcome) -> None:
+        fault = outcome.fault
+        assert fault is not None
+        self.failures.append(
+            ScoreFailure(
+                reward=setup.name,
+                plugin=setup.entry.origin,
+                row=self.indices[item.question],
+                prompt_index=item.question,
+                sample=item.sample,
+                kind=fault.kind,
+                message=fault.message,
+                remedy=fault.remedy,
+                trace=fault.trace,
+            )
+        )
+
+    def _empty(self) -> Table:
+        counts = [0] * len(self.batch.questions)
+        for item in self.batch.items:
+            counts[item.question] += 1
+        return [[None] * count for count in counts]
+
+
+def _missing(
+    setup: RewardSetup, missing: Sequence[str], columns: Sequence[str], key: str
+) -> Problem:
+    names = ", ".join(repr(name) for name in missing)
+    word = "column" if len(missing) == 1 else "columns"
+    return Problem(
+        level="error",
+        fact=(
+            f"the reward {setup.name} of {setup.entry.origin} asks for the {word} {names}, "
+            f"which the data set lacks; it has: {', '.join(columns) or 'none'}"
+        ),
+        remedy=f"map it: dataset.columns: {{{missing[0]}: NAME_OF_A_COLUMN}}",
+        key=key,
+    )
+
+
+def _unsendable(batch: Batch, indices: Sequence[int], error: UnsendableError) -> PreflightError:
+    for position, question in enumerate(batch.questions):
+        for name, value in question.row.items():
+            try:
+                dump(value)
+            except UnsendableError:
+                return PreflightError(
+                    f"the column {name!r}: {error}",
+                    place=f"data set row {indices[position]}",
+                    remedy="leave the column out, or set scoring.isolate: false",
+                )
+    return PreflightError(str(error), remedy="set scoring.isolate: false")

@@ -1,0 +1,140 @@
+"""What a reward may return. Lossless values are converted; everything else is a failure, not 0.0.
+
+Accepted: None (does not apply), bool, int, float, Fraction, Decimal, anything with an empty
+``shape`` and ``item()`` (numpy scalars, 0-d tensors), and :class:`grpokit.api.Score`. NaN,
+infinities and magnitudes beyond float32 are failures: advantages are computed in float32.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from numbers import Number, Real
+from typing import Any, Literal
+
+from grpokit.spec.contracts import Score
+
+__all__ = ["Fault", "FaultKind", "Outcome", "read_many", "read_one"]
+
+FaultKind = Literal["exception", "timeout", "non-finite", "type", "length", "crash"]
+LARGEST = 3.4028234663852886e38
+"""The largest float32."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """Why one completion has no score."""
+
+    kind: FaultKind
+    message: str
+    remedy: str = ""
+    trace: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What one reward said about one completion: a score, an abstention (None) or a fault."""
+
+    value: float | None = None
+    components: Mapping[str, float] = field(default_factory=dict)
+    note: str = ""
+    fault: Fault | None = None
+
+
+class _BadValueError(Exception):
+    def __init__(self, kind: FaultKind, message: str, remedy: str) -> None:
+        super().__init__(message)
+        self.fault = Fault(kind=kind, message=message, remedy=remedy)
+
+
+def read_one(value: object) -> Outcome:
+    """One returned value as an outcome."""
+    try:
+        return _read(value)
+    except _BadValueError as bad:
+        return Outcome(fault=bad.fault)
+
+
+def read_many(values: object, count: int) -> list[Outcome]:
+    """The list that a batch or group form returned, one outcome for each of ``count`` completions.
+
+    A list of the wrong length says nothing certain about any row, so all of them fail.
+    """
+    try:
+        items = _items(values, count)
+    except _BadValueError as bad:
+        return [Outcome(fault=bad.fault)] * count
+    return [read_one(item) for item in items]
+
+
+def _items(values: object, count: int) -> Sequence[object]:
+    shape = getattr(values, "shape", None)
+    to_list: Callable[[], Any] | None = getattr(values, "tolist", None)
+    if shape is not None and to_list is not None and len(shape) == 1:
+        values = to_list()
+    if isinstance(values, list | tuple):
+        if len(values) == count:
+            return values
+        raise _BadValueError(
+            "length",
+            f"returned {len(values)} scores for {count} completions",
+            "return one entry a completion, None where the reward does not apply",
+        )
+    raise _BadValueError(
+        "type",
+        f"returned {_describe(values)} where a list of scores is expected",
+        "a reward with the parameter `completions` returns a list with one score a completion",
+    )
+
+
+def _read(value: object) -> Outcome:
+    if value is None:
+        return Outcome()
+    if isinstance(value, Score):
+        components = {str(name): _number(part, name) for name, part in value.components.items()}
+        note = value.note if isinstance(value.note, str) else ""
+        if value.value is None:
+            return Outcome(components=components, note=note)
+        return Outcome(value=_number(value.value, ""), components=components, note=note)
+    return Outcome(value=_number(value, ""))
+
+
+def _number(value: object, component: str) -> float:
+    item: Callable[[], Any] | None = getattr(value, "item", None)
+    if item is not None and tuple(getattr(value, "shape", (0,))) == ():
+        value = item()
+    what = f"component {component!r} is" if component else "returned"
+    if not _is_real(value):
+        raise _BadValueError(
+            "type",
+            f"{what} {_describe(value)} where a number is expected",
+            "return a number, None for 'does not apply', or grpokit.api.Score(value=..., components=...)",
+        )
+    try:
+        number = float(value)  # type: ignore[arg-type]  # a Real or a Decimal
+    except (OverflowError, ValueError):
+        number = math.inf
+    if not abs(number) <= LARGEST:  # NaN compares false
+        told = f"{number}" if math.isnan(number) else "a number beyond float32"
+        raise _BadValueError(
+            "non-finite",
+            f"{what} {told}",
+            "return None where there is no score; check divisions and logarithms of 0",
+        )
+    return number
+
+
+def _is_real(value: object) -> bool:
+    # Decimal is a Number and no Real; complex is a Number too.
+    return isinstance(value, Real) or (isinstance(value, Number) and not isinstance(value, complex))
+
+
+def _describe(value: object) -> str:
+    kind = type(value).__name__
+    if isinstance(value, str):
+        return f"the text {value[:40]!r}"
+    if isinstance(value, list | tuple | dict | set):
+        return f"a {kind} of {len(value)}"
+    shape = getattr(value, "shape", None)
+    return f"a {kind} of shape {tuple(shape)}" if shape is not None else f"a {kind}"

@@ -1,0 +1,133 @@
+"""What trainer and worker say to each other: one JSON object a line.
+
+    trainer: {"path": [...], "entry": {...}, "settings": {...}, ...}        once
+    worker:  {"asked": {...}}  or  {"error": {...}}                         once
+    trainer: {"questions": [...], "items": [...], "units": [...], "timeout": 10.0}
+    worker:  {"unit": 0, "outcomes": [...]} ... {"done": true}
+
+Text goes as ASCII with escapes, so a lone surrogate or a NUL in a completion does no harm.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime, time
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import PurePath
+from typing import Any
+
+from grpokit.registry.catalog import Entry
+from grpokit.registry.record import PluginRecord
+from grpokit.scoring.call import Batch, Item, Question, Unit
+from grpokit.scoring.signature import Asked
+from grpokit.scoring.values import Fault, Outcome
+from grpokit.spec.components import RewardSpec
+
+__all__ = [
+    "UnsendableError",
+    "dump",
+    "entry_from_json",
+    "entry_to_json",
+    "outcome_from_json",
+    "outcome_to_json",
+    "request",
+    "request_from_json",
+]
+
+
+class UnsendableError(Exception):
+    """A row holds a value that has no JSON form."""
+
+
+def dump(message: object) -> bytes:
+    """One line."""
+    return json.dumps(message, default=_plain, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def _plain(value: object) -> Any:
+    to_list: Callable[[], Any] | None = getattr(value, "tolist", None)
+    if to_list is not None:  # numpy arrays and scalars, tensors
+        return to_list()
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    if isinstance(value, Decimal | Fraction | PurePath):
+        return str(value)
+    if isinstance(value, set | frozenset):
+        return sorted(value, key=str)
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise UnsendableError(f"a {type(value).__name__} cannot be sent to the reward's process")
+
+
+def entry_to_json(entry: Entry) -> dict[str, Any]:
+    """Enough of a catalog entry to build the component in another process without discovery."""
+    spec, plugin = entry.spec, entry.plugin
+    return {
+        "id": entry.id,
+        "spec": {
+            "name": spec.name,
+            "summary": spec.summary,
+            "target": spec.target,
+            "config": spec.config,
+        },
+        "plugin": {
+            "name": plugin.name,
+            "distribution": plugin.distribution,
+            "version": plugin.version,
+            "module": plugin.module,
+        },
+    }
+
+
+def entry_from_json(data: Mapping[str, Any]) -> Entry:
+    return Entry(
+        id=data["id"],
+        kind="reward",
+        spec=RewardSpec(**data["spec"]),
+        plugin=PluginRecord(**data["plugin"], state="loaded"),
+    )
+
+
+def request(batch: Batch, units: Sequence[Unit], asked: Asked, timeout: float) -> bytes:
+    """A batch as one line, with only those columns that the reward asks for."""
+    names = {*asked.required, *asked.optional}
+    talk = asked.everything or bool(names & {"prompt", "prompts", "messages"})
+    questions = [
+        [
+            {name: question.row[name] for name in asked.columns(question.row)},
+            list(question.messages) if talk else [],
+        ]
+        for question in batch.questions
+    ]
+    items = [[i.question, i.sample, i.completion, i.finish, i.tokens] for i in batch.items]
+    units = [list(unit) for unit in units]
+    return dump({"questions": questions, "items": items, "units": units, "timeout": timeout})
+
+
+def request_from_json(data: Mapping[str, Any]) -> tuple[Batch, list[list[int]], float]:
+    batch = Batch(
+        questions=[Question(row, messages) for row, messages in data["questions"]],
+        items=[Item(*item) for item in data["items"]],
+    )
+    return batch, data["units"], data["timeout"]
+
+
+def outcome_to_json(outcome: Outcome) -> Any:
+    """A bare score where there is nothing else to say."""
+    if outcome.fault is not None:
+        fault = outcome.fault
+        return {"fault": [fault.kind, fault.message, fault.remedy, fault.trace]}
+    if not outcome.components and not outcome.note:
+        return outcome.value
+    return {"value": outcome.value, "components": outcome.components, "note": outcome.note}
+
+
+def outcome_from_json(data: Any) -> Outcome:
+    if not isinstance(data, dict):
+        return Outcome(value=data)
+    if "fault" in data:
+        kind, message, remedy, trace = data["fault"]
+        return Outcome(fault=Fault(kind=kind, message=message, remedy=remedy, trace=trace))
+    return Outcome(value=data["value"], components=data["components"], note=data["note"])

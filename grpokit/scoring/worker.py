@@ -1,0 +1,108 @@
+"""The process in which one reward runs. Started by path, so that it needs nothing on ``sys.path``.
+
+Its standard input and output are the channel to the trainer. Both are moved to private descriptors
+before any foreign code runs: a reward that prints writes to standard error, which the trainer drains.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import faulthandler
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from typing import IO, Any
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Builds the reward, says what it asks for, then answers requests until the trainer is gone."""
+    inbox, outbox = _private_channel()
+    opening = json.loads(inbox.readline() or b"null")
+    if opening is None:
+        return
+    _die_with(opening["parent"], by_kernel=opening["by_kernel"])
+    _offer_to_oom_killer()
+    faulthandler.enable()
+    sys.path[:] = opening["path"]
+    _serve(opening, inbox, outbox)
+
+
+def _serve(opening: dict[str, Any], inbox: IO[bytes], outbox: IO[bytes]) -> None:
+    from grpokit.errors import GrpokitError
+    from grpokit.registry.resolve import create
+    from grpokit.scoring.call import RewardCall
+    from grpokit.scoring.wire import dump, entry_from_json, outcome_to_json, request_from_json
+
+    def say(message: object) -> None:
+        outbox.write(dump(message))
+        outbox.flush()
+
+    entry = entry_from_json(opening["entry"])
+    try:
+        call = RewardCall(create(entry, opening["settings"]))
+    except GrpokitError as error:
+        place = error.place or f"reward {entry.origin}"
+        say({"error": {"fact": error.fact, "place": place, "remedy": error.remedy}})
+        return
+    asked = call.asked
+    say({"asked": {name: getattr(asked, name) for name in asked.__dataclass_fields__}})
+    for line in inbox:
+        batch, units, timeout = request_from_json(json.loads(line))
+        call.run(
+            batch,
+            units,
+            lambda number, outcomes: say(
+                {"unit": number, "outcomes": [outcome_to_json(outcome) for outcome in outcomes]}
+            ),
+            timeout,
+        )
+        say({"done": True})
+    call.close()
+
+
+def _private_channel() -> tuple[IO[bytes], IO[bytes]]:
+    inbox = os.fdopen(os.dup(0), "rb")
+    outbox = os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    return inbox, outbox
+
+
+def _die_with(parent: int, *, by_kernel: bool) -> None:
+    """Ends this process when the trainer dies, also by SIGKILL and in the middle of a call.
+
+    The kernel's signal on the parent's death follows the *thread* that started this process, so it
+    is used only if that was the main thread. Otherwise, and off Linux, a thread looks twice a second.
+    """
+    if by_kernel and sys.platform == "linux":
+        set_death_signal = 1  # PR_SET_PDEATHSIG
+        with contextlib.suppress(OSError, AttributeError):
+            if ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL, 0, 0, 0) == 0:
+                if os.getppid() != parent:  # it died before the call
+                    os._exit(0)
+                return
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(0)
+
+    threading.Thread(target=watch, name="grpokit-parent-watch", daemon=True).start()
+
+
+def _offer_to_oom_killer() -> None:
+    """When memory runs out, the worker goes before the trainer."""
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123
+        file.write("500")
+
+
+if __name__ == "__main__":
+    main()
