@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from grpokit.errors import (
+    CheckpointError,
     ComponentError,
     GrpokitError,
     Interrupted,
@@ -72,6 +73,7 @@ __all__ = [
     "AlgorithmSpec",
     "BackendSpec",
     "Callback",
+    "CheckpointError",
     "CallbackSpec",
     "CommandSpec",
     "Completion",
