@@ -57,6 +57,7 @@ from grpokit.spec.flow import (
     StepRecord,
     Update,
 )
+from grpokit.spec.rewards import reward
 from grpokit.spec.seeds import derive_seed
 
 if TYPE_CHECKING:
@@ -64,7 +65,6 @@ if TYPE_CHECKING:
     from grpokit.registry import models
     from grpokit.spec.config import Config
     from grpokit.spec.recipe import Recipe
-from grpokit.spec.rewards import reward
 
 __all__ = [
     "HOOK_API",
@@ -73,8 +73,8 @@ __all__ = [
     "AlgorithmSpec",
     "BackendSpec",
     "Callback",
-    "CheckpointError",
     "CallbackSpec",
+    "CheckpointError",
     "CommandSpec",
     "Completion",
     "ComponentError",
@@ -110,8 +110,8 @@ __all__ = [
     "algorithms",
     "derive_seed",
     "hookimpl",
-    "reward",
     "models",
+    "reward",
 ]
 
 _LATER = {
