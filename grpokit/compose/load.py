@@ -1,0 +1,130 @@
+"""From a name or a path to a checked recipe. All problems at once, each at its place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from grpokit.compose.check import apply_resets, validate
+from grpokit.compose.components import check_components
+from grpokit.compose.diagnostics import Diagnostic, Report
+from grpokit.compose.extends import read_with_bases
+from grpokit.compose.library import Library
+from grpokit.compose.nodes import Node, at, dotted, to_data
+from grpokit.compose.nodes import Path as KeyPath
+from grpokit.compose.overrides import apply_overrides
+from grpokit.compose.semantics import check_semantics
+from grpokit.spec.recipe import Recipe
+
+if TYPE_CHECKING:
+    from grpokit.registry.catalog import Catalog
+
+__all__ = ["Loaded", "load_recipe", "resolved"]
+
+_CASCADES = frozenset({"K402", "K412"})
+"""What is said of keys that stand in a part which could not be read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """A checked recipe and where its values came from.
+
+    Attributes:
+        recipe: with every default filled in.
+        name: short name, for the run directory.
+        path: the file, where there is one.
+        data: the merged recipe as written, without defaults: a recipe that extends nothing.
+        provenance: dotted key of every value of ``recipe`` and of the components' settings ->
+            ``file:line:col``, ``--set key`` or ``default``.
+        notes: what its author should know, though it runs.
+        settings: dotted key of a component -> all its settings, defaults filled in.
+    """
+
+    recipe: Recipe
+    name: str
+    path: Path | None
+    data: dict[str, Any]
+    provenance: dict[str, str]
+    notes: tuple[Diagnostic, ...] = ()
+    settings: dict[str, dict[str, Any]] | None = None
+
+
+def load_recipe(
+    name_or_path: str,
+    *,
+    overrides: Sequence[str] = (),
+    catalog: Catalog,
+    cwd: Path | None = None,
+) -> Loaded:
+    """Reads, merges and checks a recipe.
+
+    Args:
+        name_or_path: a file (ends in ``.yaml``, or begins with ``.``, ``/`` or ``~``) or a name.
+        overrides: ``a.b=c``, laid on it from left to right.
+        catalog: the installed components.
+        cwd: folder that relative paths start from.
+
+    Raises:
+        RecipeError: with every problem in ``problems``.
+    """
+    report = Report()
+    library = Library(catalog, cwd or Path.cwd())
+    found = library.find(name_or_path, report)
+    tree = None if found is None else read_with_bases(found, library, report)
+    if found is None or tree is None:
+        raise report.fail(name_or_path)
+    unread = any(item.code[0] in "FYX" for item in report.errors)
+    tree = apply_overrides(tree, tuple(overrides), report)
+    tree = apply_resets(tree, Recipe)
+    checked = Report()
+    tree, named = check_components(tree, catalog, checked)
+    recipe = validate(Recipe, tree, checked)
+    check_semantics(tree, recipe, named, checked)
+    report.extend(item for item in checked.items if not (unread and item.code in _CASCADES))
+    if report.errors or recipe is None:
+        raise report.fail(name_or_path)
+    settings = {
+        key: component.config.model_dump(mode="json", by_alias=True)
+        for key, component in named.items()
+        if component.config is not None
+    }
+    return Loaded(
+        recipe=recipe,
+        name=found.name,
+        path=found.path,
+        data=to_data(tree),
+        provenance=_provenance(tree, recipe, settings),
+        notes=report.notes,
+        settings=settings,
+    )
+
+
+def resolved(loaded: Loaded) -> dict[str, Any]:
+    """The recipe with every default, those of the components' settings too."""
+    data: dict[str, Any] = loaded.recipe.model_dump(mode="json", by_alias=True)
+    for key, settings in (loaded.settings or {}).items():
+        place: Any = data
+        for step in key.split("."):
+            place = place[int(step)] if isinstance(place, list) else place[step]
+        place["with"] = settings
+    return data
+
+
+def _provenance(tree: Node, recipe: Recipe, settings: dict[str, dict[str, Any]]) -> dict[str, str]:
+    shell = Loaded(recipe=recipe, name="", path=None, data={}, provenance={}, settings=settings)
+    return {dotted(path): _origin(tree, path) for path in _leaf_paths(resolved(shell))}
+
+
+def _origin(tree: Node, path: KeyPath) -> str:
+    node = at(tree, path)
+    return "default" if node is None else str(node.mark)
+
+
+def _leaf_paths(data: Any, prefix: KeyPath = ()) -> list[KeyPath]:
+    if isinstance(data, dict) and data:
+        return [p for key, value in data.items() for p in _leaf_paths(value, (*prefix, key))]
+    if isinstance(data, list) and data:
+        return [p for i, value in enumerate(data) for p in _leaf_paths(value, (*prefix, i))]
+    return [prefix]

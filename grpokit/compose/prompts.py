@@ -1,0 +1,177 @@
+r"""How a row becomes chat messages. Training, evaluation and plan call this and nothing else.
+
+A template is text with ``{column}`` in it; ``{{`` and ``}}`` are braces. Nothing else is
+understood: no attributes, no indexes, no format codes. A column's text is put in as it is, so
+braces inside a question are safe.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from grpokit.errors import PreflightError
+from grpokit.spec.flow import Message, Prompt
+from grpokit.spec.recipe import PromptSection
+
+__all__ = [
+    "TEMPLATES",
+    "Template",
+    "TemplateError",
+    "build_messages",
+    "fill",
+    "make_prompt",
+    "placeholders",
+    "prompt_id",
+    "resolve_template",
+]
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Template:
+    """The system message (may be empty), the user message, and what it is for."""
+
+    summary: str
+    user: str = "{question}"
+    system: str = ""
+
+
+TEMPLATES: dict[str, Template] = {
+    "plain": Template(summary="The question alone."),
+    "boxed": Template(
+        summary="The question, and the order to put the final answer in \\boxed{}.",
+        user="{question}\n\nReason step by step, and put the final answer in \\boxed{{}}.",
+    ),
+    "hash": Template(
+        summary="The question, and the order to end with `#### answer`, as GSM8K's answers do.",
+        user=(
+            "{question}\n\nReason step by step. Write the final answer on the last line, "
+            "after four number signs, like this: #### 42"
+        ),
+    ),
+    "think-answer": Template(
+        summary="Reasoning in <think> tags, then the answer in <answer> tags.",
+        system=(
+            "First reason about the problem between <think> and </think>. "
+            "Then write only the final answer between <answer> and </answer>."
+        ),
+    ),
+}
+"""The built-in templates of ``prompt.use``."""
+
+_TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+_NAME = re.compile(r"[^\W\d][\w -]*")
+
+
+class TemplateError(ValueError):
+    """A template has a stray brace, or something in braces that is no column name."""
+
+
+def placeholders(template: str) -> tuple[str, ...]:
+    """The columns a template uses, in order of appearance; raises :class:`TemplateError`."""
+    names: dict[str, None] = {}
+    for match in _TOKEN.finditer(template):
+        token, name = match.group(0), match.group(1)
+        if token in {"{{", "}}"}:
+            continue
+        if name is None:
+            raise TemplateError(f"a single `{token}` at character {match.start() + 1}")
+        if not _NAME.fullmatch(name):
+            raise TemplateError(f"`{token}` is no column name")
+        names[name] = None
+    return tuple(names)
+
+
+def fill(template: str, row: Row, *, place: str = "") -> str:
+    """The template with the row's columns put in.
+
+    Numbers are written as Python writes them; a column that is missing or None is an error,
+    because a model would otherwise be asked the word "None".
+    """
+
+    def replace(match: re.Match[str]) -> str:
+        token, name = match.group(0), match.group(1)
+        if token in {"{{", "}}"}:
+            return token[0]
+        if row.get(name) is None:
+            raise _missing_column(name, row, place)
+        return str(row[name])
+
+    placeholders(template)
+    return _TOKEN.sub(replace, template)
+
+
+def _missing_column(name: str, row: Row, place: str) -> PreflightError:
+    if name in row:
+        return PreflightError(
+            f"the column {name!r}, which the prompt uses, is empty here",
+            place=place,
+            remedy="remove the row, or choose another column in prompt.template",
+        )
+    return PreflightError(
+        f"the prompt uses the column {name!r}; the data set has {', '.join(sorted(row)) or 'none'}",
+        place=place,
+        remedy=f"map it with dataset.columns: {{{name}: EXISTING_COLUMN}}, or set prompt.template",
+    )
+
+
+def resolve_template(section: PromptSection) -> Template:
+    """The named template, with the recipe's own system and user messages in place of its."""
+    try:
+        base = TEMPLATES[section.use]
+    except KeyError:
+        raise PreflightError(
+            f"there is no prompt template {section.use!r}",
+            place="prompt.use",
+            remedy=f"use one of {', '.join(TEMPLATES)}",
+        ) from None
+    return Template(
+        summary=base.summary,
+        user=base.user if section.template is None else section.template,
+        system=base.system if section.system is None else section.system,
+    )
+
+
+def build_messages(section: PromptSection, row: Row, *, place: str = "") -> tuple[Message, ...]:
+    """System message if there is one, each example as a user and an assistant turn, the question.
+
+    Examples pass through the same user template as the row, so that they look alike to the model;
+    the example's ``answer`` is the assistant's turn, word for word.
+    """
+    template = resolve_template(section)
+    messages: list[Message] = []
+    if template.system:
+        messages.append({"role": "system", "content": fill(template.system, row, place=place)})
+    for number, example in enumerate(section.examples):
+        where = f"prompt.examples.{number}"
+        user = fill(template.user, {**row, **example}, place=where)
+        messages.append({"role": "user", "content": user})
+        messages.append({"role": "assistant", "content": example["answer"]})
+    messages.append({"role": "user", "content": fill(template.user, row, place=place)})
+    return tuple(messages)
+
+
+def prompt_id(messages: tuple[Message, ...], answer: object) -> str:
+    """The first 16 hex digits of the SHA-256 of messages and gold answer, as canonical JSON."""
+    text = json.dumps(
+        [list(messages), answer],
+        ensure_ascii=True,
+        sort_keys=True,
+        separators=(",", ":"),
+        default=str,
+    )
+    return hashlib.sha256(text.encode("ascii")).hexdigest()[:16]
+
+
+def make_prompt(section: PromptSection, row: Row, index: int) -> Prompt:
+    """The prompt of one data set row."""
+    messages = build_messages(section, row, place=f"data set row {index}")
+    return Prompt(
+        id=prompt_id(messages, row.get("answer")), index=index, row=row, messages=messages
+    )
