@@ -73,7 +73,7 @@ class Loop:
         with stages("generate"):
             rollout = self.backend.generate(self.prompts(index), sampling, self.poll)
         with stages("score"):
-            scores = self.scorer.score(rollout)
+            scores = self.scorer.score(rollout, self.poll)
             self.budget.add(scores)
         self.poll()
         advantages = self.algorithm.advantages(scores)
