@@ -88,7 +88,8 @@ class Catalog:
         """Names of this kind that look like ``name``, best first."""
         entries = self.entries(kind)
         spelling = {entry.id: entry.id for entry in entries}
-        spelling |= {entry.spec.name: entry.id for entry in entries if "/" not in name}
+        for entry in entries if "/" not in name else ():
+            spelling.setdefault(entry.spec.name, entry.id)
         close = difflib.get_close_matches(name, spelling, n=3, cutoff=0.6)
         return tuple(dict.fromkeys(spelling[match] for match in close))
 
@@ -96,6 +97,8 @@ class Catalog:
         fact = f"there is no {kind} {name!r}"
         plugin_name = name.rpartition("/")[0]
         suspects = [record for record in self.plugins if not record.loaded]
+        if not plugin_name and self.near(kind, name):
+            suspects = []  # a misspelling is likelier than a component of a broken plugin
         if plugin_name:
             suspects = [record for record in suspects if record.name == plugin_name]
             installed = any(record.name == plugin_name for record in self.plugins)
