@@ -99,12 +99,15 @@ class _TokenLogprobs(torch.autograd.Function):
             for start in range(0, count, chunk):
                 rows = slice(start, start + chunk)
                 z_NV, _ = _logits(hidden_NH[rows], weight_VH, bias_V, scale, softcap)
-                norm_N[rows] = z_NV.logsumexp(-1)
-                logprobs_N[rows] = z_NV.gather(-1, targets_N[rows, None])[:, 0] - norm_N[rows]
+                high_N1 = z_NV.amax(-1, keepdim=True)
+                # Clamped, so that a token that is impossible adds 0 * -1e30 to the entropy, not NaN.
+                z_NV = z_NV.sub_(high_N1).clamp_(min=-1e30)
+                e_NV = z_NV.exp()
+                sum_N = e_NV.sum(-1)
+                norm_N[rows] = high_N1[:, 0] + sum_N.log()
+                logprobs_N[rows] = z_NV.gather(-1, targets_N[rows, None])[:, 0] - sum_N.log()
                 if entropy_N is not None:
-                    log_p_NV = z_NV.sub_(norm_N[rows, None])
-                    # exp(-inf) * -inf: a token that is impossible has no share in the entropy.
-                    entropy_N[rows] = -(log_p_NV.exp() * log_p_NV.clamp(min=-1e30)).sum(-1)
+                    entropy_N[rows] = sum_N.log() - e_NV.mul_(z_NV).sum(-1) / sum_N
         ctx.save_for_backward(hidden_NH, weight_VH, bias_V, targets_N, norm_N, entropy_N)
         ctx.chunk, ctx.scale, ctx.softcap = chunk, scale, softcap
         ctx.set_materialize_grads(False)
