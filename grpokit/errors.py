@@ -81,9 +81,18 @@ class ComponentError(GrpokitError):
 
 
 class PreflightError(GrpokitError):
-    """The recipe is right, but this machine, model or data set cannot run it."""
+    """The recipe is right, but this machine, model or data set cannot run it.
+
+    ``problems`` holds all of them, one string a problem, where a plan found several.
+    """
 
     exit_code = ExitCode.PREFLIGHT
+
+    def __init__(
+        self, fact: str, *, place: str = "", remedy: str = "", problems: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(fact, place=place, remedy=remedy)
+        self.problems = problems
 
 
 class RewardError(GrpokitError):

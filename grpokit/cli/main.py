@@ -19,7 +19,7 @@ from typer.main import get_command
 
 from grpokit import __version__
 from grpokit.cli.commands import COMMANDS, LazyGroup
-from grpokit.errors import ExitCode, GrpokitError, RecipeError
+from grpokit.errors import ExitCode, GrpokitError, PreflightError, RecipeError
 
 __all__ = ["app", "main", "run"]
 
@@ -136,7 +136,7 @@ def _say_usage(error: TyperException) -> int:
 def _say_error(error: GrpokitError) -> int:
     from grpokit.cli.render import problems, warn
 
-    if isinstance(error, RecipeError) and error.problems:
+    if isinstance(error, RecipeError | PreflightError) and error.problems:
         problems(error.problems)
     warn(f"error: {error}", "red")
     return error.exit_code

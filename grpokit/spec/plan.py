@@ -9,7 +9,7 @@ from typing import Any
 from grpokit.spec.contracts import Problem
 from grpokit.spec.recipe import Recipe
 
-__all__ = ["Arithmetic", "ComponentRecord", "MemoryEstimate", "Plan", "RewardTrial"]
+__all__ = ["Arithmetic", "ColumnUse", "ComponentRecord", "MemoryEstimate", "Plan", "RewardTrial"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +75,28 @@ class RewardTrial:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ColumnUse:
+    """What one reward asks for: facts of the completion, columns, and which are not there."""
+
+    reward: str
+    asks: tuple[str, ...]
+    columns: tuple[str, ...]
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A recipe, resolved against the installed components."""
+    """A recipe, resolved against the installed components.
+
+    Attributes:
+        rendered: the first row's prompt as the model will read it; the messages without a model.
+        columns: of the data set, after mapping.
+        way: how the gold answer was written in the reward trials (see ``compose.trials``).
+        device: where the model would run, in the backend's words.
+        notes: what the backend repaired or wants to be known (end-of-turn token, template).
+        memory_available: bytes that the device has free, None where that is not known.
+        disk: bytes of the run directory by part, at their upper bound.
+    """
 
     recipe: Recipe
     name: str
@@ -89,6 +109,14 @@ class Plan:
     findings: tuple[Problem, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     dataset_fingerprint: str = ""
+    columns: tuple[str, ...] = ()
+    uses: tuple[ColumnUse, ...] = ()
+    way: str = ""
+    device: str = ""
+    notes: tuple[str, ...] = ()
+    memory_available: int | None = None
+    disk: Mapping[str, int] = field(default_factory=dict)
+    disk_free: int | None = None
 
     @property
     def errors(self) -> tuple[Problem, ...]:

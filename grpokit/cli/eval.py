@@ -1,0 +1,169 @@
+"""``grpokit eval``: a run, a checkpoint or a model on held-out questions, alone or against its base."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from grpokit.cli import render
+from grpokit.cli.eval_show import show_evaluation
+from grpokit.cli.eval_target import Subject, find_subjects
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from grpokit.evaluate.records import Evaluation
+    from grpokit.evaluate.run import Exam, Progress
+    from grpokit.registry.catalog import Catalog
+    from grpokit.spec.contracts import ShouldStop
+    from grpokit.spec.recipe import Recipe
+
+app = typer.Typer()
+
+
+@app.command("eval")
+def evaluate_command(
+    target: Annotated[
+        str, typer.Argument(help="A run, a checkpoint, or a model's name or folder.")
+    ],
+    recipe: Annotated[
+        str | None,
+        typer.Option("--recipe", help="Recipe with the questions; a run brings its own."),
+    ] = None,
+    base: Annotated[
+        bool, typer.Option("--base", help="Compare with the model that training began with.")
+    ] = False,
+    against: Annotated[
+        str | None,
+        typer.Option("--against", metavar="TARGET", help="Compare with this run or model instead."),
+    ] = None,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option("--checkpoint", metavar="STEP", help="A step, `best`, `final` or `newest`."),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Questions; eval.limit otherwise.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace one value.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for samples.jsonl and summary.json.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Measure a checkpoint, a run or a model on held-out questions.
+
+    Prints the accuracy with its 95% interval. With --base or --against it compares two models on
+    the same questions: the paired difference with its interval, the answers that changed in both
+    directions, and some of them side by side.
+    """
+    from grpokit.compose.load import load_recipe
+    from grpokit.evaluate.records import compare_evaluations, summary, write_evaluation
+    from grpokit.evaluate.run import prepare
+    from grpokit.registry.catalog import Catalog
+
+    catalog = Catalog.load()
+    subjects, source, folder = find_subjects(
+        target, recipe=recipe, base=base, against=against, checkpoint=checkpoint
+    )
+    changes = [*(overrides or []), *([f"eval.limit={limit}"] if limit else [])]
+    loaded = load_recipe(source, overrides=changes, catalog=catalog)
+    exam = prepare(loaded.recipe, catalog)
+    evaluations = _evaluate_all(subjects, loaded.recipe, exam, catalog)
+    comparison = compare_evaluations(*evaluations) if len(evaluations) == 2 else None
+    place = out or (folder or Path("evals")) / time.strftime("%Y%m%d-%H%M%S")
+    write_evaluation(place, evaluations, comparison)
+    if as_json:
+        render.print_json({**summary(evaluations, comparison), "folder": str(place)})
+    else:
+        show_evaluation(evaluations, comparison)
+        render.say(f"\nwritten to {place}")
+
+
+def _evaluate_all(
+    subjects: list[Subject], recipe: Recipe, exam: Exam, catalog: Catalog
+) -> list[Evaluation]:
+    """One model after the other, so that only one is in memory."""
+    from grpokit.engine.signals import StopFlag
+
+    with ExitStack() as stack:
+        flag = stack.enter_context(StopFlag())
+        scorer = stack.enter_context(exam.scorer())
+        view = stack.enter_context(render.live())
+        display = _Display(view, len(exam.prompts))
+        return [
+            _evaluate_one(
+                subject,
+                recipe,
+                catalog,
+                _Task(exam=exam, scorer=scorer, poll=flag.poll, progress=display.of(subject.label)),
+            )
+            for subject in subjects
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Task:
+    exam: Exam
+    scorer: Any
+    poll: ShouldStop
+    progress: Progress
+
+
+def _evaluate_one(subject: Subject, recipe: Recipe, catalog: Catalog, task: _Task) -> Evaluation:
+    from grpokit.engine.session import make_backend
+    from grpokit.evaluate.run import evaluate
+
+    own = subject.recipe_for(recipe)
+    backend = make_backend(catalog, own)
+    try:
+        backend.open_checkpoint(own, subject.folder)
+        task.poll()
+        return evaluate(
+            backend,
+            task.exam,
+            label=subject.label,
+            scorer=task.scorer,
+            progress=task.progress,
+            should_stop=task.poll,
+        )
+    finally:
+        backend.close()
+
+
+class _Display:
+    """A bar on a terminal; elsewhere a line at each quarter, on stderr."""
+
+    def __init__(self, view: render.LiveView | None, total: int) -> None:
+        self._view = view
+        self._total = total
+
+    def of(self, label: str) -> Callable[[int, int], None]:
+        start = time.monotonic()
+        said = -1
+
+        def show(done: int, total: int) -> None:
+            nonlocal said, start
+            if done == 0:
+                start = time.monotonic()
+            words = f"{label}: {done} of {total} questions{_left(start, done, total)}"
+            if self._view is not None:
+                self._view.update(render.stack(words, render.progress_bar(done, total)))
+            elif 4 * done // max(total, 1) > said:
+                said = 4 * done // max(total, 1)
+                sys.stderr.write(render.safe(words, one_line=True) + "\n")
+
+        return show
+
+
+def _left(start: float, done: int, total: int) -> str:
+    if done in (0, total):
+        return ""
+    return f", about {(time.monotonic() - start) / done * (total - done):.0f} s left"
