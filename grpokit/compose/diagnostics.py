@@ -12,7 +12,7 @@ from typing import Any
 from grpokit.compose.nodes import Mark
 from grpokit.errors import ExitCode, RecipeError
 
-__all__ = ["CODES", "Diagnostic", "Report", "clip", "did_you_mean", "shown"]
+__all__ = ["CODES", "Diagnostic", "RecipeProblems", "Report", "clip", "did_you_mean", "shown"]
 
 CODES: dict[str, str] = {
     "F101": "The recipe file, or the recipe of that name, does not exist.",
@@ -97,6 +97,9 @@ R: rules between values; those marked (note) do not stop a run.
 """
 
 
+_NOT_THE_RECIPE = frozenset({"C504", "C506"})
+
+
 @dataclass(frozen=True, kw_only=True)
 class Diagnostic:
     """One problem: ``file:line:col: CODE what is wrong; what is allowed; what to do``.
@@ -122,6 +125,16 @@ class Diagnostic:
         note = "note: " if self.level == "note" else ""
         parts = [part for part in (self.message, self.allowed, self.remedy) if part]
         return f"{self.place}: {self.code} {note}{'; '.join(parts)}"
+
+
+class RecipeProblems(RecipeError):
+    """A recipe with problems. ``problems`` are their lines, ``diagnostics`` the same as data."""
+
+    def __init__(self, fact: str, diagnostics: tuple[Diagnostic, ...]) -> None:
+        super().__init__(fact, problems=tuple(map(str, diagnostics)))
+        self.diagnostics = diagnostics
+        if diagnostics and all(item.code in _NOT_THE_RECIPE for item in diagnostics):
+            self.exit_code = ExitCode.PREFLIGHT
 
 
 class Report:
@@ -173,16 +186,12 @@ class Report:
     def notes(self) -> tuple[Diagnostic, ...]:
         return tuple(item for item in self.items if item.level == "note")
 
-    def fail(self, name: str) -> RecipeError:
+    def fail(self, name: str) -> RecipeProblems:
         """The error that carries every problem. A recipe that is right but for a plugin that does
         not work here ends with the preflight code, because its text needs no change.
         """
-        errors = self.errors
-        count = "1 problem" if len(errors) == 1 else f"{len(errors)} problems"
-        error = RecipeError(f"{count} in {clip(name, 200)}", problems=tuple(map(str, errors)))
-        if errors and all(item.code == "C504" for item in errors):
-            error.exit_code = ExitCode.PREFLIGHT
-        return error
+        count = "1 problem" if len(self.errors) == 1 else f"{len(self.errors)} problems"
+        return RecipeProblems(f"{count} in {clip(name, 200)}", self.errors)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
