@@ -29,6 +29,7 @@ METRICS: dict[str, str] = {
     "epoch": "passes over the data set so far; absent for an endless one",
     "entropy": "mean entropy of the policy per token, in nats",
     "kl": "mean k3 divergence from the reference policy per token; absent without a reference",
+    "clip_delta": "share of tokens whose ratio was cut by `delta`; absent without it",
     "clip_low": "share of tokens whose ratio was clipped from below",
     "clip_high": "share of tokens whose ratio was clipped from above",
     "ratio": "mean ratio of new to old policy per token",

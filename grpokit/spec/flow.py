@@ -79,8 +79,9 @@ class Completion:
 
     Attributes:
         token_ids: T tokens, with the end-of-sequence token if the model emitted one.
-        logprobs: T log-probabilities of the sampler at temperature 1 under the policy that drew
-            them, or None where the backend does not return them.
+        logprobs: T log-probabilities under the policy that drew them, at the sampling temperature
+            and before top-k, top-p or min-p cut anything: what training computes again. At
+            temperature 1 for greedy decoding. None where the backend does not return them.
         text: the decoded tokens without special tokens.
         finish: "stop" if the model ended the turn, "length" if it ran into ``max_tokens``.
     """
