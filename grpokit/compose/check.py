@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from grpokit.compose.diagnostics import Report, clip, did_you_mean
 from grpokit.compose.fields import Slot, allowed, known_keys, nullable, slot
 from grpokit.compose.merge import drop
-from grpokit.compose.nodes import Node, Path, at, dotted, leaves, mark_of, to_data
+from grpokit.compose.nodes import Node, Path, at, dotted, leaves, mappings, mark_of, to_data
 from grpokit.compose.values import mismatch
 from grpokit.spec.recipe import Recipe
 
@@ -73,13 +73,15 @@ def validate(
         root: the whole recipe, when ``tree`` is a part of it.
         prefix: where ``tree`` stands in ``root``.
     """
+    problems = Problems(model, tree, report, root=root or tree, prefix=prefix)
+    clean = problems.add_python_names()
     try:
         # Through JSON, as pydantic's strict mode takes a JSON list for a tuple, but no Python list.
-        return model.model_validate_json(json.dumps(to_data(tree)))
+        instance = model.model_validate_json(json.dumps(to_data(tree)))
     except ValidationError as error:
-        problems = Problems(model, tree, report, root=root or tree, prefix=prefix)
         problems.add_all(error.errors(include_url=False, include_input=False))
         return None
+    return instance if clean else None
 
 
 class Problems:
@@ -93,6 +95,19 @@ class Problems:
         self._report = report
         self._root = root
         self._prefix = prefix
+
+    def add_python_names(self) -> bool:
+        """Models also take a field by its Python name (``with_``); recipes do not."""
+        paths = [
+            (*above, key)
+            for above, node in mappings(self._tree)
+            if (known := known_keys(self._model, above)) is not None
+            for key in node.value
+            if key.endswith("_") and key not in known
+        ]
+        for path in paths:
+            self._unknown(path)
+        return not paths
 
     def add_all(self, errors: Iterable[Any]) -> None:
         located = [(error, *self._locate(error)) for error in errors]
@@ -177,6 +192,8 @@ class Problems:
     def _value(self, error: Any, path: Path) -> None:
         full = (*self._prefix, *path)
         node = at(self._tree, path) or self._tree
+        if node.told:
+            return
         here = slot(self._model, path) or Slot(None)
         code, fact, remedy = mismatch(error, node, here)
         words = allowed(here)
@@ -200,6 +217,8 @@ def _remedy_for_key(key: str, full: Path, known: tuple[str, ...]) -> str:
     near = did_you_mean(key, known)
     if near:
         return near
+    if key.isdigit():
+        return "a comma ends a value in braces: write numbers without thousands separators"
     homes = [
         name
         for name in Recipe.model_fields

@@ -197,7 +197,10 @@ def _names(catalog: Catalog, kind: str, limit: int = 12) -> str:
         for entry in catalog.entries(kind)
         if not (isinstance(entry.spec, AlgorithmSpec) and entry.spec.axis)
     ]
-    names = [entry.id for entry in entries[:limit]]
+    names = [
+        entry.spec.name if len(catalog.matches(kind, entry.spec.name)) == 1 else entry.id
+        for entry in entries[:limit]
+    ]
     more = f" and {len(entries) - limit} more" if len(entries) > limit else ""
     return f"installed are {', '.join(names)}{more}" if names else f"no {kind} is installed"
 

@@ -56,14 +56,25 @@ def _step(annotation: Any, step: str | int) -> Slot | None:
             if info is not None:
                 return _of(info)
         elif origin is dict and isinstance(step, str):
-            return Slot(get_args(member)[1])
+            return _plain(get_args(member)[1])
         elif origin is list and isinstance(step, int):
-            return Slot(get_args(member)[0])
+            return _plain(get_args(member)[0])
         elif origin is tuple and isinstance(step, int):
             items = get_args(member)
             if items[-1] is Ellipsis or step < len(items):
-                return Slot(items[0] if items[-1] is Ellipsis else items[step])
+                return _plain(items[0] if items[-1] is Ellipsis else items[step])
     return None
+
+
+def _plain(annotation: Any) -> Slot:
+    """An item of a collection; ``Annotated[float, Field(ge=0)]`` brings its limits along."""
+    if get_origin(annotation) is not Annotated:
+        return Slot(annotation)
+    inner, *extras = get_args(annotation)
+    limits: list[Any] = []
+    for extra in extras:
+        limits += extra.metadata if isinstance(extra, FieldInfo) else [extra]
+    return Slot(inner, tuple(limits))
 
 
 def _of(info: FieldInfo) -> Slot:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Mark", "Node", "Path", "at", "dotted", "leaves", "mark_of", "to_data"]
+__all__ = ["Mark", "Node", "Path", "at", "dotted", "leaves", "mappings", "mark_of", "to_data"]
 
 Path = tuple[str | int, ...]
 """Where a value stands: keys and list indexes from the top."""
@@ -36,6 +36,7 @@ class Node:
         quoted: for a scalar, whether it was written in quotes or as a block.
         count: number of nodes in this tree, aliases counted in full.
         reset: this null replaced an inherited value (see ``compose.merge``).
+        told: a problem of this value was reported already; others would only follow from it.
     """
 
     value: Any
@@ -45,6 +46,7 @@ class Node:
     quoted: bool = False
     count: int = 1
     reset: bool = False
+    told: bool = False
 
 
 def to_data(node: Node) -> Any:
@@ -99,6 +101,17 @@ def leaves(node: Node, prefix: Path = ()) -> Iterator[tuple[Path, Node]]:
             yield from leaves(child, (*prefix, index))
     else:
         yield prefix, node
+
+
+def mappings(node: Node, prefix: Path = ()) -> Iterator[tuple[Path, Node]]:
+    """Every mapping with its path, the top one too."""
+    if isinstance(node.value, dict):
+        yield prefix, node
+        for key, child in node.value.items():
+            yield from mappings(child, (*prefix, key))
+    elif isinstance(node.value, list):
+        for index, child in enumerate(node.value):
+            yield from mappings(child, (*prefix, index))
 
 
 def dotted(path: Path) -> str:

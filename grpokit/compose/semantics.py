@@ -101,7 +101,7 @@ def _correct(sections: Sections, named: Mapping[str, Named], report: Report) -> 
             "R604",
             _mark(sections, "eval", "correct"),
             f"eval.correct is `{correct}`, and no reward has this name",
-            allowed=", ".join(names),
+            allowed=f"rewards: {', '.join(names)}",
             remedy=did_you_mean(correct, names) or "name one of them",
         )
         return

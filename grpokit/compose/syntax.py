@@ -115,6 +115,7 @@ _CAUSES: tuple[tuple[str, str, str], ...] = (
 )
 
 
+_IN_A_NAME = ("an anchor", "an alias", "a tag", "a directive")
 _LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 _CLOSED_VALUE = re.compile(r"""(?::|-)\s+(\{.*\}|\[.*\]|".*"|'.*')\s*$""")
 
@@ -138,8 +139,11 @@ def explain(error: yaml.YAMLError, text: str, file: str, report: Report) -> None
         )
         return
     message, remedy = "this is not YAML", "check quotes, brackets and indentation around here"
+    if any(words in context for words in _IN_A_NAME):  # of an anchor, an alias or a tag
+        problem = context
+        line, column = error.context_mark.line, error.context_mark.column  # type: ignore[attr-defined]
     for words, cause, cure in _CAUSES:
-        if words in problem or (not problem and words in context):
+        if words in problem:
             message, remedy = cause, cure
             break
     lines = _LINE_BREAK.split(text)

@@ -10,6 +10,7 @@ the keys "on" and "1". Reading goes on after a problem wherever it can.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 import yaml
@@ -78,7 +79,7 @@ def plain_scalar(text: str, mark: Mark, report: Report) -> Node:
             f"this is {error}",
             remedy="write a shorter number, such as 1e9, or quote it if it is text",
         )
-        return Node(text, mark, text=text)
+        return Node(text, mark, text=text, told=True)
     if has_leading_zero(text):
         report.add(
             "Y213",
@@ -168,7 +169,7 @@ class _Builder:
         anchor: str | None = event.anchor
         if anchor is not None:
             self._open_anchor(event, anchor)
-        self._check_tag(event)
+        tagged = self._check_tag(event)
         if isinstance(event, yaml.ScalarEvent):
             node = self._scalar(event)
         else:
@@ -178,6 +179,8 @@ class _Builder:
             is_map = isinstance(event, yaml.MappingStartEvent)
             node = self._mapping(event) if is_map else self._sequence(event)
             self._depth -= 1
+        if tagged:
+            node = replace(node, told=True)
         if anchor is not None:
             self._anchors[anchor] = node
         return node
@@ -214,13 +217,14 @@ class _Builder:
                 f"the alias `*{clip(name)}` {why}",
                 remedy="write the value out; text that begins with * needs quotes",
             )
-            return Node(None, self._mark(event), text="*")
+            return Node(None, self._mark(event), text="*", told=True)
         self._count(event, node.count)
         return node
 
-    def _check_tag(self, event: Any) -> None:
+    def _check_tag(self, event: Any) -> bool:
+        """Whether the value has a tag that was refused."""
         if event.tag is None or event.tag in _STRING_TAGS:
-            return
+            return False
         shown = event.tag.replace("tag:yaml.org,2002:", "!!")
         self._report.add(
             "Y204",
@@ -229,6 +233,7 @@ class _Builder:
             allowed="recipes are plain data: text, numbers, true, false, null, lists and mappings",
             remedy="remove the tag; text that begins with ! needs quotes",
         )
+        return True
 
     def _scalar(self, event: yaml.ScalarEvent) -> Node:
         mark = self._mark(event)

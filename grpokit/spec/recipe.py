@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from grpokit.spec.config import Config
 
@@ -26,6 +26,7 @@ __all__ = [
 ]
 
 Schedule = Literal["constant", "constant_with_warmup", "linear", "cosine"]
+Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Use(Config):
@@ -145,7 +146,7 @@ class OptimSection(Config):
     """Warm-up: below 1 a share of the steps, from 1 on a number of steps."""
     max_grad_norm: float = Field(default=0.2, gt=0)
     """Gradients are scaled down to this norm."""
-    betas: tuple[float, float] = (0.9, 0.99)
+    betas: tuple[Decay, Decay] = (0.9, 0.99)
     """AdamW's decay rates."""
     eps: float = Field(default=1e-8, gt=0)
     """AdamW's epsilon."""
@@ -159,12 +160,6 @@ class OptimSection(Config):
     """Rows a forward; smaller saves memory and changes nothing else. Left out, `micro_tokens` decides."""
     micro_tokens: int = Field(default=16384, ge=1)
     """Tokens a forward, padding included, when `micro_batch` is left out."""
-
-    @model_validator(mode="after")
-    def _betas(self) -> OptimSection:
-        if not all(0 <= beta < 1 for beta in self.betas):
-            raise ValueError("betas must lie in [0, 1)")
-        return self
 
 
 class BackendSection(Use):
