@@ -1,8 +1,8 @@
 """The one module that plugins import. Importing it never imports torch.
 
 Data and contracts are here at once. Tensor functions (``algorithms``), the cache of catalogued
-models (``models``) and what needs pydantic (``Config``, ``Recipe``) are found on first use, so
-that a hook module costs next to nothing.
+models (``models``), the readers of answers (``last_boxed``, ``parse_number``) and what needs pydantic
+(``Config``, ``Recipe``) are found on first use, so that a hook module costs next to nothing.
 """
 
 from __future__ import annotations
@@ -62,6 +62,15 @@ from grpokit.spec.seeds import derive_seed
 
 if TYPE_CHECKING:
     from grpokit import algorithms
+    from grpokit.answers.numbers import last_number
+    from grpokit.answers.parse import parse_number
+    from grpokit.answers.wrappers import (
+        has_boxed,
+        last_boxed,
+        last_hash,
+        last_tag,
+        strip_thinking,
+    )
     from grpokit.registry import models
     from grpokit.spec.config import Config
     from grpokit.spec.recipe import Recipe
@@ -109,16 +118,30 @@ __all__ = [
     "Update",
     "algorithms",
     "derive_seed",
+    "has_boxed",
     "hookimpl",
+    "last_boxed",
+    "last_hash",
+    "last_number",
+    "last_tag",
     "models",
+    "parse_number",
     "reward",
+    "strip_thinking",
 ]
 
 _LATER = {
     "Config": "grpokit.spec.config:Config",
     "Recipe": "grpokit.spec.recipe:Recipe",
     "algorithms": "grpokit.algorithms",
+    "has_boxed": "grpokit.answers.wrappers:has_boxed",
+    "last_boxed": "grpokit.answers.wrappers:last_boxed",
+    "last_hash": "grpokit.answers.wrappers:last_hash",
+    "last_number": "grpokit.answers.numbers:last_number",
+    "last_tag": "grpokit.answers.wrappers:last_tag",
     "models": "grpokit.registry.models",
+    "parse_number": "grpokit.answers.parse:parse_number",
+    "strip_thinking": "grpokit.answers.wrappers:strip_thinking",
 }
 
 

@@ -8,16 +8,18 @@ from pathlib import Path
 
 from grpokit.api import AlgorithmSpec, DatasetSpec, RewardSpec, hookimpl
 from grpokit.builtins import algorithms
+from grpokit.builtins.datasets import specs as datasets
+from grpokit.builtins.rewards import specs as rewards
 
 
 @hookimpl
 def grpokit_datasets() -> Iterable[DatasetSpec]:
-    return []
+    return datasets.SPECS
 
 
 @hookimpl
 def grpokit_rewards() -> Iterable[RewardSpec]:
-    return []
+    return rewards.SPECS
 
 
 @hookimpl

@@ -209,6 +209,8 @@ def _fault(error: BaseException) -> Fault:
         return Fault(kind="exception", message=str(error), remedy=remedy)
     lines = traceback.TracebackException.from_exception(error)
     frames = [frame for frame in lines.stack if Path(frame.filename) != Path(__file__)]
+    if frames:
+        lines.stack = traceback.StackSummary.from_list(frames)
     told = "".join(lines.format_exception_only()).strip()[:500]
     place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
     where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "the reward"

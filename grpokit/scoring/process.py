@@ -136,7 +136,8 @@ class WorkerProcess:
         except BlockingIOError:
             return
         if not data:
-            self._selector.unregister(self._stderr)
+            with contextlib.suppress(KeyError):  # seen before
+                self._selector.unregister(self._stderr)
         self._errors += data
         del self._errors[:-TAIL]
 

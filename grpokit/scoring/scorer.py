@@ -216,15 +216,18 @@ def _in_process(
 ) -> tuple[list[Outcome], float]:
     began = time.monotonic()
     ledger = Ledger(batch, call.asked)
+    units: list[list[int]] = []
+
+    def book(number: int, found: list[Outcome]) -> None:
+        ledger.answer(units[number], found)
+
     while ledger.pending:
         if should_stop is not None:
             should_stop()
         units = list(ledger.pending) if call.asked.is_async else [ledger.pending[0]]
         for _ in units:
             ledger.pending.popleft()
-        call.run(
-            batch, units, lambda number, found, units=units: ledger.answer(units[number], found)
-        )
+        call.run(batch, units, book)
     return _complete(ledger), time.monotonic() - began
 
 

@@ -1,0 +1,6 @@
+r"""Finding an answer in a completion, and reading it as a number. Pure Python, linear in the text.
+
+wrappers   thinking blocks, ``\boxed{}``, ``####``, ``<answer>``: the last non-empty complete one
+numbers    the last number of a text
+parse      one answer as an exact fraction, or None
+"""
