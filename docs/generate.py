@@ -9,17 +9,17 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
-
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
 from grpokit import hooks
 from grpokit.engine.metrics import METRICS
 from grpokit.errors import ExitCode
+from grpokit.registry.settings import describe
+from grpokit.spec import components
 from grpokit.spec.capabilities import CAPABILITIES
+from grpokit.spec.config import Config
 from grpokit.spec.recipe import Recipe
 
 FOLDER = Path(__file__).parent / "reference"
@@ -33,7 +33,20 @@ EXIT_CODES = {
     ExitCode.STORAGE: "a checkpoint cannot be written, or none is whole",
     ExitCode.OUT_OF_MEMORY: "a step does not fit, also with a smaller micro-batch",
     ExitCode.SIGINT: "stopped by Ctrl-C; a checkpoint was saved and the resume command printed",
+    ExitCode.SIGPIPE: "whoever read the output has closed it, as in `grpokit ... | head`",
     ExitCode.SIGTERM: "stopped by SIGTERM; likewise",
+}
+
+HF_CODES = {
+    "HF001": "A package of the backend is not installed.",
+    "HF002": "The device that is asked for is not there, or torch is built for another.",
+    "HF003": "There is no such model, or its folder cannot be used.",
+    "HF004": "The model is not on this machine yet; an error where it cannot be brought.",
+    "HF005": "The tokenizer or the chat template cannot be used.",
+    "HF006": "The installed transformers does not have the model's architecture.",
+    "HF007": "The completion's length limit leaves no room for the prompt.",
+    "HF008": "The model is large for the device.",
+    "HF009": "`model.lora.targets` names a module that the model does not have.",
 }
 
 
@@ -56,14 +69,31 @@ def exit_codes() -> str:
 
 
 def hook_page() -> str:
-    parts = ["# Hooks\n", (inspect.getdoc(hooks) or "") + "\n"]
+    parts = ["# Hooks\n", _plain(inspect.getdoc(hooks)) + "\n"]
     for name in hooks.HOOK_NAMES:
         function = getattr(hooks, name)
         signature = str(inspect.signature(function)).replace("'", "")
-        parts.append(f"## `{name}{signature}`\n\n{inspect.getdoc(function)}\n")
+        parts.append(f"## `{name}{signature}`\n\n{_plain(inspect.getdoc(function))}\n")
+    parts.append("## Specs\n\nFrozen and keyword-only. All of them have the fields of the first.\n")
+    for spec in (components.ComponentSpec, *components.ComponentSpec.__subclasses__()):
+        parts.append(f"### `{spec.__name__}`\n\n{_attributes(_plain(inspect.getdoc(spec)))}\n")
     parts.append("## Capabilities\n\nWhat a component may need and a backend may provide.\n")
     parts.append("\n".join(f"- `{name}`: {text}" for name, text in CAPABILITIES.items()) + "\n")
     return "\n".join(parts)
+
+
+def _plain(text: str | None) -> str:
+    """A docstring as Markdown."""
+    return re.sub(r":\w+:`([^`]*)`", r"`\1`", (text or "").replace("``", "`"))
+
+
+def _attributes(text: str) -> str:
+    """``Attributes:`` as a list."""
+    head, found, listed = text.partition("Attributes:\n")
+    if not found:
+        return text
+    joined = re.sub(r"\n {8,}", " ", listed)
+    return head + re.sub(r"(?m)^ {4}(\w+): ", r"- `\1`: ", joined)
 
 
 def metric_page() -> str:
@@ -75,16 +105,22 @@ def metric_page() -> str:
 
 
 def recipe_page() -> str:
-    parts = ["# Recipe fields\n", "Types and defaults as the program checks them.\n"]
+    parts = [
+        "# Recipe fields\n",
+        "Types and defaults as the program checks them. `extends: NAME` (or a list) stands beside "
+        "these: the named recipes are merged left to right, then this one over them. Mappings are "
+        "merged key by key, lists are replaced as a whole, `null` goes back to the default, and "
+        "another `use` forgets the inherited `with`. `--set KEY=VALUE` is a last layer.\n",
+    ]
     parts += list(_model(Recipe, "recipe", set()))
     return "\n".join(parts)
 
 
-def _model(model: type[BaseModel], title: str, seen: set[type]) -> Iterator[str]:
+def _model(model: type[Config], title: str, seen: set[type]) -> Iterator[str]:
     if model in seen:
         return
     seen.add(model)
-    yield f"## `{title}`\n\n{inspect.getdoc(model) or ''}\n"
+    yield f"## `{title}`\n\n{_plain(inspect.getdoc(model))}\n"
     yield field_table(model)
     for name, field in model.model_fields.items():
         for inner in _models_in(field.annotation):
@@ -92,62 +128,93 @@ def _model(model: type[BaseModel], title: str, seen: set[type]) -> Iterator[str]
             yield from _model(inner, f"{prefix}{field.alias or name}", seen)
 
 
-def field_table(model: type[BaseModel]) -> str:
-    """The fields of a configuration model as a table."""
+def field_table(model: type[Config]) -> str:
+    """The fields of a configuration model as a table; what a section holds has a table of its own."""
     rows = ["| field | type | default | meaning |", "|---|---|---|---|"]
-    for name, field in model.model_fields.items():
-        text = (field.description or "").replace("|", "\\|").replace("\n", " ")
-        rows.append(f"| `{field.alias or name}` | {_type(field)} | {_default(field)} | {text} |")
+    for item in describe(model):
+        if "." in item.name:
+            continue
+        default = "required" if item.required else f"`{item.default}`"
+        if "section" in item.type and len(item.default) > len("null"):
+            default = "see below"
+        cells = (f"`{item.name}`", item.type, default, item.doc)
+        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(rows) + "\n"
 
 
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
+def _models_in(annotation: Any) -> Iterator[type[Config]]:
+    if inspect.isclass(annotation) and issubclass(annotation, Config):
         yield annotation
     for argument in getattr(annotation, "__args__", ()):
         yield from _models_in(argument)
 
 
-def _type(field: FieldInfo) -> str:
-    annotation = field.annotation
-    text = annotation.__name__ if inspect.isclass(annotation) else str(annotation)
-    text = re.sub(r"[A-Za-z_]+\.", "", text.replace("NoneType", "null").replace("None", "null"))
-    limits = " ".join(str(item) for item in field.metadata if "(" in str(item))
-    return f"`{text}`".replace("|", "\\|") + (f" {limits}" if limits else "")
-
-
-def _default(field: FieldInfo) -> str:
-    if field.is_required():
-        return "required"
-    value = field.get_default(call_default_factory=True)
-    if isinstance(value, BaseModel):
-        return "see below"
-    return f"`{'null' if value is None else value}`".replace("|", "\\|")
-
-
 def diagnostic_page() -> str:
     from grpokit.compose.diagnostics import CODES
+    from grpokit.compose.plan import PLAN_CODES
+    from grpokit.compose.rules import RULES
 
-    rows = "\n".join(f"| {code} | {meaning} |" for code, meaning in sorted(CODES.items()))
+    advice = "\n".join(f"| {r.id} | {r.level} | `{r.key}` | {r.source} |" for r in RULES)
     return (
         "# Diagnostics\n\nEvery problem of a recipe is reported at once as "
-        "`file:line:col: CODE what is wrong; what is allowed; what to do`.\n\n"
-        f"| code | meaning |\n|---|---|\n{rows}\n"
+        "`file:line:col: CODE what is wrong; what is allowed; what to do`. The letter says where: "
+        "F the file, Y its YAML, X inheritance and `--set`, K keys and values, C components, "
+        "R rules between values. Codes marked (note) do not stop a run.\n\n"
+        f"{_codes(CODES)}\n"
+        "## Of a plan\n\nWhat only the data set, the rewards or the machine can say. `grpokit plan` "
+        "lists all of them; `grpokit train` refuses to start on an error.\n\n"
+        f"{_codes(PLAN_CODES)}\n"
+        "## Of the backend `hf`\n\n"
+        f"{_codes(HF_CODES)}\n"
+        "## Advice\n\nRules of thumb about the recipe's numbers, with their source. They never stop "
+        "a run; where sources disagree they only inform.\n\n"
+        f"| code | level | about | source |\n|---|---|---|---|\n{advice}\n"
     )
 
 
+def _codes(codes: Mapping[str, str]) -> str:
+    rows = "\n".join(f"| {code} | {meaning} |" for code, meaning in sorted(codes.items()))
+    return f"| code | meaning |\n|---|---|\n{rows}\n"
+
+
 def component_page() -> str:
+    from grpokit.compose.prompts import TEMPLATES
     from grpokit.registry.catalog import Catalog
     from grpokit.registry.resolve import config_model
+    from grpokit.spec.components import KINDS
 
     catalog = Catalog.load({"GRPOKIT_PLUGINS": "hf"})
-    parts = ["# Components\n", "What grpokit and `grpokit-hf` bring.\n"]
-    for entry in catalog.entries():
-        parts.append(f"## {entry.kind} `{entry.id}`\n\n{entry.spec.summary}\n")
+    parts = [
+        "# Components\n",
+        "What grpokit and `grpokit-hf` bring. `grpokit plugins show NAME` prints the same, also of "
+        "other installed plugins. Settings stand under `with:`.\n",
+    ]
+    for entry in (entry for kind in KINDS for entry in catalog.entries(kind)):
+        axis = getattr(entry.spec, "axis", "")
+        what = f"part for `{axis}`" if axis else entry.kind
+        parts.append(f"## {what} `{entry.id}`\n\n{entry.spec.summary}\n")
+        parts += list(_facts(entry.spec))
         model = config_model(entry)
-        if model is not None:
-            parts.append(field_table(model))
-    return "\n".join(parts)
+        parts.append(field_table(model) if model is not None else "It has no settings.\n")
+    parts.append("## Prompt templates\n\nNames for `prompt.use`.\n")
+    parts.append("| name | what it asks |\n|---|---|")
+    parts += [f"| `{name}` | {template.summary} |" for name, template in TEMPLATES.items()]
+    return "\n".join(parts) + "\n"
+
+
+def _facts(spec: Any) -> Iterator[str]:
+    if getattr(spec, "formula", ""):
+        yield f"```text\n{spec.formula}\n```\n"
+    facts = []
+    if getattr(spec, "paper", ""):
+        facts.append(f"Paper: [arXiv {spec.paper}](https://arxiv.org/abs/{spec.paper}).")
+    for word, names in (("Needs", spec.needs), ("Provides", spec.provides)):
+        if names:
+            facts.append(f"{word} {', '.join(f'`{name}`' for name in sorted(names))}.")
+    if getattr(spec, "source", ""):
+        facts.append(f"Comes from: {spec.source}; licence {spec.license}.")
+    if facts:
+        yield " ".join(facts) + "\n"
 
 
 def command_page() -> str:
