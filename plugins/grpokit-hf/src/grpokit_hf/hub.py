@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
 from grpokit.api import Config, PreflightError
+from grpokit_hf.locate import hub_cache
+from grpokit_hf.machine import hub_reachable
 
-__all__ = ["HubConfig", "HubDataset", "open_hub"]
+__all__ = ["HubConfig", "HubDataset", "is_cached", "open_hub"]
 
 
 class HubConfig(Config):
@@ -64,6 +68,16 @@ def open_hub(config: HubConfig) -> HubDataset:
             place=place,
             remedy="run `pip install 'grpokit-hf[hub]'`",
         )
+    offline = says_offline(os.environ) or not hub_reachable(os.environ)
+    remedy = (
+        f"run `hf download --repo-type dataset {config.id}` where there is a network, or "
+        "use a local file: `dataset: {use: jsonl, with: {path: FILE}}`"
+    )
+    if offline and not is_cached(config.id, os.environ):  # the library would retry for 20 s
+        why = "HF_HUB_OFFLINE is set" if says_offline(os.environ) else "the hub cannot be reached"
+        raise PreflightError(f"is not on this machine, and {why}", place=place, remedy=remedy)
+    if offline:
+        os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")
     from datasets import disable_progress_bars, load_dataset
 
     disable_progress_bars()
@@ -74,7 +88,22 @@ def open_hub(config: HubConfig) -> HubDataset:
         raise PreflightError(
             f"cannot be opened: {lines[0] if lines else type(error).__name__}",
             place=place,
-            remedy=f"run `hf download --repo-type dataset {config.id}` where there is a network, or "
-            "use a local file: `dataset: {use: jsonl, with: {path: FILE}}`",
+            remedy=remedy,
         ) from error
     return HubDataset(table, config)
+
+
+def says_offline(environ: Mapping[str, str]) -> bool:
+    """Whether the user forbids the network."""
+    names = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
+    return any(environ.get(name, "").lower() in ("1", "true", "yes", "on") for name in names)
+
+
+def is_cached(dataset: str, environ: Mapping[str, str]) -> bool:
+    """Whether some version of the data set is in the hub's cache or in the library's."""
+    hub = hub_cache(environ)
+    prepared = environ.get("HF_DATASETS_CACHE")
+    library = Path(prepared).expanduser() if prepared else hub.parent / "datasets"
+    return (hub / f"datasets--{dataset.replace('/', '--')}").is_dir() or (
+        library / dataset.replace("/", "___")
+    ).is_dir()

@@ -18,9 +18,7 @@ from grpokit_hf.text.tokenizer import read_json
 __all__ = ["Located", "check_folder", "ensure", "hub_cache", "hub_snapshot", "locate"]
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
-PLAIN_ATTENTION = frozenset(
-    {"eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"}
-)
+PLAIN_ATTENTION = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
 FILES = (
     "*.json",
     "*.jinja",
@@ -51,7 +49,7 @@ def locate(
             id=model_id, kind="catalogue", folder=models.ready(entry, environ), entry=entry
         )
     path = Path(model_id).expanduser()
-    if path.is_dir():
+    if model_id and path.is_dir():
         return Located(id=model_id, kind="folder", folder=path)
     if model_id.startswith((".", "/", "~", "\\")) or not HUB_ID.fullmatch(model_id):
         raise PreflightError(

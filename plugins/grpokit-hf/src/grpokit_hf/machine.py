@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 from collections.abc import Mapping
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -63,20 +64,31 @@ def physical_cores() -> int:
 def hub_reachable(environ: Mapping[str, str], seconds: float = 0.3) -> bool:
     """Whether a connection to the hub (or to the proxy before it) opens within the time.
 
-    The look-up of a name knows no time limit, so it runs in a thread that may be left behind.
+    Asked once a process. The look-up of a name knows no time limit, so it runs in a thread that may
+    be left behind.
     """
     endpoint = environ.get("HF_ENDPOINT") or "https://huggingface.co"
     proxy = environ.get("HTTPS_PROXY") or environ.get("https_proxy")
     parts = urlsplit(proxy or endpoint)
-    port = parts.port or (80 if parts.scheme == "http" else 443)
+    return _connects(
+        parts.hostname or "", parts.port or (80 if parts.scheme == "http" else 443), seconds
+    )
+
+
+@cache
+def _connects(host: str, port: int, seconds: float) -> bool:
     done = threading.Event()
+    opened: list[bool] = []
 
     def attempt() -> None:
         try:
-            with socket.create_connection((parts.hostname or "", port), timeout=seconds):
-                done.set()
+            with socket.create_connection((host, port), timeout=seconds):
+                opened.append(True)
         except OSError:
             pass
+        finally:
+            done.set()
 
     threading.Thread(target=attempt, daemon=True).start()
-    return done.wait(seconds)
+    done.wait(seconds)
+    return bool(opened)

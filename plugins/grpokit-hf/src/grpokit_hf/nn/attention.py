@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import AttentionInterface
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.masking_utils import eager_mask
 
 __all__ = ["KERNELS", "causal_mask", "float32_attention", "register"]
 
@@ -66,8 +67,9 @@ def float32_attention(
 
 
 def register() -> None:
-    """Makes the kernel known to transformers; calling it again changes nothing."""
+    """Makes the kernel known to transformers, with additive masks; twice changes nothing."""
     AttentionInterface.register(KERNELS["float32"], float32_attention)
+    AttentionMaskInterface.register(KERNELS["float32"], eager_mask)
 
 
 def causal_mask(valid_NK: Tensor, queries: int, dtype: torch.dtype) -> Tensor:

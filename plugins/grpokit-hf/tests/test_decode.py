@@ -1,0 +1,156 @@
+"""Sampling: equal to transformers' greedy search, and each row alone with its random numbers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from grpokit.api import Interrupted, Prompt, Sampling
+from grpokit_hf.backend import HfBackend
+from tiny_model import LETTERS, SPECIAL
+
+
+def greedy(backend: HfBackend, prompts: list[Prompt], tokens: int) -> list[list[int]]:
+    """What transformers' own greedy search gives, one prompt at a time."""
+    found = []
+    for prompt in prompts:
+        ids = torch.tensor([backend.encode(prompt.messages)])
+        out = backend.policy.model.generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=tokens,
+            do_sample=False,
+            eos_token_id=sorted(backend.policy.tokenizer.ends.ids),
+            pad_token_id=0,
+        )
+        found.append(out[0, ids.shape[1] :].tolist())
+    return found
+
+
+@pytest.mark.parametrize("attention", ["float32", "sdpa", "eager"])
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "sliding"])
+def test_greedy_equals_transformers_token_for_token(
+    make_tiny_model, make_recipe, open_backend, make_prompts, kind: str, attention: str
+):
+    folder = make_tiny_model(kind="qwen2" if kind == "qwen2" else "llama", seed=5)
+    if kind == "sliding":
+        config = (folder / "config.json").read_text()
+        config = config.replace('"llama"', '"mistral"').replace("LlamaFor", "MistralFor")
+        (folder / "config.json").write_text(config.replace("{", '{"sliding_window": 16,', 1))
+    settings = {"with": {"threads": 1, "attention": attention, "device": "cpu"}}
+    backend = open_backend(make_recipe(folder, backend=settings))
+    assert backend.policy.plain == (kind != "sliding")
+    assert getattr(backend.policy.base.config, "sliding_window", None) == (
+        16 if kind == "sliding" else None
+    )
+    prompts = make_prompts()
+    rollout = backend.generate(prompts, Sampling(group=1, max_tokens=40, temperature=0.0))
+    drawn = [list(group[0].token_ids) for group in rollout.completions]
+    assert drawn == greedy(backend, prompts, 40)
+    assert len(set(map(tuple, drawn))) == len(prompts)
+
+
+def ending_backend(make_tiny_model, make_recipe, open_backend) -> HfBackend:
+    """A model that ends its turn often: every fourth letter stops it."""
+    backend = open_backend(make_recipe(make_tiny_model()))
+    ends = backend.policy.tokenizer.ends
+    stops = frozenset(range(len(SPECIAL), len(SPECIAL) + len(LETTERS), 4)) | {2}
+    backend.policy.tokenizer.ends = replace(ends, ids=stops)
+    return backend
+
+
+def test_a_row_does_not_depend_on_its_neighbours(
+    make_tiny_model, make_recipe, open_backend, make_prompts
+):
+    backend = ending_backend(make_tiny_model, make_recipe, open_backend)
+    prompts = make_prompts()
+    sampling = Sampling(group=8, max_tokens=30, seed=3, step=4)
+    together = backend.generate(prompts, sampling)
+    lengths = [len(c.token_ids) for group in together.completions for c in group]
+    assert min(lengths) < 5 < max(lengths)
+    for index, prompt in enumerate(prompts):
+        alone = backend.generate([prompt], sampling)
+        assert [c.token_ids for c in alone.completions[0]] == [
+            c.token_ids for c in together.completions[index]
+        ]
+    fewer = backend.generate(prompts[::-1], replace(sampling, group=3))
+    for index, group in enumerate(fewer.completions[::-1]):
+        assert [c.token_ids for c in group] == [
+            c.token_ids for c in together.completions[index][:3]
+        ]
+    backend.config = backend.config.model_copy(update={"generate_rows": 5})
+    cut = backend.generate(prompts, sampling)
+    assert [[c.token_ids for c in g] for g in cut.completions] == [
+        [c.token_ids for c in g] for g in together.completions
+    ]
+
+
+def test_other_seeds_and_steps_draw_others(make_recipe, open_backend, make_prompts):
+    backend = open_backend(make_recipe())
+    base = Sampling(group=4, max_tokens=12, seed=1, step=1)
+    runs = [
+        backend.generate(make_prompts(), sampling)
+        for sampling in (base, replace(base, seed=2), replace(base, step=2), base)
+    ]
+    texts = [[[c.text for c in g] for g in run.completions] for run in runs]
+    assert texts[0] == texts[3]
+    assert texts[0] != texts[1]
+    assert texts[0] != texts[2]
+    assert len(set(texts[0][0])) == 4
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_logprobs_equal_a_whole_forward(
+    make_tiny_model, make_recipe, open_backend, make_prompts, temperature: float
+):
+    backend = ending_backend(make_tiny_model, make_recipe, open_backend)
+    sampling = Sampling(group=4, max_tokens=16, temperature=temperature, seed=9)
+    rollout = backend.generate(make_prompts(), sampling)
+    for prompt_ids, group in zip(rollout.prompt_ids, rollout.completions, strict=True):
+        for completion in group:
+            ids = torch.tensor([[*prompt_ids, *completion.token_ids]])
+            with torch.no_grad():
+                logits = backend.policy.model(ids).logits[0, len(prompt_ids) - 1 : -1]
+            expected = torch.log_softmax(logits / temperature, -1)
+            expected = expected.gather(1, torch.tensor(completion.token_ids)[:, None])[:, 0]
+            assert torch.allclose(torch.tensor(completion.logprobs), expected, atol=2e-5)
+
+
+def test_text_and_finish(make_tiny_model, make_recipe, open_backend, make_prompts):
+    backend = ending_backend(make_tiny_model, make_recipe, open_backend)
+    rollout = backend.generate(make_prompts(), Sampling(group=8, max_tokens=6, seed=2))
+    finishes = set()
+    stops = backend.policy.tokenizer.ends.ids
+    for group in rollout.completions:
+        for completion in group:
+            ended = completion.token_ids[-1] in stops
+            assert completion.finish == ("stop" if ended else "length")
+            assert not stops & set(completion.token_ids[:-1])
+            assert ended or len(completion.token_ids) == 6
+            letters = [t for t in completion.token_ids if t >= len(SPECIAL)]
+            assert completion.text == "".join(LETTERS[t - len(SPECIAL)] for t in letters)
+            finishes.add(completion.finish)
+    assert finishes == {"stop", "length"}
+
+
+def test_an_interrupt_between_tokens_leaves_at_once(make_recipe, open_backend, make_prompts):
+    backend = open_backend(make_recipe())
+    polls = []
+
+    def stop() -> None:
+        polls.append(1)
+        if len(polls) == 3:
+            raise Interrupted(15)
+
+    with pytest.raises(Interrupted):
+        backend.generate(make_prompts(), Sampling(group=2, max_tokens=50), stop)
+    assert len(polls) == 3
+    rollout = backend.generate(make_prompts(), Sampling(group=2, max_tokens=3), None)
+    assert len(rollout.completions) == 3
+
+
+def test_one_token(make_recipe, open_backend, make_prompts):
+    backend = open_backend(make_recipe())
+    rollout = backend.generate(make_prompts(), Sampling(group=2, max_tokens=1))
+    assert {len(c.token_ids) for g in rollout.completions for c in g} == {1}
