@@ -16,14 +16,17 @@ __all__ = ["show_evaluation"]
 SAMPLES = 3
 TEXT = 600
 """Characters of an answer that are shown."""
-IDS = 8
+ROWS = 8
+"""Rows of a list that are shown."""
 
 
 def show_evaluation(evaluations: Sequence[Evaluation], comparison: Comparison | None) -> None:
     """One model, or two with their comparison."""
     first = evaluations[0]
+    temperature = first.fingerprint["sampling"]["temperature"]
+    drawn = f"sampled at temperature {temperature:g}" if temperature else "greedy"
     render.say(
-        f"{len(first.items)} held-out questions; correct means {first.decides} >= "
+        f"{len(first.items)} held-out questions, {drawn}; correct means {first.decides} >= "
         f"{first.threshold:g}"
     )
     render.say()
@@ -88,24 +91,27 @@ def _comparison(first: Evaluation, second: Evaluation, found: Comparison) -> Non
     render.say(f"{second.label} against {first.label}: {found.sentence}", style)
     render.say(
         f"  difference  {points(found.difference)} points, 95% interval "
-        f"[{points(low)}, {points(high)}], McNemar p = {_p(found.p)}"
+        f"[{points(low)}, {points(high)}], McNemar {_p(found.p)}"
     )
-    render.say(f"  wrong to right  {len(found.gained)}{_listed(found.gained)}")
-    render.say(f"  right to wrong  {len(found.lost)}{_listed(found.lost)}")
+    rows = {item.id: item.index for item in first.items}
+    render.say(f"  wrong to right  {_listed([rows[each] for each in found.gained])}")
+    render.say(f"  right to wrong  {_listed([rows[each] for each in found.lost])}")
     same = all(a.text == b.text for a, b in zip(first.items, second.items, strict=True))
     if same and first.items:
         render.say("  every answer is the same, word for word: is this a trained model?", "yellow")
 
 
 def _p(value: float) -> str:
-    return f"{value:.3g}" if value >= 1e-4 else "< 0.0001"
+    return f"p = {value:.3g}" if value >= 1e-4 else "p < 0.0001"
 
 
-def _listed(ids: Sequence[str]) -> str:
-    if not ids:
-        return ""
-    more = f" and {len(ids) - IDS} more" if len(ids) > IDS else ""
-    return f"  ({', '.join(each[:8] for each in ids[:IDS])}{more})"
+def _listed(rows: Sequence[int]) -> str:
+    """``22 (rows 4, 5, 7 and 19 more)``."""
+    if not rows:
+        return "0"
+    more = f" and {len(rows) - ROWS} more" if len(rows) > ROWS else ""
+    word = "row" if len(rows) == 1 else "rows"
+    return f"{len(rows)} ({word} {', '.join(map(str, rows[:ROWS]))}{more})"
 
 
 def _samples(evaluations: Sequence[Evaluation], comparison: Comparison | None) -> None:

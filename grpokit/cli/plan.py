@@ -115,7 +115,7 @@ def _components(plan: Plan) -> None:
 def _run(plan: Plan) -> None:
     numbers, rollout = plan.arithmetic, plan.recipe.rollout
     _head("run")
-    rows = "an endless data set"
+    rows = "an endless data set" if plan.columns else "a data set that is not here"
     if numbers.rows is not None:
         rows = f"{numbers.rows:,} rows, {numbers.epochs:.3g} epochs"
     _facts(
@@ -123,8 +123,8 @@ def _run(plan: Plan) -> None:
             (
                 "steps",
                 (
-                    f"{numbers.steps:,} of {numbers.prompts_per_step} questions x {rollout.group} "
-                    f"completions = {numbers.completions_per_step}"
+                    f"{numbers.steps:,}, each of {numbers.prompts_per_step} questions x "
+                    f"{rollout.group} = {numbers.completions_per_step} completions"
                 ),
             ),
             ("questions", f"{numbers.questions:,} from {rows}"),

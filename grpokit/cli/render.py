@@ -148,7 +148,9 @@ def table(
         title: line above the table.
         styles: heading -> style of its column.
     """
-    heads = [column.removeprefix(">") for column in columns]
+    heads = [
+        safe(column.removeprefix(">"), limit=CELL_LIMIT, one_line=True) for column in columns
+    ]
     right = [column.startswith(">") for column in columns]
     cells = [[safe(cell, limit=CELL_LIMIT, one_line=True) for cell in row] for row in rows]
     if title:

@@ -1,0 +1,85 @@
+"""What an evaluation prints: verdicts, intervals, flips, samples; hostile text does no harm."""
+
+import re
+
+import pytest
+
+from grpokit.cli.eval_show import show_evaluation
+from grpokit.evaluate.records import Evaluation, Item, compare_evaluations
+
+SAMPLING = {"sampling": {"temperature": 0.0}}
+
+
+def evaluation(label, right, *, n=40, text="{}", finish="stop"):
+    items = tuple(
+        Item(
+            id=f"id{i:06d}",
+            index=i,
+            question=f"What is {i}?",
+            answer=str(i),
+            text=text.format(f"{label} says {i}"),
+            tokens=5,
+            finish=finish,
+            scores={"number": float(i in right)},
+            total=float(i in right),
+            correct=i in right,
+        )
+        for i in range(n)
+    )
+    return Evaluation(
+        label=label, items=items, decides="number", threshold=1.0, fingerprint=SAMPLING
+    )
+
+
+def shown(capsys, *evaluations):
+    found = compare_evaluations(*evaluations) if len(evaluations) == 2 else None
+    show_evaluation(evaluations, found)
+    return capsys.readouterr().out
+
+
+def test_a_comparison_shows_verdict_interval_and_both_kinds_of_flips(capsys):
+    out = shown(capsys, evaluation("base", {0, 1}), evaluation("trained", set(range(1, 30))))
+    assert "trained against base: improved" in out
+    assert re.search(r"base +2/40 +5\.0% +\[1\.4%, 16\.5%\] +0\.0% +0\n", out)
+    assert "difference  +67.5 points, 95% interval [+47.4, +80.6], McNemar p < 0.0001" in out
+    assert "wrong to right  28 (rows 2, 3, 4, 5, 6, 7, 8, 9 and 20 more)" in out
+    assert "right to wrong  1 (row 0)" in out
+    assert re.search(r"number +0\.050 +0\.725", out)
+
+
+def test_samples_show_a_gain_and_a_loss_base_above_trained(capsys):
+    out = shown(capsys, evaluation("base", {0, 1}), evaluation("trained", {1, 5}))
+    assert out.index("item id000005 (row 5)") < out.index("item id000000 (row 0)")
+    assert out.index("base (wrong)\n    base says 5") < out.index("trained (right)")
+    assert "gold\n    5" in out
+
+
+def test_no_change_is_never_shown_as_certain(capsys):
+    same = evaluation("base", {3})
+    out = shown(capsys, same, same)
+    assert "no detectable change (smallest detectable: " in out
+    assert "interval [-8.8, +8.8]" in out
+    assert "McNemar p = 1" in out
+    assert "word for word: is this a trained model?" in out
+    assert "±" not in out
+
+
+def test_truncated_and_abstained_answers_are_said(capsys):
+    found = evaluation("m", {1}, finish="length")
+    out = shown(capsys, found)
+    assert "100.0%" in out
+    assert "m (wrong, cut off)" in out
+
+
+def test_hostile_text_is_harmless_and_long_text_is_cut(capsys):
+    out = shown(capsys, evaluation("m\x1b[2J", set(), text="\x1b]0;owned\x07 [red]{}" + "x" * 5000))
+    assert "\x1b" not in out
+    assert "\x07" not in out
+    assert r"\x1b]0;owned\x07 [red]" in out
+    assert "more characters)" in out
+
+
+@pytest.mark.parametrize("right", [set(), set(range(40))])
+def test_all_wrong_and_all_right_keep_an_interval(capsys, right):
+    out = shown(capsys, evaluation("m", right))
+    assert ("[0.0%, 8.8%]" if not right else "[91.2%, 100.0%]") in out
