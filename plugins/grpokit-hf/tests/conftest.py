@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from grpokit.api import Prompt, Recipe
 from tiny_model import write_tiny_model
 

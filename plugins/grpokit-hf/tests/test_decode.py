@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+
 from grpokit.api import Interrupted, Prompt, Sampling
 from grpokit_hf.backend import HfBackend
 from tiny_model import LETTERS, SPECIAL

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from grpokit.api import PreflightError
 from grpokit_hf.locate import check_folder, ensure, hub_snapshot, locate
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from grpokit_hf.optim import default_lr, learning_rate
 
 

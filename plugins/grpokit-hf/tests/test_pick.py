@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from grpokit.api import Sampling
 from grpokit_hf.nn.pick import draw, keep_likely, pick, row_uniforms
 

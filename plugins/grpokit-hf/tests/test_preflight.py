@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from grpokit_hf.preflight import preflight
 
 

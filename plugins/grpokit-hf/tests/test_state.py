@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from grpokit.api import (
     Advantages,
     CheckpointError,
@@ -146,8 +147,9 @@ def test_a_saved_policy_samples_like_the_trained_one(
 
 
 def test_a_full_model_is_a_whole_model_folder(make_recipe, open_backend, tmp_path):
-    from grpokit_hf.text.tokenizer import ChatTokenizer
     from transformers import AutoModelForCausalLM
+
+    from grpokit_hf.text.tokenizer import ChatTokenizer
 
     backend = open_backend(make_recipe(model={"lora": None, "dtype": "float32"}))
     backend.save_policy(tmp_path)

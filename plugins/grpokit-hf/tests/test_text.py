@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from grpokit.api import PreflightError
 from grpokit_hf.text.tokenizer import ChatTokenizer
 from tiny_model import CHATML, LLAMA
@@ -98,7 +99,7 @@ def test_a_base_tokenizer_with_another_end_is_told(make_tiny_model):
 def test_no_end_at_all_is_an_error_with_the_key_to_set(make_tiny_model):
     plain = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
     folder = make_tiny_model(eos=None, template=plain)
-    with pytest.raises(PreflightError, match="model.eos"):
+    with pytest.raises(PreflightError, match=r"model\.eos"):
         ChatTokenizer(folder)
     assert ChatTokenizer(folder, eos="<|im_end|>").ends.main == 2
 

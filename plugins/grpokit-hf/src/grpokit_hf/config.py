@@ -21,6 +21,6 @@ class HfConfig(Config):
     threads: int | None = Field(default=None, ge=1)
     """CPU threads; the number of physical cores by default. A resumed run needs the same number to be bit-exact."""
     generate_rows: int = Field(default=256, ge=1)
-    """Completions that are sampled at once. The result does not depend on it."""
-    logit_rows: int = Field(default=1024, ge=1)
+    """Completions that are sampled at once. The result does not depend on it, but for rounding."""
+    logit_rows: int = Field(default=256, ge=1)
     """Tokens whose logits are held at once when log-probabilities are computed."""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from grpokit.api import PreflightError, Recipe, derive_seed
 from grpokit_hf.config import HfConfig
-from grpokit_hf.machine import physical_cores
+from grpokit_hf.machine import keep_memory, physical_cores
 from grpokit_hf.nn import attention, lora
 from grpokit_hf.nn.decode import Decoder
 from grpokit_hf.nn.forward import Forward
@@ -44,6 +44,8 @@ def use_threads(wanted: int | None) -> int:
     """One thread a physical core, unless told otherwise: products gain nothing from the second."""
     count = wanted or physical_cores()
     torch.set_num_threads(count)
+    if not torch.cuda.is_available():
+        keep_memory()
     return count
 
 
@@ -93,6 +95,11 @@ class Policy:
     def compute(self) -> torch.dtype:
         return self.autocast or self.dtype
 
+    @property
+    def key_dtype(self) -> torch.dtype:
+        """Keys and values are kept in the type that attention computes in."""
+        return torch.float32 if self.kernel == "float32" else self.compute
+
     def decoder(self) -> Decoder:
         return Decoder(
             body=self.base.get_decoder(),
@@ -101,7 +108,7 @@ class Policy:
             pad_id=self.tokenizer.pad_id,
             plain=self.plain,
             mask_dtype=self.mask_dtype,
-            key_dtype=torch.float32 if self.kernel == "float32" else self.compute,
+            key_dtype=self.key_dtype,
             device=self.device,
         )
 
@@ -115,6 +122,7 @@ class Policy:
             pad_id=self.tokenizer.pad_id,
             shared=self.plain and not self.checkpointing and self.autocast is None,
             mask_dtype=self.mask_dtype,
+            key_dtype=self.key_dtype,
             autocast=self.autocast,
             logit_rows=self.config.logit_rows,
             device=self.device,

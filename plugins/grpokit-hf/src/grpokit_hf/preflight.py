@@ -12,7 +12,14 @@ from typing import Any
 from grpokit.api import Preflight, PreflightError, Problem, Recipe
 from grpokit_hf.config import HfConfig
 from grpokit_hf.locate import Located, check_folder, hub_cache, locate
-from grpokit_hf.machine import PACKAGES, gpu_names, hub_reachable, physical_cores, versions
+from grpokit_hf.machine import (
+    PACKAGES,
+    calm_threads,
+    gpu_names,
+    hub_reachable,
+    physical_cores,
+    versions,
+)
 from grpokit_hf.text.tokenizer import ChatTokenizer, read_json
 
 __all__ = ["preflight"]
@@ -23,6 +30,7 @@ BIG = 1_000_000_000
 
 def preflight(recipe: Recipe) -> Preflight:
     """Packages, device, model, tokenizer and adapter targets, in well under a second."""
+    calm_threads()
     found = versions()
     config = HfConfig.model_validate(recipe.backend.with_)
     problems = [*missing_packages(found), *device_problems(config, found)]

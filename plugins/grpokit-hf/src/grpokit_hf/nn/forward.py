@@ -46,6 +46,7 @@ class Forward:
     pad_id: int
     shared: bool
     mask_dtype: torch.dtype
+    key_dtype: torch.dtype
     autocast: torch.dtype | None
     logit_rows: int
     device: torch.device
@@ -103,7 +104,7 @@ class Forward:
         places = {prompt: place for place, prompt in enumerate(used)}
         owner_N = torch.tensor([places[row.prompt] for row in batch.rows], device=self.device)
         ids_PL, valid_PL = left_pad(list(used.values()), self.pad_id, self.device)
-        cache = prefix_cache(config.num_hidden_layers)
+        cache = prefix_cache(config.num_hidden_layers, self.key_dtype)
         positions_PL = (valid_PL.cumsum(dim=1) - 1).clamp_(min=0)
         first_NH = self.run(ids_PL, positions_PL, valid_PL, cache)[:, -1].index_select(0, owner_N)
         fed_NT = batch.targets_NT[:, :-1]  # the last token of a completion predicts nothing

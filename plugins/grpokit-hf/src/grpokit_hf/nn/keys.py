@@ -64,9 +64,16 @@ class FixedLayer(CacheLayerMixin):  # type: ignore[misc]
 
 
 class PrefixLayer(CacheLayerMixin):  # type: ignore[misc]
-    """Keys and values of a prompt with their gradient history; nothing is written in place."""
+    """Keys and values of a prompt with their gradient history; nothing is written in place.
+
+    They are cast before rows are repeated: the gradients of a group then add up in ``dtype``.
+    """
 
     is_sliding = False
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         self.keys, self.values = key_states, value_states
@@ -75,6 +82,7 @@ class PrefixLayer(CacheLayerMixin):  # type: ignore[misc]
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
+        key_states, value_states = key_states.to(self.dtype), value_states.to(self.dtype)
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
             return key_states, value_states
@@ -101,8 +109,8 @@ def fixed_cache(layers: int, rows: int, length: int, dtype: torch.dtype) -> Cach
     return Cache(layers=[FixedLayer(rows, length, dtype) for _ in range(layers)])
 
 
-def prefix_cache(layers: int) -> Cache:
-    return Cache(layers=[PrefixLayer() for _ in range(layers)])
+def prefix_cache(layers: int, dtype: torch.dtype) -> Cache:
+    return Cache(layers=[PrefixLayer(dtype) for _ in range(layers)])
 
 
 class Keys:
