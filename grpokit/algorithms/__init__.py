@@ -25,7 +25,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from grpokit.algorithms.axes import AXES
+from grpokit.algorithms.axes import AXES, Clipped
 from grpokit.algorithms.build import build_algorithm
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AXES",
+    "Clipped",
     "Composition",
     "EntropyBonus",
     "KlPenalty",

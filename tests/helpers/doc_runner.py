@@ -139,7 +139,7 @@ class Runner:
         """Names that are installed are ours, or folders that are there."""
         for name in args[1:]:
             bare = re.sub(r"\[.*\]$", "", name)
-            if not (name.startswith("-") or bare in DISTRIBUTIONS or Path(bare).is_dir()):
+            if not (name.startswith("-") or bare in DISTRIBUTIONS or Path(bare).is_dir() or (ROOT / bare).is_dir()):
                 yield f"pip install {name}: not a distribution of ours"
 
 
