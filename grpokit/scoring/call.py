@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from grpokit.scoring.signature import Asked, ask, source
 from grpokit.scoring.values import Fault, Outcome, read_many, read_one
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ["AT_ONCE", "Batch", "Item", "Question", "RewardCall", "Unit", "timeout_fault"]
 
@@ -102,6 +104,8 @@ class RewardCall:
 
     def _runner(self) -> asyncio.Runner:
         # One loop for all steps, so that a reward's client sessions stay usable.
+        import asyncio  # half of a worker's start-up, for few rewards
+
         if self._loop is None:
             self._loop = asyncio.Runner()
         return self._loop
@@ -121,6 +125,8 @@ class RewardCall:
     async def _together(
         self, batch: Batch, units: Sequence[Unit], emit: Emit, limit: float | None
     ) -> None:
+        import asyncio
+
         gate = asyncio.Semaphore(AT_ONCE)
 
         async def one(number: int, unit: Unit) -> None:
@@ -130,6 +136,8 @@ class RewardCall:
         await asyncio.gather(*(one(number, unit) for number, unit in enumerate(units)))
 
     async def _awaited(self, batch: Batch, unit: Unit, limit: float | None) -> list[Outcome]:
+        import asyncio
+
         limit = None if limit is None else limit * len(unit)
         # The border to foreign code, as in _one.
         try:
@@ -157,7 +165,7 @@ class RewardCall:
             hit = source(name, self.asked.form, columns)
             if hit is None:
                 if name in self.asked.required:
-                    raise _MissingColumnError(name, questions[0])
+                    raise _MissingColumnError(name)
                 continue
             if hit.kind == "column":
                 values = [_column(question, hit.name) for question in questions]
@@ -178,16 +186,15 @@ class RewardCall:
 
 
 class _MissingColumnError(Exception):
-    def __init__(self, name: str, question: Question) -> None:
-        has = ", ".join(question.row) or "none"
-        super().__init__(f"asks for the column {name!r}, which the row lacks; it has: {has}")
+    def __init__(self, name: str) -> None:
+        super().__init__(f"asks for the column {name!r}, which this row of the data set lacks")
 
 
 def _column(question: Question, name: str) -> Any:
     try:
         return question.row[name]
     except KeyError:
-        raise _MissingColumnError(name, question) from None
+        raise _MissingColumnError(name) from None
 
 
 async def _wait(value: Any) -> Any:

@@ -46,8 +46,9 @@ class Ledger:
     def answer(self, unit: list[int], outcomes: Sequence[Outcome]) -> None:
         """Books a call's outcomes; a whole batch that raised is put back, row by row."""
         fault = outcomes[0].fault
-        if fault is not None and fault.kind in ("exception", "timeout") and self._divides(unit):
-            self._put_back(unit)
+        repeat = fault is not None and fault.kind in ("exception", "timeout", "crash")
+        if repeat and self.asked.form == "batch" and len(unit) > 1:
+            self.pending.extendleft([position] for position in reversed(unit))
             return
         for position, outcome in zip(unit, outcomes, strict=True):
             self.outcomes[position] = outcome
@@ -61,12 +62,6 @@ class Ledger:
         while self.pending:
             for position in self.pending.popleft():
                 self.outcomes[position] = Outcome(fault=fault)
-
-    def _divides(self, unit: list[int]) -> bool:
-        return self.asked.form == "batch" and len(unit) > 1
-
-    def _put_back(self, unit: list[int]) -> None:
-        self.pending.extendleft([position] for position in reversed(unit))
 
 
 class Lane:

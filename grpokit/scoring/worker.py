@@ -35,7 +35,7 @@ def main() -> None:
 
 def _serve(opening: dict[str, Any], inbox: IO[bytes], outbox: IO[bytes]) -> None:
     from grpokit.errors import GrpokitError
-    from grpokit.registry.resolve import create
+    from grpokit.registry.resolve import create, resolve
     from grpokit.scoring.call import RewardCall
     from grpokit.scoring.wire import dump, entry_from_json, outcome_to_json, request_from_json
 
@@ -45,7 +45,11 @@ def _serve(opening: dict[str, Any], inbox: IO[bytes], outbox: IO[bytes]) -> None
 
     entry = entry_from_json(opening["entry"])
     try:
-        call = RewardCall(create(entry, opening["settings"]))
+        if entry.spec.config or opening["settings"]:
+            function = create(entry, opening["settings"])
+        else:  # nothing to check, so no pydantic: half of the start-up
+            function = resolve(entry.spec.target, entry)
+        call = RewardCall(function)
     except GrpokitError as error:
         place = error.place or f"reward {entry.origin}"
         say({"error": {"fact": error.fact, "place": place, "remedy": error.remedy}})
