@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grpokit.scoring.signature import Asked, ask, source
-from grpokit.scoring.values import Fault, Outcome, read_many, read_one
+from grpokit.scoring.values import Fault, Outcome, clean, read_many, read_one
 
 if TYPE_CHECKING:
     import asyncio
@@ -218,12 +218,12 @@ def _fault(error: BaseException) -> Fault:
     frames = [frame for frame in lines.stack if Path(frame.filename) != Path(__file__)]
     if frames:
         lines.stack = traceback.StackSummary.from_list(frames)
-    told = "".join(lines.format_exception_only()).strip()[:500]
+    told = clean("".join(lines.format_exception_only()).strip()[:500])
     place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
     where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "the reward"
     return Fault(
         kind="exception",
         message=f"raised {told}{place}",
         remedy=f"fix {where}, or return None for completions to which the reward does not apply",
-        trace="".join(lines.format())[-TRACE_LIMIT:],
+        trace=clean("".join(lines.format())[-TRACE_LIMIT:]),
     )

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from grpokit.spec.contracts import Score
 
-__all__ = ["Fault", "FaultKind", "Outcome", "read_many", "read_one"]
+__all__ = ["Fault", "FaultKind", "Outcome", "clean", "read_many", "read_one"]
 
 FaultKind = Literal["exception", "timeout", "non-finite", "type", "length", "crash"]
 LARGEST = 3.4028234663852886e38
@@ -46,6 +46,11 @@ class _BadValueError(Exception):
     def __init__(self, kind: FaultKind, message: str, remedy: str) -> None:
         super().__init__(message)
         self.fault = Fault(kind=kind, message=message, remedy=remedy)
+
+
+def clean(text: str) -> str:
+    """Foreign text that can be written as UTF-8: lone surrogates become escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def read_one(value: object) -> Outcome:
@@ -92,8 +97,10 @@ def _read(value: object) -> Outcome:
     if value is None:
         return Outcome()
     if isinstance(value, Score):
-        components = {str(name): _number(part, name) for name, part in value.components.items()}
-        note = value.note if isinstance(value.note, str) else ""
+        components = {
+            clean(str(name)): _number(part, str(name)) for name, part in value.components.items()
+        }
+        note = clean(value.note) if isinstance(value.note, str) else ""
         if value.value is None:
             return Outcome(components=components, note=note)
         return Outcome(value=_number(value.value, ""), components=components, note=note)

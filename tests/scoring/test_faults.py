@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
@@ -58,6 +59,8 @@ def test_each_fault_costs_its_row_and_no_other(make):
         assert message in failure.message, act
         assert failure.remedy, act
         assert failure.plugin == "naughty/acts (grpokit-naughty 1.2)"
+    assert told["raise surrogate"].message.startswith("raised ValueError: \\ud800")
+    json.dumps([vars(f) for f in scores.failures], ensure_ascii=False).encode("utf-8")
     assert "Fatal Python error: Segmentation fault" in told["segfault"].trace
     assert "_segfault" in told["segfault"].trace
     assert "naughty_rewards.py" in told["raise"].trace
