@@ -11,7 +11,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from grpokit.spec.config import Config
+from grpokit.spec.config import Config, documented
 
 __all__ = ["Setting", "describe"]
 
@@ -40,7 +40,7 @@ class Setting:
 
 def describe(model: type[Config], prefix: str = "") -> tuple[Setting, ...]:
     """The settings of a model in its own order; a nested section's keys are dotted."""
-    return tuple(_settings(model, prefix))
+    return tuple(_settings(documented(model), prefix))
 
 
 def _settings(model: type[Config], prefix: str) -> Iterator[Setting]:
