@@ -34,11 +34,12 @@ def _walk(path: str, command: Any) -> Iterator[tuple[str, Any]]:
 
 def command_help() -> str:
     """One section a command: what it does, its usage, its arguments and options."""
-    parts = [
+    head = (
         "`grpokit COMMAND --help` prints the same. Every command also has `--help`; before or after "
         "a command, `--debug` shows the traceback of an error. `grpokit --version` prints the "
         "version.\n"
-    ]
+    )
+    parts = [head]
     for path, command in commands():
         rows = [_row(param) for param in _params(command)]
         parts.append(f"## `{path}`\n\n{inspect.cleandoc(command.help or '')}\n")

@@ -75,8 +75,8 @@ def hook_page() -> str:
         signature = str(inspect.signature(function)).replace("'", "")
         parts.append(f"## `{name}{signature}`\n\n{_plain(inspect.getdoc(function))}\n")
     parts.append("## Specs\n\nFrozen and keyword-only. All of them have the fields of the first.\n")
-    for spec in (components.ComponentSpec, *components.ComponentSpec.__subclasses__()):
-        parts.append(f"### `{spec.__name__}`\n\n{_attributes(_plain(inspect.getdoc(spec)))}\n")
+    specs = (components.ComponentSpec, *components.ComponentSpec.__subclasses__())
+    parts += [f"### `{s.__name__}`\n\n{_attributes(_plain(inspect.getdoc(s)))}\n" for s in specs]
     parts.append("## Capabilities\n\nWhat a component may need and a backend may provide.\n")
     parts.append("\n".join(f"- `{name}`: {text}" for name, text in CAPABILITIES.items()) + "\n")
     return "\n".join(parts)
@@ -105,15 +105,14 @@ def metric_page() -> str:
 
 
 def recipe_page() -> str:
-    parts = [
-        "# Recipe fields\n",
+    head = (
+        "# Recipe fields\n\n"
         "Types and defaults as the program checks them. `extends: NAME` (or a list) stands beside "
         "these: the named recipes are merged left to right, then this one over them. Mappings are "
         "merged key by key, lists are replaced as a whole, `null` goes back to the default, and "
-        "another `use` forgets the inherited `with`. `--set KEY=VALUE` is a last layer.\n",
-    ]
-    parts += list(_model(Recipe, "recipe", set()))
-    return "\n".join(parts)
+        "another `use` forgets the inherited `with`. `--set KEY=VALUE` is a last layer.\n"
+    )
+    return "\n".join([head, *_model(Recipe, "recipe", set())])
 
 
 def _model(model: type[Config], title: str, seen: set[type]) -> Iterator[str]:
@@ -184,11 +183,12 @@ def component_page() -> str:
     from grpokit.spec.components import KINDS
 
     catalog = Catalog.load({"GRPOKIT_PLUGINS": "hf"})
-    parts = [
-        "# Components\n",
+    head = (
+        "# Components\n\n"
         "What grpokit and `grpokit-hf` bring. `grpokit plugins show NAME` prints the same, also of "
-        "other installed plugins. Settings stand under `with:`.\n",
-    ]
+        "other installed plugins. Settings stand under `with:`.\n"
+    )
+    parts = [head]
     for entry in (entry for kind in KINDS for entry in catalog.entries(kind)):
         axis = getattr(entry.spec, "axis", "")
         what = f"part for `{axis}`" if axis else entry.kind

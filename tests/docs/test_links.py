@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from markdown import ROOT, anchors, links, pages
+
+from doc_pages import ROOT, anchors, links, pages
 
 ALL = [*pages(), *sorted((ROOT / "docs/reference").glob("*.md"))]
 
@@ -37,6 +38,8 @@ def test_every_page_is_reachable() -> None:
         if page in seen or page.suffix != ".md":
             continue
         seen.add(page)
-        todo += [page.parent / target.partition("#")[0] for target in links(page.read_text("utf-8"))]
+        todo += [
+            page.parent / target.partition("#")[0] for target in links(page.read_text("utf-8"))
+        ]
     lost = {page.resolve() for page in ALL} - seen
     assert not lost

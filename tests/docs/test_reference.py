@@ -7,8 +7,8 @@ import sys
 import tomllib
 
 import pytest
-from markdown import ROOT
 
+from doc_pages import ROOT
 from grpokit.compose.diagnostics import CODES
 from grpokit.compose.plan import PLAN_CODES
 from grpokit.compose.rules import RULES

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from markdown import ROOT, blocks, pages
+
+from doc_pages import ROOT, blocks, pages
 
 LANGUAGES = {"", "text", "python", "yaml", "console", "bash", "toml", "json", "jsonl"}
 

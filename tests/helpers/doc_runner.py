@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from docs_commands import commands, options_of
-from markdown import ROOT, Block, blocks
+
+from doc_pages import ROOT, Block, blocks
 
 HEAVY = {("train",), ("eval",), ("models", "pull")}
 DISTRIBUTIONS = {
@@ -56,7 +57,7 @@ class Runner:
 
     def python(self, block: Block) -> Iterator[str]:
         code = compile("\n" * block.line + block.text, "page", "exec")
-        exec(code, self.namespace)  # noqa: S102  our own documentation
+        exec(code, self.namespace)  # our own documentation
         yield from ()
 
     def yaml(self, block: Block) -> Iterator[str]:
@@ -73,6 +74,7 @@ class Runner:
 
     def console(self, block: Block) -> Iterator[str]:
         code = 0
+        output: str | None = None
         for command, expected in split(block.text):
             if command == "echo $?":
                 if expected != [str(code)]:
@@ -139,7 +141,12 @@ class Runner:
         """Names that are installed are ours, or folders that are there."""
         for name in args[1:]:
             bare = re.sub(r"\[.*\]$", "", name)
-            if not (name.startswith("-") or bare in DISTRIBUTIONS or Path(bare).is_dir() or (ROOT / bare).is_dir()):
+            if not (
+                name.startswith("-")
+                or bare in DISTRIBUTIONS
+                or Path(bare).is_dir()
+                or (ROOT / bare).is_dir()
+            ):
                 yield f"pip install {name}: not a distribution of ours"
 
 
