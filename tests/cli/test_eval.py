@@ -1,0 +1,147 @@
+"""`grpokit eval` on a real run of a tiny model: base against trained, checkpoints, mistakes."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from commands import Commands
+
+RECIPE = """
+grpokit: 1
+model: {{id: {model}, lora: {{rank: 4, alpha: 8}}, dtype: float32}}
+dataset: {{use: arithmetic}}
+rewards:
+  - {{use: contains, name: has-a, with: {{text: a}}}}
+  - {{use: length, weight: 0, with: {{min: 2, max: 12, ramp: 20, unit: characters}}}}
+rollout: {{prompts: 4, group: 8, max_tokens: 12}}
+optim: {{lr: 0.05, schedule: constant, max_grad_norm: 10.0}}
+train: {{steps: 6, save_every: 3, out: runs, show_every: 0}}
+eval: {{dataset: {{use: arithmetic, with: {{split: test}}}}, limit: 12}}
+"""
+
+
+@pytest.fixture(scope="module")
+def commands(
+    tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path
+) -> Iterator[Commands]:
+    folder = tmp_path_factory.mktemp("eval")
+    (folder / "tiny.yaml").write_text(RECIPE.format(model=tiny_model_folder))
+    with Commands(folder) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def run(commands: Commands) -> Path:
+    assert commands.run("train", "tiny.yaml", "--plain") == 0, commands.output
+    return max((commands.folder / "runs").iterdir())
+
+
+def read(folder: Path) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]:
+    """summary.json, and the samples by model."""
+    samples: dict[str, list[dict[str, Any]]] = {}
+    for line in (folder / "samples.jsonl").read_text().splitlines():
+        sample = json.loads(line)
+        samples.setdefault(sample["model"], []).append(sample)
+    return json.loads((folder / "summary.json").read_text()), samples
+
+
+@pytest.fixture(scope="module")
+def compared(commands: Commands, run: Path) -> tuple[str, Path]:
+    assert commands.run("eval", str(run), "--base") == 0, commands.output
+    [folder] = (run / "eval").iterdir()
+    return commands.output, folder
+
+
+def test_base_and_trained_answer_the_same_questions(compared: tuple[str, Path]) -> None:
+    output, folder = compared
+    summary, samples = read(folder)
+    base, trained = samples["base"], samples["trained"]
+    assert [item["id"] for item in base] == [item["id"] for item in trained]
+    assert len(base) == 12
+    assert [item["text"] for item in base] != [item["text"] for item in trained]
+    first, second = (model["fingerprint"] for model in summary["models"])
+    assert first["model"]["weights"] == second["model"]["weights"]
+    assert first["model"]["adapter"] != second["model"]["adapter"]
+    assert {**first, "model": 0} == {**second, "model": 0}
+    assert "trained against base: " in output
+    assert "95% interval" in output
+    assert "base: 12 of 12 questions" in output
+    assert "Traceback" not in output
+
+
+def test_the_verdict_follows_the_interval(compared: tuple[str, Path]) -> None:
+    found = read(compared[1])[0]["comparison"]
+    low, high = found["interval"]
+    expected = "improved" if low > 0 else "worse" if high < 0 else "no detectable change"
+    assert found["verdict"] == expected
+    assert found["difference"] * 12 == pytest.approx(len(found["gained"]) - len(found["lost"]))
+
+
+def test_the_base_of_a_run_is_the_model_itself(
+    commands: Commands, run: Path, compared: tuple[str, Path], tiny_model_folder: Path
+) -> None:
+    place = commands.folder / "alone"
+    target = str(tiny_model_folder)
+    code = commands.run("eval", target, "--recipe", "tiny.yaml", "--out", str(place))
+    assert code == 0, commands.output
+    alone = read(place)[1][tiny_model_folder.name]
+    base = read(compared[1])[1]["base"]
+    assert [item["text"] for item in alone] == [item["text"] for item in base]
+
+
+def test_checkpoints_differ_and_json_is_alone_on_stdout(commands: Commands, run: Path) -> None:
+    texts = []
+    for target, options in ((run, ["--checkpoint", "3"]), (run / "checkpoints/step-000006", [])):
+        place = commands.folder / f"step-{len(texts)}"
+        code = commands.run(
+            "eval", str(target), *options, "--limit", "6", "--out", str(place), "--json"
+        )
+        assert code == 0, commands.output
+        data = json.loads(commands.output[commands.output.index("{\n") :])
+        assert data["models"][0]["items"] == 6
+        texts.append([item["text"] for samples in read(place)[1].values() for item in samples])
+    assert texts[0] != texts[1]
+
+
+def test_a_damaged_checkpoint_is_a_storage_error(commands: Commands, run: Path) -> None:
+    file = run / "checkpoints" / "step-000003" / "policy" / "adapter_model.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    whole = file.read_bytes()
+    file.write_bytes(data)
+    try:
+        assert commands.run("eval", str(run), "--checkpoint", "3") == 6
+        assert "adapter_model.safetensors has changed" in commands.output
+    finally:
+        file.write_bytes(whole)
+
+
+def test_mistakes_have_their_codes(commands: Commands, run: Path) -> None:
+    assert commands.run("eval", "some/model") == 2
+    assert "--recipe" in commands.output
+    assert commands.run("eval", str(run), "--checkpoint", "99") == 6
+    assert "there are 3, 6" in commands.output
+    assert commands.run("eval", str(run), "--set", "eval.correct=nope") == 2
+    assert "nope" in commands.output
+    assert "Traceback" not in commands.output
+
+
+def test_a_signal_leaves_nothing_half_written(commands: Commands, run: Path) -> None:
+    place = commands.folder / "stopped"
+    code = commands.run(
+        "eval",
+        str(run),
+        "--out",
+        str(place),
+        signals=((0.0, signal.SIGTERM),),
+        when="0 of 12 questions",
+    )
+    assert code == 143, commands.output
+    assert not place.exists()
+    assert "Traceback" not in commands.output
