@@ -13,6 +13,7 @@ from grpokit.compose.fields import Slot, allowed, known_keys, nullable, slot
 from grpokit.compose.merge import drop
 from grpokit.compose.nodes import Node, Path, at, dotted, leaves, mappings, mark_of, to_data
 from grpokit.compose.values import mismatch
+from grpokit.spec.config import documented
 from grpokit.spec.recipe import Recipe
 
 __all__ = ["Problems", "apply_resets", "validate"]
@@ -101,16 +102,19 @@ class Problems:
         paths = [
             (*above, key)
             for above, node in mappings(self._tree)
-            if (known := known_keys(self._model, above)) is not None
             for key in node.value
-            if key.endswith("_") and key not in known
+            if key.endswith("_")
+            and (known := known_keys(self._model, above)) is not None
+            and key not in known
         ]
         for path in paths:
             self._unknown(path)
         return not paths
 
     def add_all(self, errors: Iterable[Any]) -> None:
-        located = [(error, *self._locate(error)) for error in errors]
+        listed = list(errors)
+        self._report.more += max(0, len(listed) - Report.MOST)
+        located = [(error, *self._locate(error)) for error in listed[: Report.MOST]]
         for error, path, in_union in located:
             deeper = any(len(p) > len(path) and p[: len(path)] == path for _, p, _ in located)
             if in_union and deeper:
@@ -141,7 +145,7 @@ class Problems:
             self._value(error, path)
 
     def _missing(self, path: Path) -> None:
-        here = slot(self._model, path) or Slot(None)
+        here = slot(documented(self._model), path) or Slot(None)
         full = (*self._prefix, *path)
         above = full[:-1]
         key = str(path[-1])

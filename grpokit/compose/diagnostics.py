@@ -138,10 +138,14 @@ class RecipeProblems(RecipeError):
 
 
 class Report:
-    """Collects diagnostics, so that all of them are told at once."""
+    """Collects diagnostics, so that all of them are told at once, or the first ``MOST``."""
+
+    MOST = 100
 
     def __init__(self) -> None:
-        self._items: list[Diagnostic] = []
+        self._items: dict[Diagnostic, None] = {}
+        self.more = 0
+        """Problems that were left out."""
 
     def add(
         self,
@@ -165,13 +169,16 @@ class Report:
             col=mark.col,
             level="note" if note else "error",
         )
-        if item not in self._items:
-            self._items.append(item)
+        self.extend([item])
 
     def extend(self, items: Iterable[Diagnostic]) -> None:
         for item in items:
-            if item not in self._items:
-                self._items.append(item)
+            if item in self._items:
+                continue
+            if len(self._items) < self.MOST:
+                self._items[item] = None
+            else:
+                self.more += 1
 
     @property
     def items(self) -> tuple[Diagnostic, ...]:
@@ -191,6 +198,8 @@ class Report:
         not work here ends with the preflight code, because its text needs no change.
         """
         count = "1 problem" if len(self.errors) == 1 else f"{len(self.errors)} problems"
+        if self.more:
+            count += f" and {self.more} more"
         return RecipeProblems(f"{count} in {clip(name, 200)}", self.errors)
 
 

@@ -82,6 +82,7 @@ def load_recipe(
     tree, named = check_components(tree, catalog, checked)
     recipe = validate(Recipe, tree, checked)
     check_semantics(tree, recipe, named, checked)
+    report.more += checked.more
     report.extend(item for item in checked.items if not (unread and item.code in _CASCADES))
     if report.errors or recipe is None:
         raise report.fail(name_or_path)

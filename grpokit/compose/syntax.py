@@ -53,6 +53,11 @@ _CAUSES: tuple[tuple[str, str, str], ...] = (
         "write a comma between the pairs and `}` at the end",
     ),
     (
+        "node content",
+        "a value is missing here, or a bracket before it is not closed",
+        "write the value, or close the bracket",
+    ),
+    (
         "expected <block end>",
         "this line does not fit the indentation of those above it",
         "indent the keys of one mapping equally",
@@ -125,8 +130,9 @@ def explain(error: yaml.YAMLError, text: str, file: str, report: Report) -> None
     problem = str(getattr(error, "problem", "") or "")
     context = str(getattr(error, "context", "") or "")
     place: Any = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    if "end of stream" in problem and getattr(error, "context_mark", None) is not None:
-        place = error.context_mark  # type: ignore[attr-defined]  # where the quote opens
+    begins_earlier = "end of stream" in problem or "expected ':'" in problem
+    if begins_earlier and getattr(error, "context_mark", None) is not None:
+        place = error.context_mark  # type: ignore[attr-defined]  # where the quote or key stands
     line, column = (place.line, place.column) if place is not None else (0, 0)
     tab = _tab_in_indentation(text, line)
     if tab is not None:

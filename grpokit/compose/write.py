@@ -27,7 +27,7 @@ def annotated(data: Mapping[str, Any], origins: Mapping[str, str]) -> str:
     lines = list(_lines(data, "", ()))
     width = min(48, max((len(line) for line, key in lines if key), default=0))
     return "".join(
-        f"{line.ljust(width)}  # {origins.get(key, '')}".rstrip(" #") + "\n" if key else f"{line}\n"
+        f"{line.ljust(width)}  # {origins[key]}\n" if key in origins else f"{line}\n"
         for line, key in lines
     )
 

@@ -22,7 +22,7 @@ from grpokit.compose.syntax import explain
 
 __all__ = ["LIMITS", "parse_yaml", "plain_scalar"]
 
-LIMITS: Final = {"depth": 32, "nodes": 50_000, "anchors": 16}
+LIMITS: Final = {"depth": 32, "nodes": 20_000, "anchors": 16}
 """Nesting, values (aliases counted in full) and anchors of one file."""
 
 _STRING_TAGS = frozenset({"!", "tag:yaml.org,2002:str"})
