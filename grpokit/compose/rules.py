@@ -10,10 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from grpokit.spec.contracts import Problem
-from grpokit.spec.plan import Arithmetic
 from grpokit.spec.recipe import Recipe, RewardSection
+
+if TYPE_CHECKING:
+    from grpokit.spec.plan import Arithmetic
 
 __all__ = ["RULES", "Facts", "Rule", "advise", "learning_rate", "wilson_half_width"]
 
@@ -203,14 +206,14 @@ def _questions(facts: Facts) -> int | None:
 
 def _few_questions(facts: Facts) -> str:
     n = _questions(facts)
-    if n is None or n >= 200:
+    if n is None or n > 100:
         return ""
     return f"{n} held-out questions: an accuracy of 50 % is known to +-{_points(n)} points"
 
 
 def _some_questions(facts: Facts) -> str:
     n = _questions(facts)
-    if n is None or not 200 <= n < 1319:
+    if n is None or not 100 < n < 1319:
         return ""
     return f"{n} held-out questions: an accuracy of 50 % is known to +-{_points(n)} points"
 
@@ -330,7 +333,7 @@ RULES: tuple[Rule, ...] = (
         key="eval.limit",
         source=LECTURE,
         check=_few_questions,
-        remedy="--set eval.limit=500, or more",
+        remedy="hold out more questions, and --set eval.limit=500 or more",
     ),
     Rule(id="H27", level="info", key="eval.limit", source=LECTURE, check=_some_questions),
     Rule(id="H50", level="info", key="model.lora.alpha", source="Tina; Unsloth", check=_lora),
