@@ -90,12 +90,11 @@ def curves(runs: list[Path], target: Path) -> None:
 
 
 def bars(axis: Any, run: Path, number: int) -> None:
-    summaries = sorted((run / "eval").glob("**/summary.json"))
-    if not summaries:
-        return
-    summary = json.loads(summaries[-1].read_text(encoding="utf-8"))
-    for place, name in enumerate(("base", "trained")):
-        part = summary[name]
+    """The newest evaluation of the run that compares base and trained model."""
+    summaries = sorted((run / "eval").glob("**/summary.json"), reverse=True)
+    found = (json.loads(path.read_text(encoding="utf-8"))["models"] for path in summaries)
+    models = next((each for each in found if len(each) == 2), [])
+    for place, part in enumerate(models):
         low, high = part["interval"]
         error = [[part["accuracy"] - low], [high - part["accuracy"]]]
         axis.errorbar(
