@@ -107,7 +107,7 @@ class AlgorithmSection(Use):
     use: str = "grpo"
     """Named algorithm."""
     parts: dict[str, Use] = Field(default_factory=dict)
-    """Axis name to part, for instance `select: {use: cppo/prune, with: {rate: 0.875}}`."""
+    """Axis name to part, for instance `advantage: {use: group-centred}`."""
 
 
 class RolloutSection(Config):
