@@ -5,12 +5,15 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources.abc import Traversable
+from typing import TYPE_CHECKING
 
 from grpokit.errors import ComponentError
 from grpokit.registry.builtin import CORE
-from grpokit.registry.discover import PluginRecord, discover
+from grpokit.registry.record import PluginRecord
 from grpokit.spec.components import KINDS, ComponentSpec
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 __all__ = ["Catalog", "Entry"]
 
@@ -44,7 +47,9 @@ class Catalog:
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> Catalog:
-        """Discovers and loads the installed plugins (see :func:`discover`)."""
+        """Discovers and loads the installed plugins (see :func:`grpokit.registry.discover.discover`)."""
+        from grpokit.registry.discover import discover  # reward workers need entries alone
+
         return cls(discover(environ))
 
     def entries(self, kind: str | None = None) -> tuple[Entry, ...]:

@@ -169,12 +169,17 @@ class WorkerProcess:
                     self._selector.unregister(pipe)
                 pipe.close()
 
-    def close(self) -> None:
-        """Lets the worker end by itself, then makes sure."""
-        if self._popen.returncode is None:
+    def finish(self) -> None:
+        """Tells the worker that nothing more will come; it begins to end by itself."""
+        if not self._stdin.closed:
             with contextlib.suppress(KeyError, ValueError):
                 self._selector.unregister(self._stdin)
             self._stdin.close()
+
+    def close(self) -> None:
+        """Lets the worker end by itself, then makes sure."""
+        if self._popen.returncode is None:
+            self.finish()
             self._wait(GRACE)
         self.kill()
 

@@ -109,6 +109,8 @@ class Scorer:
 
     def close(self) -> None:
         """Ends all workers. The scorer can be started again."""
+        for lane in self._lanes:  # all end at the same time
+            lane.finish()
         for lane in self._lanes:
             lane.close()
         for call in self._calls:
