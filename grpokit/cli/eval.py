@@ -84,7 +84,13 @@ def evaluate_command(
         render.print_json({**summary(evaluations, comparison), "folder": str(place)})
     else:
         show_evaluation(evaluations, comparison)
-        render.say(f"\nwritten to {place}")
+        render.say(f"\nwritten to {_short(place)}")
+
+
+def _short(path: Path) -> Path:
+    """Relative to the current folder where it lies below."""
+    whole, here = path.absolute(), Path.cwd()
+    return whole.relative_to(here) if whole.is_relative_to(here) else path
 
 
 def _evaluate_all(

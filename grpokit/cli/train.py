@@ -106,6 +106,8 @@ def _checked_plan(loaded: Loaded, catalog: Catalog) -> Plan:
     for finding in plan.findings:
         if finding.level == "warning":
             render.warn(f"warning: {finding.code} {finding.fact}; {finding.remedy}".rstrip("; "))
+    for note in plan.notes:  # an end of turn or a template that was repaired
+        render.warn(f"note: {note}")
     return plan
 
 

@@ -238,6 +238,7 @@ class Draft:
             preflight.dimensions,
             prompt_tokens=prompt_tokens,
             needs_reference=needs_reference(self.recipe, self.loaded.settings),
+            shared_prefix=preflight.shared_prefix,
         )
         if found is None or available is None:
             return found, available

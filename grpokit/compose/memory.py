@@ -1,6 +1,7 @@
 """How much memory a run needs, by part, from the sizes of the model alone.
 
-Exact up to small tensors: weights, adapter, gradients, optimiser, reference, KV cache, logits.
+Exact up to small tensors: weights, adapter, gradients, optimiser, reference, logits, and the KV cache
+at the type of the weights (attention in float32 keeps it in float32).
 Approximate (within about a factor of 1.5): activations, which depend on what the kernels keep.
 Not counted: the Python process with its libraries (about 1 GiB) and the allocator's slack.
 """
@@ -86,12 +87,26 @@ def trainable(recipe: Recipe, dims: Dimensions) -> int:
     return lora_parameters(dims, lora.rank, lora.targets) if lora else parameters(dims)
 
 
-def training_shape(recipe: Recipe, prompt_tokens: int) -> tuple[int, int]:
-    """(rows, tokens a row) of the largest micro-batch, padding included."""
-    length = prompt_tokens + recipe.rollout.max_tokens
-    rows = math.ceil(recipe.rollout.prompts * recipe.rollout.group / recipe.optim.minibatches)
-    limit = recipe.optim.micro_batch or max(1, recipe.optim.micro_tokens // length)
-    return min(rows, limit), length
+def training_shape(recipe: Recipe, prompt_tokens: int, *, shared: bool = False) -> tuple[int, int]:
+    """(rows, positions computed) of the largest micro-batch, padding included.
+
+    With ``shared`` a prompt is computed once for the rows of its group, else once a row.
+    """
+    rollout, optim = recipe.rollout, recipe.optim
+    new, group = rollout.max_tokens, rollout.group
+    rows = math.ceil(rollout.prompts * group / optim.minibatches)
+
+    def positions(count: int) -> int:
+        whole = optim.minibatches == 1  # else rows are drawn by lot, and each may bring a prompt
+        prompts = math.ceil(count / group) if whole else min(count, rollout.prompts)
+        return (prompts if shared else count) * prompt_tokens + count * new
+
+    if optim.micro_batch is not None:
+        rows = min(rows, optim.micro_batch)
+    else:
+        while rows > 1 and positions(rows) > optim.micro_tokens:
+            rows -= 1
+    return rows, positions(rows)
 
 
 def estimate(
@@ -100,6 +115,7 @@ def estimate(
     *,
     prompt_tokens: int | None = None,
     needs_reference: bool = False,
+    shared_prefix: bool = False,
 ) -> MemoryEstimate | None:
     """Bytes by part; None if ``config`` (names of a ``config.json``) lacks the model's sizes.
 
@@ -112,23 +128,24 @@ def estimate(
     width = WIDTH[model_dtype(recipe)]
     weights, train = parameters(dims), trainable(recipe, dims)
     known = prompt_tokens or recipe.rollout.max_prompt_tokens or PROMPT_TOKENS
-    rows, length = training_shape(recipe, known)
+    rows, positions = training_shape(recipe, known, shared=shared_prefix)
+    length = known + recipe.rollout.max_tokens
     settings = recipe.backend.with_
     together = min(
         recipe.rollout.prompts * recipe.rollout.group,
         int(settings.get("generate_rows", GENERATE_ROWS)),
     )
-    piece = min(int(settings.get("logit_rows", LOGIT_ROWS)), rows * length)
+    piece = min(int(settings.get("logit_rows", LOGIT_ROWS)), rows * recipe.rollout.max_tokens)
     lora = recipe.model.lora is not None
     parts = {
-        "weights": weights * width,
+        "weights": weights * (width if lora else 4),  # trained weights are kept in float32
         "adapter": train * 4 if lora else 0,
         "gradients": train * 4,
         "optimizer": 2 * train * 4,
-        "reference": weights * width if needs_reference and not lora else 0,
+        "reference": weights * 4 if needs_reference and not lora else 0,
         "activations": activation_bytes(
             dims,
-            tokens=rows * length,
+            tokens=positions,
             width=width,
             checkpointing=recipe.model.gradient_checkpointing,
             adapter=lora,
@@ -140,7 +157,7 @@ def estimate(
     }
     whole = logits_bytes(rows=rows, tokens=length, vocab=dims.vocab, width=width, copies=2)
     notes = (
-        f"micro-batch of {rows} rows x {length} tokens; {together} completions sampled at once",
+        f"micro-batch of {rows} rows, {positions:,} positions; {together} completions sampled at once",
         (
             f"log-probabilities are computed {piece} tokens at a time; all at once the logits would "
             f"take {format_bytes(whole)}"

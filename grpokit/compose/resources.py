@@ -97,7 +97,7 @@ def checkpoint_count(recipe: Recipe) -> int:
     """Checkpoints that stand at once: the newest N, the best, and the one being written."""
     train = recipe.train
     saved = -(-train.steps // train.save_every)
-    return min(saved, train.keep + 1) + 1
+    return min(saved, train.keep + 2)
 
 
 def disk_forecast(recipe: Recipe, dims: Dimensions | None) -> Mapping[str, int]:

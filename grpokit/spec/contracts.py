@@ -122,6 +122,7 @@ class Preflight:
         render: messages -> prompt text through the model's chat template; None without the model.
         count: text -> number of tokens; None without the model.
         notes: facts about the tokenizer that were repaired ("eos was <|im_start|>, ...").
+        shared_prefix: training computes a prompt once for all completions of its group.
     """
 
     problems: tuple[Problem, ...] = ()
@@ -131,6 +132,7 @@ class Preflight:
     render: Callable[[Sequence[Message]], str] | None = None
     count: Callable[[str], int] | None = None
     notes: tuple[str, ...] = ()
+    shared_prefix: bool = False
 
 
 @runtime_checkable

@@ -64,7 +64,18 @@ def preflight(recipe: Recipe) -> Preflight:
         render=tokenizer.render if tokenizer else None,
         count=tokenizer.count if tokenizer else None,
         notes=tokenizer.notes if tokenizer else (),
+        shared_prefix=shares_prefix(recipe, dimensions),
     )
+
+
+def shares_prefix(recipe: Recipe, config: Mapping[str, Any]) -> bool:
+    """Whether the update computes a prompt once for its group, as far as ``config.json`` tells."""
+    model = recipe.model
+    autocast = model.lora is None and model.dtype == "bfloat16"
+    layers = config.get("layer_types") or ()
+    sliding = config.get("use_sliding_window", config.get("sliding_window") is not None)
+    full = all(kind == "full_attention" for kind in layers) if layers else not sliding
+    return full and not model.gradient_checkpointing and not autocast
 
 
 def problem(error: PreflightError, code: str, key: str) -> Problem:
