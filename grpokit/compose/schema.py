@@ -92,10 +92,11 @@ class _Builder:
         use["markdownDescription"] = "\n".join(
             [use.get("description", ""), *(f"* `{e.id}`: {e.spec.summary}" for e in entries)]
         )
-        section["allOf"] = [
-            self._condition(entry, names[entry.id], required=default not in names[entry.id])
-            for entry in entries
-        ]
+        if entries:
+            section["allOf"] = [
+                self._condition(entry, names[entry.id], required=default not in names[entry.id])
+                for entry in entries
+            ]
 
     def parts(self) -> Schema:
         """``algorithm.parts``: for each axis the parts that fit it."""

@@ -38,7 +38,11 @@ def _constraint(error: Any, node: Node) -> Finding | None:
     if isinstance(value, float) and not math.isfinite(value):
         return "K407", f"{node.text or value} is no finite number", "write a finite number"
     if kind in _RANGE or kind.endswith("_size"):
-        return "K406", f"{node.text or shown(value)} is out of range", "choose a number within the limits"
+        return (
+            "K406",
+            f"{node.text or shown(value)} is out of range",
+            "choose a number within the limits",
+        )
     if kind in _LENGTH:
         return "K409", *_length(kind, value)
     if kind == "string_pattern_mismatch":

@@ -23,6 +23,7 @@ from typing import IO, Any, Self
 
 import yaml
 
+from grpokit.compose.write import to_yaml
 from grpokit.engine.checkpoint import write_atomic
 from grpokit.engine.record import JsonLines
 from grpokit.errors import CheckpointError, RecipeError
@@ -102,8 +103,7 @@ class RunDir:
 
     def write_recipe(self, recipe: Recipe) -> None:
         data = recipe.model_dump(mode="json", by_alias=True)
-        text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100)
-        write_atomic(self.path / "recipe.yaml", f"# resolved recipe of this run\n{text}")
+        write_atomic(self.path / "recipe.yaml", f"# resolved recipe of this run\n{to_yaml(data)}")
 
     def plan(self) -> dict[str, Any]:
         return dict(json.loads((self.path / "plan.json").read_text(encoding="utf-8")))

@@ -100,3 +100,25 @@ def test_the_second_signal_ends_the_process_at_once() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
     assert done.stdout == "still here\n"
     assert done.returncode == ExitCode.SIGTERM
+
+
+def test_the_saved_recipe_reads_back_the_same_through_the_strict_loader(tmp_path):
+    """Text that YAML 1.1 or 1.2 takes for a number or a boolean must stay text."""
+    from grpokit.compose.load import load_recipe
+    from grpokit.registry.catalog import Catalog
+
+    recipe = Recipe.model_validate(
+        {
+            "grpokit": 1,
+            "summary": "1e-6",
+            "model": {"id": "0o17", "revision": "012"},
+            "dataset": {"use": "inline", "with": {"rows": [{"question": "no", "answer": "1_000"}]}},
+            "prompt": {"template": "{question}\n\tyes: \\boxed{{}} # é"},
+            "rewards": [{"use": "exact"}],
+            "optim": {"lr": 1e-6},
+        }
+    )
+    run = RunDir.create(tmp_path, "strict", recipe, {})
+    assert run.recipe() == recipe
+    loaded = load_recipe(str(run.path / "recipe.yaml"), catalog=Catalog.load())
+    assert loaded.recipe == recipe
