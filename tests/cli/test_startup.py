@@ -11,7 +11,9 @@ from dists import grpokit
 
 HEAVY = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "numpy", "vllm")
 LIGHT = [
-    *startup.COMMANDS,
+    *startup.COMMANDS[:-1],
+    ("plan", "quickstart"),
+    ("plan", "gsm8k-qwen"),
     ("plugins", "show", "grpo"),
     ("plugins", "list", "--json"),
     ("recipes", "show", "quickstart"),

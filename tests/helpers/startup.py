@@ -23,8 +23,10 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("plugins", "list"),
     ("recipes", "list"),
     ("recipes", "check", "quickstart"),
-    ("plan", "quickstart"),
+    ("plan", "no-such-recipe"),
 )
+"""The last one imports and loads all that a plan needs. What a real plan does then is its work and
+not its start: it runs each reward on real rows, in processes of their own."""
 
 Times = dict[tuple[str, ...], list[float]]
 
