@@ -257,7 +257,18 @@ def _settings(
     cleaned = apply_resets(node, model)
     if cleaned is not node:
         tree = _replaced(tree, where, cleaned)
-    config = validate(model, cleaned, report, root=tree, prefix=where)
+    # The border to a plugin's validators: one that fails is its author's mistake, not the user's.
+    try:
+        config = validate(model, cleaned, report, root=tree, prefix=where)
+    except Exception as error:  # noqa: BLE001
+        report.add(
+            "C506",
+            mark,
+            f"checking the settings of {entry.origin} failed: "
+            f"{clip(f'{type(error).__name__}: {error}', 200)}",
+            remedy=f"upgrade {entry.plugin.distribution}, or report it to its author",
+        )
+        return tree, None, False
     return tree, config, config is not None
 
 

@@ -95,6 +95,26 @@ def test_settings_whose_code_fails(problems):
     assert error.exit_code == ExitCode.PREFLIGHT
 
 
+def test_a_validator_of_a_plugin_that_fails(problems, tmp_path, monkeypatch):
+    (tmp_path / "careless_plugin.py").write_text(
+        "from pydantic import field_validator\n"
+        "from grpokit.api import Config\n"
+        "class Careless(Config):\n"
+        "    words: list[str] = []\n"
+        "    @field_validator('words')\n"
+        "    @classmethod\n"
+        "    def first(cls, words):\n"
+        "        return [words[0]]\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    spec = RewardSpec(name="polite", summary="s", target="m:a", config="careless_plugin:Careless")
+    text = GOOD.replace("number", "polite, with: {words: []}")
+    (problem,) = problems(text, plugin("extra", spec)).diagnostics
+    assert problem.code == "C506"
+    assert "IndexError" in problem.message
+    assert "grpokit-extra 1.2" in problem.message
+
+
 def test_capabilities_are_matched(problems):
     poor = BackendSpec(
         name="poor", summary="s", target="m:a", provides=frozenset({"logprobs", "custom-loss"})
