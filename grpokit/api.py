@@ -41,22 +41,6 @@ from grpokit.spec.contracts import (
     ShouldStop,
     StepBackend,
 )
-from grpokit.spec.flow import (
-    Advantages,
-    Completion,
-    LossInputs,
-    LossOutputs,
-    LossTotals,
-    Message,
-    Prompt,
-    Rollout,
-    Sampling,
-    ScoreFailure,
-    Scores,
-    Selection,
-    StepRecord,
-    Update,
-)
 from grpokit.spec.rewards import reward
 from grpokit.spec.seeds import derive_seed
 
@@ -73,6 +57,22 @@ if TYPE_CHECKING:
     )
     from grpokit.registry import models
     from grpokit.spec.config import Config
+    from grpokit.spec.flow import (
+        Advantages,
+        Completion,
+        LossInputs,
+        LossOutputs,
+        LossTotals,
+        Message,
+        Prompt,
+        Rollout,
+        Sampling,
+        ScoreFailure,
+        Scores,
+        Selection,
+        StepRecord,
+        Update,
+    )
     from grpokit.spec.recipe import Recipe
 
 __all__ = [
@@ -130,6 +130,22 @@ __all__ = [
     "strip_thinking",
 ]
 
+_FLOW = (
+    "Advantages",
+    "Completion",
+    "LossInputs",
+    "LossOutputs",
+    "LossTotals",
+    "Message",
+    "Prompt",
+    "Rollout",
+    "Sampling",
+    "ScoreFailure",
+    "Scores",
+    "Selection",
+    "StepRecord",
+    "Update",
+)
 _LATER = {
     "Config": "grpokit.spec.config:Config",
     "Recipe": "grpokit.spec.recipe:Recipe",
@@ -142,6 +158,7 @@ _LATER = {
     "models": "grpokit.registry.models",
     "parse_number": "grpokit.answers.parse:parse_number",
     "strip_thinking": "grpokit.answers.wrappers:strip_thinking",
+    **{name: f"grpokit.spec.flow:{name}" for name in _FLOW},
 }
 
 

@@ -25,9 +25,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from grpokit.algorithms.axes import AXES, Clipped
-from grpokit.algorithms.build import build_algorithm
-
 if TYPE_CHECKING:
     from grpokit.algorithms.advantage import group_centred, group_zscore
     from grpokit.algorithms.aggregate import total_scores
@@ -37,6 +34,8 @@ if TYPE_CHECKING:
         token_mean,
         token_mean_local,
     )
+    from grpokit.algorithms.axes import AXES, Clipped
+    from grpokit.algorithms.build import build_algorithm
     from grpokit.algorithms.clip import clip_ratio
     from grpokit.algorithms.compose import Composition
     from grpokit.algorithms.correction import no_correction, truncated_weight
@@ -89,6 +88,8 @@ _HOMES = {
     "advantage": ("group_centred", "group_zscore"),
     "aggregate": ("total_scores",),
     "aggregation": ("constant_length", "sequence_mean", "token_mean", "token_mean_local"),
+    "axes": ("AXES", "Clipped"),
+    "build": ("build_algorithm",),
     "clip": ("clip_ratio",),
     "compose": ("Composition",),
     "correction": ("no_correction", "truncated_weight"),

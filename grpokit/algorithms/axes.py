@@ -20,10 +20,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from grpokit.spec.flow import Advantages, LossInputs, LossTotals, Rollout, Scores, Selection
-
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from grpokit.spec.flow import Advantages, LossInputs, LossTotals, Rollout, Scores, Selection
 
 __all__ = [
     "AXES",

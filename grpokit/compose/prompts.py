@@ -12,11 +12,13 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from grpokit.errors import PreflightError
-from grpokit.spec.flow import Message, Prompt
 from grpokit.spec.recipe import PromptSection
+
+if TYPE_CHECKING:
+    from grpokit.spec.flow import Message, Prompt
 
 __all__ = [
     "TEMPLATES",
@@ -171,6 +173,8 @@ def prompt_id(messages: tuple[Message, ...], answer: object) -> str:
 
 def make_prompt(section: PromptSection, row: Row, index: int) -> Prompt:
     """The prompt of one data set row."""
+    from grpokit.spec.flow import Prompt  # checking a recipe needs templates only
+
     messages = build_messages(section, row, place=f"data set row {index}")
     return Prompt(
         id=prompt_id(messages, row.get("answer")), index=index, row=row, messages=messages

@@ -7,22 +7,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from grpokit.spec.flow import (
-    Advantages,
-    Completion,
-    LossInputs,
-    LossOutputs,
-    Message,
-    Prompt,
-    Rollout,
-    Sampling,
-    Scores,
-    Selection,
-    StepRecord,
-    Update,
-)
-
 if TYPE_CHECKING:
+    from grpokit.spec.flow import (
+        Advantages,
+        Completion,
+        LossInputs,
+        LossOutputs,
+        Message,
+        Prompt,
+        Rollout,
+        Sampling,
+        Scores,
+        Selection,
+        StepRecord,
+        Update,
+    )
     from grpokit.spec.recipe import Recipe
 
 __all__ = [
@@ -39,7 +38,7 @@ __all__ = [
 ]
 
 Row = Mapping[str, Any]
-LossFunction = Callable[[LossInputs], LossOutputs]
+LossFunction = Callable[["LossInputs"], "LossOutputs"]
 ShouldStop = Callable[[], None]
 """Called between tokens and micro-batches; raises :class:`grpokit.errors.Interrupted`."""
 
