@@ -146,12 +146,13 @@ def _report_unknown(catalog: Catalog, kind: str, name: str, mark: Mark, report: 
         owner = owner or f"grpokit-{plugin}"
     unusable = [r for r in catalog.plugins if not r.loaded and _may_hold(r, name, plugin, owner)]
     if unusable and not near and not others:
-        told = "; ".join(f"{r.distribution} {r.version} is {r.state}" for r in unusable)
+        told = "; ".join(f"{r.distribution} {r.version} is {r.state}" for r in unusable[:3])
+        told += f"; {len(unusable) - 3} more are not loaded" if len(unusable) > 3 else ""
         report.add(
             "C504",
             mark,
             f"the {kind} `{shown}` is not available: {told}",
-            allowed="; ".join(clip(r.reason, 300) for r in unusable),
+            allowed="; ".join(clip(r.reason, 300) for r in unusable[:3]),
             remedy="`grpokit plugins list` says more",
         )
         return
