@@ -43,7 +43,12 @@ def list_plugins(kind: Kind = None, as_json: Json = False) -> None:
         (plugin.name, plugin.version, plugin.state, _components_text(catalog, plugin))
         for plugin in catalog.plugins
     ]
-    render.table(["plugin", "version", "state", "components"], rows, styles={"plugin": "bold"})
+    render.table(
+        ["plugin", "version", "state", "components"],
+        rows,
+        styles={"plugin": "bold"},
+        limit=render.LIMIT,
+    )
     for plugin in catalog.plugins:
         if not plugin.loaded:
             render.say(f"{plugin.name} is {plugin.state}: {plugin.reason}", "yellow", limit=2000)
@@ -222,7 +227,9 @@ def _show_component(entry: Entry, *, first: bool) -> None:
             (item.name, item.type, "required" if item.required else item.default, item.doc)
             for item in data["settings"]
         ]
-        render.table(["setting", "type", "default", "meaning"], rows, styles={"setting": "bold"})
+        render.table(
+            ["setting", "type", "default", "meaning"], rows, styles={"setting": "bold"}, limit=1000
+        )
 
 
 _SHOWN = frozenset(

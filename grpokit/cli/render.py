@@ -137,6 +137,7 @@ def table(
     *,
     title: str = "",
     styles: Mapping[str, str] | None = None,
+    limit: int = CELL_LIMIT,
 ) -> None:
     """Prints a table. Cells are made safe; text that does not fit is folded, never lost.
 
@@ -147,12 +148,11 @@ def table(
         rows: cells, one sequence a row.
         title: line above the table.
         styles: heading -> style of its column.
+        limit: characters of a cell that are shown.
     """
-    heads = [
-        safe(column.removeprefix(">"), limit=CELL_LIMIT, one_line=True) for column in columns
-    ]
+    heads = [safe(column.removeprefix(">"), limit=CELL_LIMIT, one_line=True) for column in columns]
     right = [column.startswith(">") for column in columns]
-    cells = [[safe(cell, limit=CELL_LIMIT, one_line=True) for cell in row] for row in rows]
+    cells = [[safe(cell, limit=limit, one_line=True) for cell in row] for row in rows]
     if title:
         say(title, "bold")
     if not is_terminal():

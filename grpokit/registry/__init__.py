@@ -8,6 +8,7 @@ validate   what a hook may return
 catalog    kind and name -> Entry; near misses and ambiguous names
 resolve    "module:attribute" -> object, settings -> config, source hashes
 settings   what a component lets its user set, for tables and references
+models     the cache of catalogued models
 source     the file behind a module, without importing it
 output     keeps what a plugin prints away from stdout
 """
