@@ -179,7 +179,7 @@ def _settings(entry: Entry) -> tuple[Sequence[Setting], str]:
 
 def _facts(rows: Iterable[tuple[str, object]]) -> None:
     for label, value in rows:
-        render.say(f"  {label:<12}  {value}".rstrip())
+        render.say(f"  {label:<13}  {value}".rstrip())
 
 
 def _show_plugin(catalog: Catalog, plugin: PluginRecord, *, first: bool) -> None:

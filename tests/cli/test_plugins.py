@@ -141,5 +141,5 @@ def test_show_something_unknown(folder):
 
 def test_show_core_s_algorithm():
     done = grpokit("plugins", "show", "grpo")
-    assert "paper         2402.03300" in done.stdout
+    assert "paper          2402.03300" in done.stdout
     assert "epsilon" in done.stdout
