@@ -73,7 +73,8 @@ def open_hub(config: HubConfig) -> HubDataset:
         f"run `hf download --repo-type dataset {config.id}` where there is a network, or "
         "use a local file: `dataset: {use: jsonl, with: {path: FILE}}`"
     )
-    if offline and not is_cached(config.id, os.environ):  # the library would retry for 20 s
+    local = Path(config.id).is_dir()
+    if offline and not local and not is_cached(config.id, os.environ):  # it would retry for 20 s
         why = "HF_HUB_OFFLINE is set" if says_offline(os.environ) else "the hub cannot be reached"
         raise PreflightError(f"is not on this machine, and {why}", place=place, remedy=remedy)
     if offline:

@@ -1,0 +1,70 @@
+"""What the machine has, and how threads and memory are set."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from grpokit_hf import machine
+
+
+def test_physical_cores_are_at_most_what_the_process_may_use():
+    assert 1 <= machine.physical_cores() <= len(os.sched_getaffinity(0))
+
+
+def test_a_hidden_gpu_is_no_gpu(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert machine.gpu_names() == ()
+
+
+def test_versions_leave_out_what_is_missing():
+    found = machine.versions(("torch", "no-such-package-anywhere"))
+    assert found == {"torch": torch.__version__}
+
+
+def test_a_hub_that_listens_is_reachable_and_one_that_does_not_is_not():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        environ = {"HF_ENDPOINT": f"http://127.0.0.1:{port}"}
+        assert machine.hub_reachable(environ)
+        proxy = {"HTTPS_PROXY": f"http://127.0.0.1:{port}", "HF_ENDPOINT": "http://hub.invalid"}
+        assert machine.hub_reachable(proxy)
+        assert machine.hub_reachable(environ)  # asked once a process
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        closed = {"HF_ENDPOINT": f"http://127.0.0.1:{server.getsockname()[1]}"}
+    start = time.perf_counter()
+    assert not machine.hub_reachable(closed)
+    assert not machine.hub_reachable({"HF_ENDPOINT": "http://hub.invalid"})
+    assert time.perf_counter() - start < 2.0
+
+
+def test_threads_are_calmed_only_before_torch(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    machine.calm_threads()
+    assert "GOMP_SPINCOUNT" not in os.environ  # torch is loaded here: too late to matter
+    code = (
+        "import os; from grpokit_hf.machine import calm_threads; calm_threads();"
+        "print(os.environ['GOMP_SPINCOUNT'])"
+    )
+    for environ, expected in (({}, "2000"), ({"GOMP_SPINCOUNT": "7"}, "7")):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, **environ},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout.strip() == expected
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc")
+def test_memory_is_kept():
+    code = "from grpokit_hf.machine import keep_memory; print(keep_memory())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"
