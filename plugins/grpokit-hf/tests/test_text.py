@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+from jinja2 import TemplateError
 
 from grpokit.api import PreflightError
+from grpokit_hf.text.template import ChatTemplate
 from grpokit_hf.text.tokenizer import ChatTokenizer
 from tiny_model import CHATML, LLAMA
 
@@ -157,3 +159,39 @@ def test_older_places_of_a_template(make_tiny_model, where: str):
     else:
         (folder / "chat_template.json").write_text(json.dumps({"chat_template": CHATML}))
     assert ChatTokenizer(folder).ends.main == 2
+
+
+def test_templates_of_many_models_render_like_transformers(make_tiny_model):
+    """TRL carries the templates of the usual model families; text-only talks go through each."""
+    trl = pytest.importorskip("trl")
+    from transformers import PreTrainedTokenizerFast
+
+    folder = make_tiny_model()
+    theirs = PreTrainedTokenizerFast.from_pretrained(folder)
+    equal = []
+    for path in sorted((Path(trl.__file__).parent / "chat_templates").glob("*.jinja")):
+        source = path.read_text(encoding="utf-8")
+        if "strftime_now" in source:  # ours is a fixed date on purpose
+            continue
+        ours = ChatTemplate(
+            source,
+            {
+                "bos_token": "<|im_start|>",
+                "eos_token": "<|im_end|>",
+                "unk_token": "<unk>",
+                "pad_token": "<|endoftext|>",
+            },
+            path.name,
+        )
+        for talk in TALKS:
+            try:
+                text = theirs.apply_chat_template(
+                    talk, chat_template=source, add_generation_prompt=True, tokenize=False
+                )
+            except (TemplateError, TypeError, ValueError, KeyError):  # so must we refuse
+                with pytest.raises(PreflightError):
+                    ours.render(talk)
+                continue
+            assert ours.render(talk) == text, path.name
+            equal.append(path.stem)
+    assert {"qwen3", "qwen2_5", "llama3", "gemma", "deepseekv3"} <= set(equal)
