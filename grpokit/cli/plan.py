@@ -13,6 +13,8 @@ from grpokit.errors import ExitCode
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from grpokit.engine.probe import Probe
+    from grpokit.registry.catalog import Catalog
     from grpokit.spec.contracts import Problem
     from grpokit.spec.plan import Plan
 
@@ -30,11 +32,15 @@ def plan(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace one value.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+    with_probe: Annotated[
+        bool, typer.Option("--probe", help="Load the model and draw the completions of one step.")
+    ] = False,
 ) -> None:
     """Say what a recipe will do, without loading a model.
 
     Shows components, batch arithmetic, columns, each reward on real rows, the first prompt,
     memory, disk and advice. Ends with exit code 3 if the recipe cannot run on this machine.
+    With --probe it also loads the model and reports speed, rewards and dead groups of one step.
     """
     from grpokit.compose.load import load_recipe
     from grpokit.compose.plan import make_plan, plan_json
@@ -43,15 +49,22 @@ def plan(
     catalog = Catalog.load()
     loaded = load_recipe(recipe, overrides=overrides or (), catalog=catalog)
     made = make_plan(loaded, catalog)
+    found = _probe(made, catalog) if with_probe and not made.errors else None
     if as_json:
-        render.print_json(plan_json(made))
+        render.print_json(plan_json(made) | ({"probe": found} if found else {}))
     else:
-        show(made, recipe, overrides or [])
+        show(made, recipe, overrides or [], found)
     if made.errors:
         raise typer.Exit(ExitCode.PREFLIGHT)
 
 
-def show(plan: Plan, name: str, overrides: list[str]) -> None:
+def _probe(plan: Plan, catalog: Catalog) -> Probe:
+    from grpokit.engine.probe import probe
+
+    return probe(plan.recipe, catalog)
+
+
+def show(plan: Plan, name: str, overrides: list[str], probe: Probe | None = None) -> None:
     """The plan, section by section."""
     _wrapped(f"plan of {plan.name}" + (f": {plan.recipe.summary}" if plan.recipe.summary else ""))
     _components(plan)
@@ -61,6 +74,8 @@ def show(plan: Plan, name: str, overrides: list[str]) -> None:
     _prompt(plan)
     _memory(plan)
     _disk(plan)
+    if probe is not None:
+        _probed(probe)
     _findings(plan)
     render.say()
     if plan.errors:
@@ -214,6 +229,26 @@ def _disk(plan: Plan) -> None:
     parts = ", ".join(f"{part} {format_bytes(size)}" for part, size in plan.disk.items() if size)
     free = "" if plan.disk_free is None else f", {format_bytes(plan.disk_free)} free"
     _facts([("at most", f"{format_bytes(sum(plan.disk.values()))} ({parts}){free}")])
+
+
+def _probed(probe: Probe) -> None:
+    _head(f"probe: {probe.completions} completions to the first {probe.questions} questions")
+    speed = probe.tokens / probe.seconds if probe.seconds else 0.0
+    means = ", ".join(f"{name} {_mean(mean)}" for name, mean in probe.rewards.items())
+    _facts(
+        [
+            ("load", f"{probe.load_seconds:.1f} s"),
+            ("generation", f"{probe.seconds:.1f} s, {speed:.0f} tokens/s"),
+            ("reward", f"{_mean(probe.reward)} ({means})"),
+            ("dead groups", f"{probe.dead:.0%} (all completions earn the same)"),
+            ("truncated", f"{probe.truncated:.0%}"),
+            ("sample", render.safe(probe.sample, limit=300, one_line=True)),
+        ]
+    )
+
+
+def _mean(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def _findings(plan: Plan) -> None:

@@ -9,6 +9,7 @@
     rundir      the run directory, its lock and its identity
     signals     SIGINT and SIGTERM as a flag that is polled
     observer    what a run tells the terminal and callbacks
+    probe       one rollout of the untrained model, for `grpokit plan --probe`
 
 Nothing here imports torch: tensors come and go through the backend and the algorithm, which the
 session resolves by name.

@@ -145,3 +145,15 @@ def test_a_signal_leaves_nothing_half_written(commands: Commands, run: Path) -> 
     assert code == 143, commands.output
     assert not place.exists()
     assert "Traceback" not in commands.output
+
+
+def test_a_probe_draws_one_step_with_the_real_model(commands: Commands) -> None:
+    assert commands.run("plan", "tiny.yaml", "--probe") == 0, commands.output
+    assert "probe: 32 completions to the first 4 questions" in commands.output
+    assert "tokens/s" in commands.output
+    assert commands.run("plan", "tiny.yaml", "--probe", "--json") == 0, commands.output
+    found = json.loads(commands.output)["probe"]
+    assert found["completions"] == 32
+    assert 32 <= found["tokens"] <= 32 * 12
+    assert 0 <= found["dead"] <= 1
+    assert found["rewards"].keys() == {"has-a", "length"}
