@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from grpokit.api import Interrupted, Prompt, Sampling
+from grpokit.api import Interrupted, OutOfMemoryError, Prompt, Sampling
 from grpokit_hf.backend import HfBackend
 from tiny_model import LETTERS, SPECIAL
 
@@ -155,3 +155,27 @@ def test_one_token(make_recipe, open_backend, make_prompts):
     backend = open_backend(make_recipe())
     rollout = backend.generate(make_prompts(), Sampling(group=2, max_tokens=1))
     assert {len(c.token_ids) for g in rollout.completions for c in g} == {1}
+
+
+def test_memory_that_runs_out_halves_the_rows(make_recipe, open_backend, make_prompts):
+    """The error itself cannot be had on a CPU; it is raised where CUDA would raise it."""
+    backend = open_backend(make_recipe())
+    sampling = Sampling(group=4, max_tokens=6, seed=1)
+    calm = backend.generate(make_prompts(), sampling)
+    sizes, sample = [], backend._sample
+
+    def tight(rows, *rest):
+        sizes.append(len(rows))
+        if len(rows) > limit:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return sample(rows, *rest)
+
+    backend._sample, limit = tight, 4
+    rollout = backend.generate(make_prompts(), sampling)
+    assert sizes == [12, 6, 3, 3, 6, 3, 3]
+    assert [[c.token_ids for c in g] for g in rollout.completions] == [
+        [c.token_ids for c in g] for g in calm.completions
+    ]
+    limit = 0
+    with pytest.raises(OutOfMemoryError, match=r"rollout\.max_tokens"):
+        backend.generate(make_prompts(), sampling)

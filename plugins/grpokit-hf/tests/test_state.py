@@ -199,3 +199,26 @@ def test_a_broken_state_is_an_error(make_recipe, open_backend, make_prompts, tmp
     (tmp_path / broken).write_bytes(b"{")
     with pytest.raises(CheckpointError, match="cannot be read"):
         backend.load_state(tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["other rank", "missing weight", "not safetensors"])
+def test_an_adapter_that_does_not_fit_is_never_left_out_in_silence(
+    make_recipe, open_backend, tmp_path, damage
+):
+    from safetensors.torch import load_file, save_file
+
+    backend = open_backend(make_recipe())
+    backend.save_policy(tmp_path)
+    path = tmp_path / "adapter_model.safetensors"
+    tensors = load_file(path)
+    if damage == "other rank":
+        config = json.loads((tmp_path / "adapter_config.json").read_text())
+        (tmp_path / "adapter_config.json").write_text(json.dumps({**config, "r": 2}))
+    elif damage == "missing weight":
+        renamed = {name.replace("layers.1", "layers.9"): v for name, v in tensors.items()}
+        save_file(renamed, path)
+    else:
+        path.write_bytes(b"no")
+    fresh = HfBackend(backend.config)
+    with pytest.raises(CheckpointError, match="does not fit"):
+        fresh.open_checkpoint(make_recipe(), tmp_path)

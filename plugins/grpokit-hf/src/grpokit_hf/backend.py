@@ -18,6 +18,7 @@ from grpokit.api import (
     GrpokitError,
     LossFunction,
     Message,
+    OutOfMemoryError,
     Prompt,
     Recipe,
     Rollout,
@@ -36,7 +37,7 @@ from grpokit_hf.nn.batch import make_rows
 from grpokit_hf.nn.decode import Drawn
 from grpokit_hf.nn.pick import row_uniforms
 from grpokit_hf.text.tokenizer import ChatTokenizer
-from grpokit_hf.update import Job, Trainer
+from grpokit_hf.update import Job, Trainer, free_memory
 from grpokit_hf.weights import weights_hash
 
 __all__ = ["HfBackend"]
@@ -124,7 +125,7 @@ class HfBackend:
             limit = self.config.generate_rows
             for start in range(0, len(rows), limit):
                 part = rows[start : start + limit]
-                drawn += self._sample(part, prompts, ids, sampling, should_stop)
+                drawn += self._fitting(part, prompts, ids, sampling, should_stop)
         made = [self._completion(row) for row in drawn]
         size = sampling.group
         return Rollout(
@@ -133,6 +134,31 @@ class HfBackend:
             completions=tuple(tuple(made[p * size : (p + 1) * size]) for p in range(len(prompts))),
             sampling=sampling,
         )
+
+    def _fitting(
+        self,
+        rows: Sequence[tuple[int, int]],
+        prompts: Sequence[Prompt],
+        ids: Sequence[tuple[int, ...]],
+        sampling: Sampling,
+        should_stop: ShouldStop | None,
+    ) -> list[Drawn]:
+        """Samples the rows at once, or in halves where they do not fit into a GPU's memory."""
+        try:
+            return self._sample(rows, prompts, ids, sampling, should_stop)
+        except torch.OutOfMemoryError as error:
+            if len(rows) == 1:
+                raise OutOfMemoryError(
+                    "one completion does not fit in memory",
+                    place=f"step {sampling.step}",
+                    remedy="lower rollout.max_tokens, or take a smaller model",
+                ) from error
+        free_memory(self.policy.device)
+        half = (len(rows) + 1) // 2
+        return [
+            *self._fitting(rows[:half], prompts, ids, sampling, should_stop),
+            *self._fitting(rows[half:], prompts, ids, sampling, should_stop),
+        ]
 
     def _sample(
         self,

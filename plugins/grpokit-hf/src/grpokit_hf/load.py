@@ -5,6 +5,7 @@ training use. Nothing is fetched and no code of the model's author runs.
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -12,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from grpokit.api import PreflightError, Recipe, derive_seed
+from grpokit.api import CheckpointError, PreflightError, Recipe, derive_seed
 from grpokit_hf.config import HfConfig
 from grpokit_hf.machine import keep_memory, physical_cores
 from grpokit_hf.nn import attention, lora
@@ -309,13 +312,33 @@ def add_adapter(policy: Policy, recipe: Recipe) -> None:
     lora.install(policy.model)
 
 
-def load_adapter(policy: Policy, folder: Path, *, trainable: bool = False) -> None:
-    """Puts a saved adapter on the base model."""
-    from peft import PeftModel
+def load_adapter(policy: Policy, folder: Path) -> None:
+    """Puts a saved adapter on the base model, and checks that every weight of it arrived.
 
-    policy.model = PeftModel.from_pretrained(
-        policy.model, folder, is_trainable=trainable, local_files_only=True
-    )
+    An adapter that is left out in silence makes an evaluation measure the base model.
+    """
+    from peft import PeftModel, get_peft_model_state_dict
+
+    try:
+        saved = load_file(folder / "adapter_model.safetensors")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # missing keys are looked for below
+            policy.model = PeftModel.from_pretrained(policy.model, folder, local_files_only=True)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise misfit(folder, str(error).strip().partition("\n")[0]) from error
     policy.adapter = True
     lora.install(policy.model)
     policy.model.eval()
+    arrived = get_peft_model_state_dict(policy.model, save_embedding_layers=False)
+    for name in sorted(saved.keys() | arrived.keys()):
+        both = name in saved and name in arrived
+        if not both or not torch.equal(arrived[name].cpu(), saved[name]):
+            raise misfit(folder, f"{name} did not arrive")
+
+
+def misfit(folder: Path, reason: str) -> CheckpointError:
+    return CheckpointError(
+        f"the adapter does not fit the model: {reason}",
+        place=str(folder),
+        remedy="give the model.id that it was trained on",
+    )

@@ -34,7 +34,7 @@ from grpokit_hf.nn.batch import Batch, Row, micro_batches, minibatches, to_batch
 from grpokit_hf.nn.forward import Forward
 from grpokit_hf.optim import learning_rate, make_optimizer
 
-__all__ = ["Trainer"]
+__all__ = ["Job", "Trainer", "free_memory"]
 
 MAX_SKIPPED = 3
 """Optimiser steps in a row that may be skipped because their gradient is not finite."""
