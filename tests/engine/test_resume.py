@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from commands import Commands
 
 STEPS = 6
@@ -20,7 +21,7 @@ model: {{id: {model}, lora: {{rank: 4, alpha: 8}}, dtype: float32}}
 dataset: {{use: arithmetic}}
 rewards:
   - {{use: contains, with: {{text: a}}}}
-  - {{use: length, weight: 0.5, with: {{minimum: 2, maximum: 12, unit: characters}}}}
+  - {{use: length, weight: 0.5, with: {{min: 2, max: 12, ramp: 20, unit: characters}}}}
 algorithm: {{use: grpo, with: {{beta: 0.05}}}}
 rollout: {{prompts: 2, group: 4, max_tokens: 24}}
 optim: {{lr: 0.01, schedule: cosine, iterations: 2, minibatches: 2}}
@@ -82,8 +83,8 @@ def test_the_run_teaches_something(whole: Path) -> None:
     assert len({row["reward"] for row in rows}) > 1
 
 
-STAGES = [("stage", call) for call in (3, 4, 7, 10, 13, 16)]
-SAVES = [("fsync", call) for call in (4, 8, 9, 10, 12, 14, 16, 18, 22, 26, 30, 40)]
+STAGES = [("stage", call) for call in (3, 4, 10, 13, 16)]
+SAVES = [("fsync", call) for call in (4, 8, 9, 10, 12, 14, 16, 22, 30)]
 OTHERS = [("rename", 1), ("rename", 2)]
 
 
@@ -94,26 +95,27 @@ def test_kill_9_at_a_chosen_moment(commands: Commands, whole: Path, where: str, 
     assert_same(resume(commands), whole)
 
 
-@pytest.mark.parametrize("trial", range(6))
+@pytest.mark.parametrize("trial", range(4))
 def test_kill_9_at_a_random_moment_twice(commands: Commands, whole: Path, trial: int) -> None:
-    delay = random.Random(trial).uniform(0.0, 0.5)
-    moment = ((delay, signal.SIGKILL),)
-    first = commands.run("train", "tiny.yaml", "--plain", signals=moment, when="steps 1 to")
+    lot = random.Random(trial)
+    step = lot.randrange(1, STEPS - 2)
+    moment = ((lot.uniform(0.0, 0.1), signal.SIGKILL),)
+    first = commands.run("train", "tiny.yaml", "--plain", signals=moment, when=f"step {step}/")
     assert first == -signal.SIGKILL, commands.output
     run = newest_run(commands)
-    commands.run("train", "--resume", str(run), "--plain", signals=moment, when="steps")
+    commands.run("train", "--resume", str(run), "--plain", signals=moment, when="steps ")
     assert_same(resume(commands), whole)
 
 
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"]
 )
-@pytest.mark.parametrize("delay", [0.0, 0.2, 0.35])
+@pytest.mark.parametrize(("step", "delay"), [(1, 0.0), (2, 0.03), (3, 0.07)])
 def test_a_signal_saves_and_says_how_to_resume(
-    commands: Commands, whole: Path, number: signal.Signals, code: int, delay: float
+    commands: Commands, whole: Path, number: signal.Signals, code: int, step: int, delay: float
 ) -> None:
     status = commands.run(
-        "train", "tiny.yaml", "--plain", signals=((delay, number),), when="step 1/"
+        "train", "tiny.yaml", "--plain", signals=((delay, number),), when=f"step {step}/"
     )
     assert status == code, commands.output
     run = newest_run(commands)
@@ -125,9 +127,9 @@ def test_a_signal_saves_and_says_how_to_resume(
 
 
 def test_a_damaged_newest_checkpoint_is_skipped_and_named(commands: Commands, whole: Path) -> None:
-    commands.run("train", "tiny.yaml", "--plain", kill=14, where="stage")
+    commands.run("train", "tiny.yaml", "--plain", kill=17, where="stage")
     run = newest_run(commands)
-    newest = sorted((run / "checkpoints").glob("step-*"))[-1]
+    newest = max((run / "checkpoints").glob("step-*"))
     victim = next((newest / "policy").glob("*.safetensors"))
     content = bytearray(victim.read_bytes())
     content[-1] ^= 1

@@ -15,8 +15,11 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+HEAVY = ("torch", "peft", "transformers.models.llama.modeling_llama", "grpokit_hf.backend")
 
 
 def die_at(call: int, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -65,13 +68,8 @@ def child(request: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    import grpokit_hf.backend
-    import peft
-    import torch  # imported before the first fork, and never used in this process
-    import transformers
-    import transformers.models.llama.modeling_llama
-
-    assert grpokit_hf.backend and torch and transformers and peft
+    for name in HEAVY:
+        import_module(name)  # before the first fork, and never used in this process
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     print(json.dumps({"ready": True}), file=answers)
     for line in sys.stdin:
