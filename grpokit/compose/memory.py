@@ -32,7 +32,7 @@ __all__ = [
 WIDTH = {"float32": 4, "bfloat16": 2}
 GENERATE_ROWS = 256
 """Completions sampled at once, where the backend's settings do not say it."""
-LOGIT_ROWS = 1024
+LOGIT_ROWS = 256
 """Tokens whose logits are held at once, where the backend's settings do not say it."""
 PROMPT_TOKENS = 256
 """Length of a prompt where nothing is known about it."""
