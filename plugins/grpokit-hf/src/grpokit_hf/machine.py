@@ -52,10 +52,13 @@ def gpu_names() -> tuple[str, ...]:
 
 
 def physical_cores() -> int:
-    """Cores that this process may use, hyper-threads counted once.
+    """Cores that this process may use, hyper-threads counted once; ``OMP_NUM_THREADS`` goes first.
 
     Matrix products gain nothing from the second thread of a core.
     """
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    if asked.isdecimal() and int(asked) > 0:
+        return int(asked)
     try:
         allowed = sorted(os.sched_getaffinity(0))
     except AttributeError:  # not Linux
