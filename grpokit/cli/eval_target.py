@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from grpokit.engine.rundir import named_run
 from grpokit.errors import CheckpointError, RecipeError
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def find_subjects(
 
 
 def _subject(target: str, checkpoint: str | None) -> tuple[Subject, Path | None]:
-    path = Path(target).expanduser()
+    path = named_run(target)
     run = _run_of(path)
     if run is None:
         if checkpoint is not None:

@@ -34,7 +34,8 @@ def train(
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps; same as train.steps.")] = None,
     resume: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Continue the run in this folder.")
+        str | None,
+        typer.Option(metavar="RUN", help="Continue the run in this folder; `last` is the newest."),
     ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Resume although the recipe or a component changed.")
@@ -73,14 +74,14 @@ def _train_new(name: str, changes: list[str], *, plain: bool) -> None:
 
 
 def _train_resumed(
-    folder: Path, name: str | None, changes: list[str], *, force: bool, plain: bool
+    folder: str, name: str | None, changes: list[str], *, force: bool, plain: bool
 ) -> None:
     from grpokit.compose.load import load_recipe
     from grpokit.compose.plan import plan_json
-    from grpokit.engine.rundir import RunDir
+    from grpokit.engine.rundir import RunDir, named_run
     from grpokit.registry.catalog import Catalog
 
-    run = RunDir.existing(folder)
+    run = RunDir.existing(named_run(folder))
     catalog = Catalog.load()
     saved = run.recipe()
     source = name or str(run.path / "recipe.yaml")

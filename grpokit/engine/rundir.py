@@ -29,7 +29,7 @@ from grpokit.engine.record import JsonLines
 from grpokit.errors import CheckpointError, RecipeError
 from grpokit.spec.recipe import Recipe
 
-__all__ = ["RunDir", "changed_keys", "flatten"]
+__all__ = ["RunDir", "changed_keys", "flatten", "named_run"]
 
 SAFE_KEYS = (
     "summary",
@@ -131,6 +131,20 @@ class RunDir:
         if self._lock is not None:
             self._lock.close()  # closing releases the lock, and so does any death of the process
             self._lock = None
+
+
+def named_run(name: str, out: Path = Path("runs")) -> Path:
+    """The folder that a person means: a path, or ``last`` for the newest run below ``out``."""
+    if name != "last" or Path(name).exists():
+        return Path(name).expanduser()
+    runs = [path.parent for path in out.glob("*/recipe.yaml")]
+    if not runs:
+        raise RecipeError(
+            f"there is no run in {out}/",
+            place="last",
+            remedy="name a run folder, or start one: grpokit train quickstart",
+        )
+    return max(runs, key=lambda path: (path / "recipe.yaml").stat().st_mtime_ns)
 
 
 def flatten(data: Any, prefix: str = "") -> dict[str, Any]:

@@ -163,3 +163,22 @@ def test_more_steps_may_be_asked_for(commands: Commands) -> None:
     run = newest_run(commands)
     assert commands.run("train", "--resume", str(run), "--plain", "--steps", "4") == 0
     assert [row["step"] for row in metrics(run)] == [1, 2, 3, 4]
+
+
+def test_evaluations_during_training_survive_a_kill(commands: Commands) -> None:
+    asked = ["eval.every=2", "eval.limit=6", "eval.dataset={use: arithmetic, with: {split: test}}"]
+    options = [word for each in asked for word in ("--set", each)]
+    options += ["--set", "eval.correct=length", "--set", "eval.threshold=0.9"]
+    assert commands.run("train", "tiny.yaml", "--plain", *options) == 0, commands.output
+    whole = (newest_run(commands) / "evals.jsonl").read_text()
+    assert [json.loads(line)["step"] for line in whole.splitlines()] == [2, 4, 6]
+    for call in (8, 14, 18):
+        status = commands.run("train", "tiny.yaml", "--plain", *options, kill=call, where="stage")
+        assert status == -signal.SIGKILL
+        assert (resume(commands) / "evals.jsonl").read_text() == whole
+
+
+def test_a_stopped_run_leaves_no_process_behind(commands: Commands) -> None:
+    moment = ((0.05, signal.SIGTERM),)
+    assert commands.run("train", "tiny.yaml", "--plain", signals=moment, when="step 2/") == 143
+    assert commands.children() == []

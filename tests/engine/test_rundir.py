@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from grpokit.engine.rundir import RunDir, changed_keys
+from grpokit.engine.rundir import RunDir, changed_keys, named_run
 from grpokit.engine.signals import StopFlag
 from grpokit.errors import CheckpointError, ExitCode, Interrupted, RecipeError
 from grpokit.spec.recipe import Recipe
@@ -44,6 +44,15 @@ def test_runs_of_the_same_second_get_different_names(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="not a run"):
         RunDir.existing(tmp_path)
+
+
+def test_last_is_the_newest_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RecipeError, match="no run in runs/"):
+        named_run("last")
+    made = [RunDir.create(Path("runs"), name, recipe(), {}).path for name in ("b", "c", "a")]
+    assert named_run("last") == made[-1]
+    assert named_run("runs/x") == Path("runs/x")
 
 
 def test_two_processes_cannot_train_in_one_run(tmp_path: Path) -> None:

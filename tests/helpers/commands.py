@@ -72,6 +72,17 @@ class Commands:
             threading.Thread(target=self._send, args=(pid, signals, when), daemon=True).start()
         return int(self._answer()["status"])
 
+    def children(self) -> list[str]:
+        """Command lines of processes whose working directory is the test's folder."""
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                if (entry / "cwd").resolve() == self.folder.resolve():
+                    found.append((entry / "cmdline").read_text().replace("\0", " "))
+            except OSError:
+                continue
+        return found
+
     @property
     def output(self) -> str:
         return self.log.read_text(errors="replace")
