@@ -20,6 +20,7 @@ from grpokit.api import (
     Selection,
 )
 from grpokit_hf.backend import HfBackend
+from grpokit_hf.state import save_tensors
 
 
 def loss(inputs: LossInputs) -> LossOutputs:
@@ -222,3 +223,33 @@ def test_an_adapter_that_does_not_fit_is_never_left_out_in_silence(
     fresh = HfBackend(backend.config)
     with pytest.raises(CheckpointError, match="does not fit"):
         fresh.open_checkpoint(make_recipe(), tmp_path)
+
+
+def test_another_micro_batch_holds_for_a_resumed_run(make_recipe, open_backend, tmp_path):
+    backend = open_backend(make_recipe(optim={"micro_batch": 8}))
+    backend.trainer.limit_rows = 4  # memory ran out
+    save(backend, tmp_path)
+    same = open_backend(make_recipe(optim={"micro_batch": 8}))
+    same.load_state(tmp_path)
+    assert same.trainer.limit_rows == 4
+    smaller = open_backend(make_recipe(optim={"micro_batch": 2}))
+    smaller.load_state(tmp_path)
+    assert smaller.trainer.limit_rows == 2
+
+
+def test_a_file_that_cannot_be_written_is_an_os_error(tmp_path):
+    """safetensors has an error of its own, which nothing above the backend knows."""
+    with pytest.raises(OSError, match="No such file"):
+        save_tensors({"a": torch.zeros(3)}, tmp_path / "missing" / "a.safetensors")
+
+
+def test_defaults_for_generation_that_contradict_each_other_do_not_stop_a_save(
+    make_recipe, open_backend, make_tiny_model, tmp_path
+):
+    folder = make_tiny_model()
+    settings = {"temperature": 0.6, "eos_token_id": [0, 2], "do_sample": False}
+    (folder / "generation_config.json").write_text(json.dumps(settings))
+    backend = open_backend(make_recipe(folder, model={"lora": None}))
+    backend.save_policy(tmp_path / "policy")
+    written = json.loads((tmp_path / "policy" / "generation_config.json").read_text())
+    assert written["eos_token_id"] == [0, 2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 
 from grpokit.api import (
     Advantages,
+    CheckpointError,
     Interrupted,
     LossInputs,
     LossOutputs,
@@ -378,6 +380,39 @@ def test_a_gradient_that_is_not_finite_is_skipped_and_at_last_stops(
         backend.update(broken, rollout, table, rows, MAX_SKIPPED + 1)
 
 
+def test_a_step_that_stopped_the_run_counts_once(make_recipe, open_backend, take, tmp_path):
+    """It is taken again when the run is resumed, from the same state."""
+    backend = open_backend(make_recipe(optim={"iterations": 2}))
+    rollout = take(backend)
+    backend.trainer.bad_streak = MAX_SKIPPED - 1
+
+    def broken(inputs: LossInputs) -> LossOutputs:
+        return LossOutputs(loss=token_loss(inputs).loss * float("nan"))
+
+    with pytest.raises(NonFiniteError):
+        backend.update(broken, rollout, advantages_of(rollout), everything(rollout), 1)
+    assert backend.trainer.bad_streak == MAX_SKIPPED - 1
+    backend.save_state(tmp_path)
+    assert json.loads((tmp_path / "trainer.json").read_text())["bad_streak"] == MAX_SKIPPED - 1
+
+
+def test_weights_between_two_steps_are_never_saved(make_recipe, open_backend, take, tmp_path):
+    backend = open_backend(make_recipe(optim={"iterations": 2}))
+    rollout = take(backend)
+    calls = []
+
+    def fails_late(inputs: LossInputs) -> LossOutputs:
+        calls.append(1)
+        if len(calls) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return token_loss(inputs)
+
+    with pytest.raises(OutOfMemoryError):
+        backend.update(fails_late, rollout, advantages_of(rollout), everything(rollout), 1)
+    with pytest.raises(CheckpointError, match="between two steps"):
+        backend.save_state(tmp_path)
+
+
 def test_a_good_step_ends_the_streak(make_recipe, open_backend, take):
     backend = open_backend(make_recipe())
     rollout = take(backend)
@@ -409,6 +444,24 @@ def test_memory_that_runs_out_halves_the_micro_batch(make_recipe, open_backend, 
 
     with pytest.raises(OutOfMemoryError, match="gradient_checkpointing"):
         tight.update(starving, rollout, advantages_of(rollout), everything(rollout), 2)
+
+
+def test_memory_that_runs_out_before_the_first_step_halves_too(make_recipe, open_backend, take):
+    backend = open_backend(make_recipe(optim={"iterations": 2}), needs_reference=True)
+    rollout = take(backend)
+    trainer, sizes = backend.trainer, []
+    plain = trainer.logprobs_of
+
+    def hungry(parts, job, forward):
+        sizes.append(max(len(part) for part in parts))
+        if sizes[-1] > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return plain(parts, job, forward)
+
+    trainer.logprobs_of = hungry
+    args = (token_loss, rollout, advantages_of(rollout), everything(rollout))
+    assert backend.update(*args, 1).optimizer_steps == 2
+    assert sizes == [12, 6, 3, 3]
 
 
 def test_an_interrupt_leaves_the_state_as_it_was(make_recipe, open_backend, take):

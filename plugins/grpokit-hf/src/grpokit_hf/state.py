@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +49,40 @@ def write_policy(policy: Policy, folder: Path) -> None:
     if policy.adapter:
         write_adapter(policy, folder)
         return
-    policy.model.save_pretrained(folder)
+    write_model(policy.model, folder)
     for name in TOKENIZER_FILES:
         if (policy.folder / name).is_file():
             shutil.copyfile(policy.folder / name, folder / name)
     (folder / "chat_template.jinja").write_text(policy.tokenizer.template.source, encoding="utf-8")
+
+
+def write_model(model: Any, folder: Path) -> None:
+    """A whole model folder.
+
+    transformers reads defaults for generation that contradict each other (a temperature beside
+    greedy decoding is common on the hub) and refuses to write them. Then only the ends are kept.
+    """
+    from transformers import GenerationConfig
+
+    settings = model.generation_config
+    try:
+        if settings is not None:
+            settings.validate(strict=True)
+    except ValueError:
+        model.generation_config = GenerationConfig(
+            bos_token_id=settings.bos_token_id, eos_token_id=settings.eos_token_id
+        )
+    with disk_errors():
+        model.save_pretrained(folder)
+
+
+@contextmanager
+def disk_errors() -> Iterator[None]:
+    """A full disk is an OSError, also where safetensors wraps it."""
+    try:
+        yield
+    except SafetensorError as error:
+        raise OSError(f"safetensors: {error}") from error
 
 
 def write_adapter(policy: Policy, folder: Path) -> None:
@@ -91,6 +122,11 @@ def load_weights(policy: Policy, folder: Path) -> None:
 
 def write_state(trainer: Trainer, folder: Path) -> None:
     """AdamW's moments, float32 as they are, and the counters of the trainer."""
+    if trainer.torn:
+        raise CheckpointError(
+            "the weights are between two steps, because an update failed half way; nothing was saved",
+            remedy="resume from the last checkpoint",
+        )
     folder.mkdir(parents=True, exist_ok=True)
     tensors: dict[str, Tensor] = {}
     for name, weight in trainer.policy.weights.items():
@@ -101,6 +137,7 @@ def write_state(trainer: Trainer, folder: Path) -> None:
         "format": FORMAT,
         "bad_streak": trainer.bad_streak,
         "limit_rows": trainer.limit_rows,
+        "micro_batch": trainer.recipe.optim.micro_batch,
         "machine": machine(trainer.policy),
     }
     (folder / "trainer.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
@@ -125,7 +162,9 @@ def restore_state(trainer: Trainer, folder: Path) -> None:
                 kind: value.to(weight.device).clone() for kind, value in moments.items()
             }
     trainer.bad_streak = int(record["bad_streak"])
-    trainer.limit_rows = record["limit_rows"]
+    asked = trainer.recipe.optim.micro_batch
+    if record.get("micro_batch", asked) == asked:  # else it was changed for the resumed run
+        trainer.limit_rows = record["limit_rows"]
     now = machine(trainer.policy)
     for key, value in record["machine"].items():
         if now.get(key) != value:
@@ -149,7 +188,8 @@ def machine(policy: Policy) -> dict[str, Any]:
 
 def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
     ready = {name: value.detach().cpu().contiguous() for name, value in sorted(tensors.items())}
-    save_file(ready, path, metadata={"format": "pt"})
+    with disk_errors():
+        save_file(ready, path, metadata={"format": "pt"})
 
 
 def read(path: Path) -> dict[str, Tensor]:

@@ -103,6 +103,7 @@ class Trainer:
         reference: log-probs under the frozen reference, or None if the algorithm needs none.
         bad_streak: optimiser steps skipped in a row.
         limit_rows: micro-batch size after memory ran out; None as long as it did not.
+        torn: an update failed after its first optimiser step, so the weights are between two steps.
     """
 
     def __init__(self, policy: Policy, recipe: Recipe, reference: Any = None) -> None:
@@ -113,9 +114,20 @@ class Trainer:
         self.bad_streak = 0
         self.limit_rows: int | None = recipe.optim.micro_batch
         self.needs_reference = False
+        self.torn = False
 
     def update(self, job: Job) -> Update:
         """All optimiser steps of one rollout batch. Before the first one nothing is changed."""
+        streak = self.bad_streak
+        try:
+            update = self.all_steps(job)
+        except BaseException:
+            self.bad_streak = streak  # the step is taken again, and counts then
+            raise
+        self.torn = False
+        return update
+
+    def all_steps(self, job: Job) -> Update:
         tally = Tally()
         live = [row for row in job.rows if row.weight != 0 and row.tokens]
         optim = self.recipe.optim
@@ -143,15 +155,45 @@ class Trainer:
     def all_logprobs(self, rows: Sequence[Row], job: Job, forward: Forward) -> dict[int, Tensor]:
         """Row index -> log-probs of its tokens, without gradients."""
         self.policy.model.eval()
+        while True:
+            parts = self.cut(rows, forward)
+            try:
+                return self.logprobs_of(parts, job, forward)
+            except torch.OutOfMemoryError as error:
+                self.halve(parts, job, error)
+            free_memory(self.policy.device)
+
+    def logprobs_of(
+        self, parts: Sequence[Sequence[Row]], job: Job, forward: Forward
+    ) -> dict[int, Tensor]:
         found: dict[int, Tensor] = {}
         with torch.no_grad():
-            for part in self.cut(rows, forward):
+            for part in parts:
                 job.poll()
                 batch = to_batch(part, self.policy.tokenizer.pad_id, self.policy.device)
                 values = forward(batch, job.temperature).logprobs_M
                 pieces = torch.split(values, [len(row.tokens) for row in part])
                 found.update(zip((row.index for row in part), pieces, strict=True))
         return found
+
+    def halve(
+        self,
+        parts: Sequence[Sequence[Row]],
+        job: Job,
+        error: torch.OutOfMemoryError,
+        *,
+        last: bool = False,
+    ) -> None:
+        """Smaller micro-batches from now on; an error if that was tried, or they hold one row."""
+        largest = max(len(part) for part in parts)
+        if last or largest == 1:
+            raise OutOfMemoryError(
+                f"an update with {largest} rows a forward does not fit in memory",
+                place=f"step {job.step}",
+                remedy="set model.gradient_checkpointing: true, or lower "
+                "rollout.max_tokens or backend.with.logit_rows",
+            ) from error
+        self.limit_rows = (largest + 1) // 2
 
     def reference_logprobs(self, rows: Sequence[Row], job: Job) -> dict[int, Tensor]:
         """Log-probs under the model as it was: the adapter switched off, or a frozen copy."""
@@ -197,6 +239,7 @@ class Trainer:
             if math.isfinite(norm) and math.isfinite(share.loss):
                 for group in self.optimizer.param_groups:
                     group["lr"] = tally.lr
+                self.torn = True
                 self.optimizer.step()
                 tally.steps += 1
                 tally.norms.append(norm)
@@ -232,15 +275,7 @@ class Trainer:
                 return self.pass_over(parts, job, totals, old, reference, inner, forward, poll=poll)
             except torch.OutOfMemoryError as error:
                 halvings += 1
-                largest = max(len(part) for part in parts)
-                if halvings > MAX_HALVINGS or largest == 1:
-                    raise OutOfMemoryError(
-                        f"an update with {largest} rows a forward does not fit in memory",
-                        place=f"step {job.step}",
-                        remedy="set model.gradient_checkpointing: true, or lower "
-                        "rollout.max_tokens or backend.with.logit_rows",
-                    ) from error
-                self.limit_rows = (largest + 1) // 2
+                self.halve(parts, job, error, last=halvings > MAX_HALVINGS)
             except BaseException:
                 self.optimizer.zero_grad(set_to_none=True)
                 raise
