@@ -28,12 +28,19 @@ class JsonLines:
         return self.path.stat().st_size if self.path.exists() else 0
 
     def append(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Adds rows and flushes them to the disk."""
+        """Adds rows and flushes them to the disk. Raises CheckpointError if it is full."""
         text = "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
-        with self.path.open("a", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with self.path.open("a", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise CheckpointError(
+                f"cannot be written: {error.strerror or error}",
+                place=str(self.path),
+                remedy="free disk space; the last checkpoint stands",
+            ) from error
 
     def cut(self, size: int) -> None:
         """Drops everything after byte ``size``. Raises CheckpointError if the file is shorter."""
@@ -49,18 +56,33 @@ class JsonLines:
                 os.fsync(file.fileno())
 
     def keep(self, wanted: Callable[[Mapping[str, Any]], bool]) -> None:
-        """Drops the rows that are not wanted; for small files."""
+        """Drops the rows that are not wanted, and a torn last line; for small files."""
         rows = self.read()
         kept = [row for row in rows if wanted(row)]
-        if len(kept) < len(rows):
+        if len(kept) < len(rows) or self._torn():
             temporary = self.path.with_name(f".tmp-{self.path.name}-{os.getpid()}")
             temporary.unlink(missing_ok=True)
             JsonLines(temporary).append(kept)
             temporary.replace(self.path)
 
     def read(self) -> list[dict[str, Any]]:
-        """All complete rows; a torn last line is left out."""
+        """All complete rows; a torn last line is left out.
+
+        Raises:
+            CheckpointError: something else than this class wrote into the file.
+        """
         if not self.path.exists():
             return []
-        lines = self.path.read_text(encoding="utf-8").split("\n")
-        return [json.loads(line) for line in lines[:-1] if line]
+        try:
+            lines = self.path.read_text(encoding="utf-8").split("\n")
+            return [json.loads(line) for line in lines[:-1] if line]
+        except (OSError, ValueError) as error:
+            raise CheckpointError(
+                f"cannot be read: {error}",
+                place=str(self.path),
+                remedy="restore the file, or start a new run",
+            ) from error
+
+    def _torn(self) -> bool:
+        data = self.path.read_bytes() if self.path.exists() else b""
+        return bool(data) and not data.endswith(b"\n")

@@ -44,3 +44,22 @@ def test_keep_filters_rows(tmp_path: Path) -> None:
     lines.append([{"step": step} for step in range(5)])
     lines.keep(lambda row: row["step"] < 3)
     assert [row["step"] for row in lines.read()] == [0, 1, 2]
+
+
+def test_a_torn_last_line_does_not_swallow_the_next_one(tmp_path: Path) -> None:
+    lines = JsonLines(tmp_path / "evals.jsonl")
+    lines.append([{"step": 1}])
+    with lines.path.open("a") as file:
+        file.write('{"step": 2, "torn')
+    lines.keep(lambda _row: True)
+    lines.append([{"step": 2}])
+    assert [row["step"] for row in lines.read()] == [1, 2]
+
+
+def test_files_that_cannot_be_used_are_storage_errors(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(CheckpointError, match="cannot be written"):
+        JsonLines(tmp_path / "folder").append([{"step": 1}])
+    (tmp_path / "broken").write_text("no json\n")
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        JsonLines(tmp_path / "broken").read()
