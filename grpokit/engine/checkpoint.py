@@ -61,8 +61,11 @@ def verify(folder: Path) -> str:
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"MANIFEST.json cannot be read ({error})"
     root = folder.resolve()
-    problems = (_file_problem(root, name, entry) for name, entry in sorted(files.items()))
-    return next((problem for problem in problems if problem), "")
+    try:
+        problems = (_file_problem(root, name, entry) for name, entry in sorted(files.items()))
+        return next((problem for problem in problems if problem), "")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"a file cannot be compared with MANIFEST.json ({error})"
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
@@ -118,6 +121,9 @@ class CheckpointStore:
                 place=str(final),
                 remedy="free disk space and resume; the last good checkpoint stands",
             ) from error
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
         return final
 
     def prune(self, best: int | None) -> None:

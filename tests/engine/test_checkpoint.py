@@ -97,6 +97,15 @@ def test_a_manifest_cannot_name_files_outside(tmp_path: Path) -> None:
     assert "outside" in verify(tmp_path / "step-000001")
 
 
+@pytest.mark.parametrize("entry", [3, {}, {"bytes": 1}, None])
+def test_a_manifest_with_odd_entries_is_damage(tmp_path: Path, entry: object) -> None:
+    store = store_with(tmp_path, 1)
+    manifest = store.folder / "step-000001" / "MANIFEST.json"
+    content = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**content, "files": {"run.json": entry}}))
+    assert verify(store.folder / "step-000001")
+
+
 def test_pruning_keeps_the_newest_and_the_best(tmp_path: Path) -> None:
     store = store_with(tmp_path, 1, 2, 3, 4, keep=2)
     store.prune(best=1)
