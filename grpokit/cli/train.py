@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from grpokit.cli import render
-from grpokit.errors import RecipeError
+from grpokit.errors import CheckpointError, RecipeError
 
 if TYPE_CHECKING:
     from grpokit.compose.load import Loaded
@@ -93,9 +93,12 @@ def _train_resumed(
         )
         return
     plan = _checked_plan(loaded, catalog)
-    _refuse_components(run.plan(), plan_json(plan), run, force=force)
-    if loaded.recipe != saved:
-        run.write_recipe(loaded.recipe)
+    changed = _refuse_components(run.plan(), plan_json(plan), run, force=force)
+    with run:  # not while another process trains in it
+        if loaded.recipe != saved:
+            run.write_recipe(loaded.recipe)
+        if changed:  # the next resume compares with what trains from now on
+            run.write_plan(plan_json(plan))
     _run(loaded.recipe, run, catalog, title=run.path.name, plain=plain)
 
 
@@ -135,8 +138,11 @@ def _refuse_changes(saved: Recipe, asked: Recipe, run: RunDir, *, force: bool) -
 
 def _refuse_components(
     saved: Mapping[str, Any], now: Mapping[str, Any], run: RunDir, *, force: bool
-) -> None:
-    """A reward or data set that changed since the start makes a resumed run another run."""
+) -> bool:
+    """A reward or data set that changed since the start makes a resumed run another run.
+
+    True if something did, and the user forced it.
+    """
 
     def identity(plan: Mapping[str, Any]) -> dict[str, str]:
         found = {
@@ -145,7 +151,15 @@ def _refuse_components(
         }
         return {**found, "data set content": str(plan["dataset_fingerprint"])}
 
-    before, after = identity(saved), identity(now)
+    try:
+        before = identity(saved)
+    except (KeyError, TypeError):
+        raise CheckpointError(
+            "plan.json does not say which components the run was started with",
+            place=str(run.path),
+            remedy="restore the file, resume with the grpokit that wrote it, or start a new run",
+        ) from None
+    after = identity(now)
     lines = tuple(
         f"{key}: the run has {before[key]}, installed is {after.get(key, 'nothing')}"
         for key in before
@@ -160,6 +174,7 @@ def _refuse_components(
         )
     for line in lines:
         render.warn(f"changed, continued by --force: {line}")
+    return bool(lines)
 
 
 def _complete(run: RunDir, recipe: Recipe) -> bool:

@@ -16,6 +16,7 @@ import fcntl
 import json
 import os
 import re
+import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -61,7 +62,22 @@ class RunDir:
 
     @classmethod
     def create(cls, out: Path, name: str, recipe: Recipe, plan: Mapping[str, Any]) -> RunDir:
-        """Makes a new directory. Two runs started in the same second get different names."""
+        """Makes a new directory. Two runs started in the same second get different names.
+
+        Raises:
+            CheckpointError: ``out`` cannot be written.
+        """
+        try:
+            return cls._create(out, name, recipe, plan)
+        except OSError as error:
+            raise CheckpointError(
+                f"a run cannot be made there: {error.strerror or error}",
+                place=str(out),
+                remedy="name another folder with --set train.out=FOLDER",
+            ) from error
+
+    @classmethod
+    def _create(cls, out: Path, name: str, recipe: Recipe, plan: Mapping[str, Any]) -> RunDir:
         stem = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:40] or "run"
         stamp = time.strftime("%Y%m%d-%H%M%S")
         out.mkdir(parents=True, exist_ok=True)
@@ -74,7 +90,7 @@ class RunDir:
             break
         run = cls(path)
         run.write_recipe(recipe)
-        write_atomic(path / "plan.json", json.dumps(plan, indent=1, ensure_ascii=False) + "\n")
+        run.write_plan(plan)
         return run
 
     @classmethod
@@ -97,19 +113,43 @@ class RunDir:
         return self.path / "final"
 
     def recipe(self) -> Recipe:
-        """The resolved recipe as it was saved."""
-        data = yaml.safe_load((self.path / "recipe.yaml").read_text(encoding="utf-8"))
-        return Recipe.model_validate_json(json.dumps(data))
+        """The resolved recipe as it was saved.
+
+        Raises:
+            CheckpointError: the file is damaged, or another version of grpokit wrote it.
+        """
+        path = self.path / "recipe.yaml"
+        try:
+            data = yaml.safe_load(path.read_text(encoding="utf-8"))
+            return Recipe.model_validate_json(json.dumps(data))
+        except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
+            raise _unreadable(path, error) from error
 
     def write_recipe(self, recipe: Recipe) -> None:
         data = recipe.model_dump(mode="json", by_alias=True)
         write_atomic(self.path / "recipe.yaml", f"# resolved recipe of this run\n{to_yaml(data)}")
 
+    def write_plan(self, plan: Mapping[str, Any]) -> None:
+        text = json.dumps(plan, indent=1, ensure_ascii=False)
+        write_atomic(self.path / "plan.json", f"{text}\n")
+
     def plan(self) -> dict[str, Any]:
-        return dict(json.loads((self.path / "plan.json").read_text(encoding="utf-8")))
+        """The plan as it was saved. Raises CheckpointError if it is damaged."""
+        path = self.path / "plan.json"
+        try:
+            return dict(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise _unreadable(path, error) from error
 
     def __enter__(self) -> Self:
-        lock = (self.path / ".lock").open("a+", encoding="utf-8")
+        try:
+            lock = (self.path / ".lock").open("a+", encoding="utf-8")
+        except OSError as error:
+            raise CheckpointError(
+                f"the run cannot be written: {error.strerror or error}",
+                place=str(self.path),
+                remedy="copy it to a folder of your own",
+            ) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -125,12 +165,30 @@ class RunDir:
         lock.write(f"pid {os.getpid()} on {os.uname().nodename}\n")
         lock.flush()
         self._lock = lock
+        self._clean()
         return self
+
+    def _clean(self) -> None:
+        """Removes what a killed process left half written; with the lock held it is nobody's."""
+        for path in self.path.glob(".tmp-*"):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
     def __exit__(self, *_: object) -> None:
         if self._lock is not None:
             self._lock.close()  # closing releases the lock, and so does any death of the process
             self._lock = None
+
+
+def _unreadable(path: Path, error: Exception) -> CheckpointError:
+    lines = str(error).splitlines()
+    return CheckpointError(
+        f"cannot be read: {'; '.join(line.strip() for line in lines[:3])}",
+        place=str(path),
+        remedy="restore the file, resume with the grpokit that wrote it, or start a new run",
+    )
 
 
 def named_run(name: str, out: Path = Path("runs")) -> Path:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import statistics
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -21,7 +23,7 @@ from grpokit.engine.publish import publish_policy
 from grpokit.engine.record import JsonLines
 from grpokit.engine.rundir import RunDir
 from grpokit.engine.signals import StopFlag
-from grpokit.errors import CheckpointError, GrpokitError, PreflightError
+from grpokit.errors import CheckpointError, GrpokitError, Interrupted, PreflightError
 from grpokit.registry.catalog import Catalog
 from grpokit.registry.resolve import create
 from grpokit.scoring.budget import ErrorBudget
@@ -70,14 +72,19 @@ def train(
     with ExitStack() as stack:
         stack.enter_context(run)
         flag = stack.enter_context(StopFlag())
-        session = _open(recipe, run, catalog, observer, flag, stack)
+        resume = f"resume with: grpokit train --resume {shlex.quote(str(run.path))}"
+        try:
+            session = _open(recipe, run, catalog, observer, flag, stack)
+        except Interrupted as error:
+            _add_remedy(error, resume)
+            raise
         session.evaluator = evaluator
         try:
             return session.run_steps()
         except GrpokitError as error:
             if not isinstance(error, CheckpointError):
-                session.save_if_new()
-            _add_remedy(error, f"resume with: grpokit train --resume {run.path}")
+                session.save_after_failure()
+            _add_remedy(error, resume)
             raise
 
 
@@ -93,7 +100,8 @@ class _Session:
     saved: int = 0
     best_step: int | None = None
     best_score: float = float("-inf")
-    window: list[float] = field(default_factory=list)
+    window: deque[float] = field(default_factory=deque)
+    budget: dict[str, Any] = field(default_factory=dict)
     evaluator: Evaluator | None = None
 
     def run_steps(self) -> RunEnd:
@@ -130,6 +138,7 @@ class _Session:
                 )
             )
         self.done = record.step
+        self.budget = self.loop.budget.state()
         if "reward" in record.metrics:
             self.window.append(record.metrics["reward"])
         self.observer.step(record, result.rollout, result.scores)
@@ -157,12 +166,21 @@ class _Session:
             self.best_step, self.best_score = self.done, score
         folder = self.store.save(self.done, self._write, self._state())
         self.saved = self.done
-        self.window = []
         self.store.prune(self.best_step)
         self.observer.saved(self.done, folder)
 
+    def save_after_failure(self) -> None:
+        """The same for a run that ends with an error, which a failing save must not hide."""
+        try:
+            self.save_if_new()
+        except GrpokitError as error:
+            self.observer.say(f"step {self.done} could not be saved: {error}", warning=True)
+
     def _score(self) -> float | None:
-        """What "best" means: held-out accuracy where it is measured, else the mean reward."""
+        """What "best" means: held-out accuracy where it is measured, else the mean reward.
+
+        The mean is that of the last ``save_every`` steps, also after an interrupt and a resume.
+        """
         if self.evaluator is not None and self.recipe.eval.every:
             rows = JsonLines(self.run.path / "evals.jsonl").read()
             known = [float(row["accuracy"]) for row in rows if row["step"] == self.done]
@@ -183,7 +201,7 @@ class _Session:
             "rollouts_bytes": self.run.rollouts.size,
             "best_step": self.best_step,
             "best_score": best,
-            "budget": self.loop.budget.state(),
+            "budget": self.budget,
         }
 
     def restore(self) -> None:
@@ -193,15 +211,19 @@ class _Session:
         if checkpoint:
             self.loop.backend.load_state(checkpoint.folder)
             self.done = self.saved = checkpoint.step
-            self.best_step = state["best_step"]
-            if state["best_score"] is not None:
-                self.best_score = state["best_score"]
+            if (
+                state["best_step"] in self.store.steps()
+            ):  # else it was damaged, or made room for one
+                self.best_step, self.best_score = state["best_step"], state["best_score"]
             self.loop.budget.load_state(state["budget"])
         elif self.run.metrics.size:
             self.observer.say("no checkpoint was saved yet; starting again from step 1")
         self.run.metrics.cut(state.get("metrics_bytes", 0))
         self.run.rollouts.cut(state.get("rollouts_bytes", 0))
         JsonLines(self.run.path / "evals.jsonl").keep(lambda row: row["step"] <= self.done)
+        self.budget = self.loop.budget.state()
+        rewards = (row["reward"] for row in self.run.metrics.read() if "reward" in row)
+        self.window = deque(rewards, maxlen=self.recipe.train.save_every)
 
 
 def _open(

@@ -158,6 +158,27 @@ def test_a_changed_recipe_is_refused_unless_told(commands: Commands) -> None:
     ), commands.output
 
 
+def test_a_forced_change_of_a_component_is_forced_once(commands: Commands) -> None:
+    commands.run("train", "tiny.yaml", "--plain", kill=10, where="stage")
+    run = newest_run(commands)
+    plan = json.loads((run / "plan.json").read_text())
+    changed = {**plan, "dataset_fingerprint": "another"}
+    (run / "plan.json").write_text(json.dumps(changed))
+    assert commands.run("train", "--resume", str(run), "--plain") == 2
+    assert "data set content: the run has another" in commands.output
+    assert commands.run("train", "--resume", str(run), "--plain", "--force", "--steps", "4") == 0
+    assert commands.run("train", "--resume", str(run), "--plain", "--steps", "5") == 0
+
+
+@pytest.mark.parametrize("file", ["recipe.yaml", "plan.json"])
+def test_a_run_folder_with_a_broken_file_is_told(commands: Commands, file: str) -> None:
+    commands.run("train", "tiny.yaml", "--plain", kill=3, where="stage")
+    run = newest_run(commands)
+    (run / file).write_text("{")
+    assert commands.run("train", "--resume", str(run), "--plain") == 6
+    assert f"{file}: cannot be read" in commands.output
+
+
 def test_more_steps_may_be_asked_for(commands: Commands) -> None:
     assert commands.run("train", "tiny.yaml", "--plain", "--steps", "2") == 0, commands.output
     run = newest_run(commands)

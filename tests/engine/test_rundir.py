@@ -46,6 +46,41 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
         RunDir.existing(tmp_path)
 
 
+def test_a_place_where_no_run_can_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match=r"file: a run cannot be made there.*train\.out"):
+        RunDir.create(tmp_path / "file", "a", recipe(), {})
+
+
+@pytest.mark.parametrize("text", ["a: [", "grpokit: 9\nnew: 1\n", "{when: 2026-01-31}", "\0", ""])
+def test_a_recipe_of_a_run_that_cannot_be_read_is_named(tmp_path: Path, text: str) -> None:
+    run = RunDir.create(tmp_path, "a", recipe(), {})
+    (run.path / "recipe.yaml").write_text(text)
+    with pytest.raises(CheckpointError, match=r"recipe\.yaml: cannot be read"):
+        run.recipe()
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{", "3"])
+def test_a_plan_of_a_run_that_cannot_be_read_is_named(tmp_path: Path, text: str) -> None:
+    run = RunDir.create(tmp_path, "a", recipe(), {})
+    (run.path / "plan.json").write_text(text)
+    with pytest.raises(CheckpointError, match=r"plan\.json: cannot be read"):
+        run.plan()
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    run = RunDir.create(tmp_path, "a", recipe(), {})
+    (run.path / ".tmp-final-1").mkdir()
+    (run.path / ".tmp-final-1" / "weights").write_text("half")
+    (run.path / ".tmp-recipe.yaml-1").write_text("half")
+    with run:
+        assert sorted(path.name for path in run.path.iterdir()) == [
+            ".lock",
+            "plan.json",
+            "recipe.yaml",
+        ]
+
+
 def test_last_is_the_newest_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(RecipeError, match="no run in runs/"):

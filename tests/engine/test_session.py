@@ -1,0 +1,147 @@
+"""What a run saves when it ends early. Whole runs are in test_resume.py."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from grpokit.engine.checkpoint import CheckpointStore
+from grpokit.engine.loop import Loop, StepResult
+from grpokit.engine.observer import Observer, Watchers
+from grpokit.engine.rundir import RunDir
+from grpokit.engine.session import _Session
+from grpokit.errors import CheckpointError, Interrupted, NonFiniteError
+from grpokit.scoring.budget import ErrorBudget
+from grpokit.spec.flow import Scores, StepRecord
+from grpokit.spec.recipe import Recipe
+
+SCORES = Scores(rewards={"r": [[1.0]]}, components={}, total=[[1.0]])
+
+
+class Told(Observer):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, text: str, *, warning: bool = False) -> None:
+        self.lines.append(text)
+
+
+class Backend:
+    """Saves a counter; ``broken`` makes saving fail."""
+
+    broken: Exception | None = None
+
+    def save_policy(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
+        (folder / "policy.txt").write_text("p")
+        if self.broken:
+            raise self.broken
+
+    def save_state(self, folder: Path) -> None:
+        (folder / "state.txt").write_text("s")
+
+    def load_state(self, folder: Path) -> None:
+        assert (folder / "policy" / "policy.txt").is_file()
+
+
+class Steps:
+    """Stands for a loop: a reward for each step, and the step at which a signal arrives."""
+
+    def __init__(self, rewards: list[float], stop: int) -> None:
+        self.rewards, self.stop = rewards, stop
+        self.budget = ErrorBudget(0.5)
+        self.backend = Backend()
+        self.scorer = SimpleNamespace(setups=())
+
+    def poll(self) -> None:
+        pass
+
+    def step(self, index: int) -> StepResult:
+        self.budget.add(SCORES)
+        if index == self.stop:
+            raise Interrupted(2)
+        record = StepRecord(step=index, metrics={"reward": self.rewards[index - 1]}, seconds={})
+        rollout: Any = SimpleNamespace(completions=[()])
+        nothing: Any = None
+        return StepResult(
+            record=record, rollout=rollout, scores=SCORES, advantages=nothing, selection=nothing
+        )
+
+
+def make_session(path: Path, steps: Steps, *, keep: int = 2) -> _Session:
+    recipe = Recipe.model_validate(
+        {
+            "grpokit": 1,
+            "model": {"id": "tiny"},
+            "dataset": {"use": "arithmetic"},
+            "rewards": [{"use": "number"}],
+            "train": {"steps": 9, "save_every": 2, "keep": keep, "save_rollouts": False},
+        }
+    )
+    run = RunDir(path)
+    observer = Told()
+    return _Session(
+        recipe=recipe,
+        run=run,
+        loop=cast("Loop", steps),
+        store=CheckpointStore(run.checkpoints, keep=keep),
+        observer=observer,
+        watchers=Watchers({}, observer),
+    )
+
+
+def interrupted(path: Path, steps: Steps) -> _Session:
+    session = make_session(path, steps)
+    session.restore()
+    with pytest.raises(Interrupted):
+        session.run_steps()
+    session.save_after_failure()
+    return session
+
+
+def state_of(path: Path, step: int) -> dict[str, Any]:
+    text = (path / "checkpoints" / f"step-{step:06d}" / "run.json").read_text()
+    return dict(json.loads(text))
+
+
+def test_an_interrupted_step_is_not_in_the_saved_budget(tmp_path: Path) -> None:
+    """It is taken again, and would count twice."""
+    interrupted(tmp_path, Steps([0.0] * 9, stop=4))
+    assert state_of(tmp_path, 3)["budget"]["steps"]["r"] == [[1, 0]] * 3
+    steps = Steps([0.0] * 9, stop=6)
+    interrupted(tmp_path, steps)
+    assert state_of(tmp_path, 5)["budget"]["steps"]["r"] == [[1, 0]] * 5
+
+
+def test_best_is_the_mean_of_as_many_steps_after_an_interrupt(tmp_path: Path) -> None:
+    rewards = [0.0, 0.2, 1.0, 0.0, 0.3, 0.4, 0.0, 0.0, 0.0]
+    interrupted(tmp_path, Steps(rewards, stop=4))
+    assert state_of(tmp_path, 3)["best_score"] == pytest.approx(0.6)  # of steps 2 and 3
+    interrupted(tmp_path, Steps(rewards, stop=5))
+    assert state_of(tmp_path, 4)["best_score"] == pytest.approx(0.6)
+    assert state_of(tmp_path, 4)["best_step"] == 3
+
+
+def test_a_best_checkpoint_that_is_gone_is_forgotten(tmp_path: Path) -> None:
+    session = make_session(tmp_path, Steps([], stop=1))
+    state = {"metrics_bytes": 0, "rollouts_bytes": 0, "budget": session.loop.budget.state()}
+    session.store.save(2, session._write, {**state, "best_step": 1, "best_score": 0.9})
+    session.restore()
+    assert (session.done, session.best_step, session.best_score) == (2, None, float("-inf"))
+
+
+def test_a_save_that_fails_does_not_hide_why_the_run_ended(tmp_path: Path) -> None:
+    session = make_session(tmp_path, Steps([0.0] * 9, stop=2))
+    session.restore()
+    with pytest.raises(Interrupted):
+        session.run_steps()
+    for error in (NonFiniteError("weights are broken"), CheckpointError("torn"), OSError(28, "x")):
+        cast("Backend", session.loop.backend).broken = error
+        session.save_after_failure()
+    told = cast("Told", session.observer).lines
+    assert [line.partition(":")[0] for line in told] == ["step 1 could not be saved"] * 3
+    assert list(session.store.folder.iterdir()) == []
