@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -76,7 +77,8 @@ class _Training(Observer):
 
     def evaluated(self, step: int, metrics: dict[str, float]) -> None:
         accuracy = metrics.get("accuracy")
-        self.evaluation = f"held-out accuracy {accuracy:.1%} at step {step}" if accuracy else ""
+        if accuracy is not None:
+            self.evaluation = f"held-out accuracy {accuracy:.1%} at step {step}"
 
     @property
     def left(self) -> str:
@@ -227,9 +229,10 @@ def end_lines(end: RunEnd) -> list[str]:
     lines = [f"done: {end.steps} steps; the trained policy is in {end.final}"]
     if end.best_step is not None and end.best_step != end.steps:
         lines.append(f"best checkpoint: step {end.best_step}")
+    run = shlex.quote(str(end.run))
     return [
         *lines,
         "next:",
-        f"  grpokit eval {end.run} --base     # trained against base on held-out problems",
-        f"  grpokit train --resume {end.run} --steps {end.steps * 2}     # train longer",
+        f"  grpokit eval {run} --base     # trained against base on held-out problems",
+        f"  grpokit train --resume {run} --steps {end.steps * 2}     # train longer",
     ]

@@ -1,0 +1,28 @@
+"""What a person sees while a run trains."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from grpokit.cli.live import PlainTraining, end_lines
+from grpokit.engine.observer import RunEnd
+
+
+@pytest.mark.parametrize(("accuracy", "told"), [(0.0, "0.0%"), (0.25, "25.0%")])
+def test_an_accuracy_is_told_also_when_it_is_zero(
+    capsys: pytest.CaptureFixture[str], accuracy: float, told: str
+) -> None:
+    PlainTraining(show_every=0).evaluated(4, {"accuracy": accuracy})
+    assert capsys.readouterr().out == f"  held-out accuracy {told} at step 4\n"
+
+
+def test_the_next_commands_can_be_pasted() -> None:
+    run = Path("my runs/a;b-1")
+    end = RunEnd(run=run, steps=2, planned=2, final=run / "final", best_step=None)
+    commands = [line for line in end_lines(end) if line.startswith("  grpokit")]
+    words = [shlex.split(command, comments=True) for command in commands]
+    assert words[0] == ["grpokit", "eval", str(run), "--base"]
+    assert words[1] == ["grpokit", "train", "--resume", str(run), "--steps", "4"]
