@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import shlex
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from grpokit.engine.rundir import named_run
+from grpokit.engine.rundir import RunDir, named_run
 from grpokit.errors import CheckpointError, RecipeError
 
 if TYPE_CHECKING:
@@ -24,14 +25,19 @@ class Subject:
         label: what the tables call it.
         folder: of the trained policy; None for a base model.
         model: id or folder of the base model; None for the recipe's own.
+        home: the run that it belongs to, where the questions come from another recipe.
     """
 
     label: str
     folder: Path | None = None
     model: str | None = None
+    home: Path | None = None
 
     def recipe_for(self, recipe: Recipe) -> Recipe:
-        """The recipe with this subject's base model."""
+        """The recipe with this subject's base model: an adapter belongs to the one it was trained on."""
+        if self.home is not None:
+            own = RunDir.existing(self.home).recipe()
+            return recipe.model_copy(update={"model": own.model})
         if self.model is None or self.model == recipe.model.id:
             return recipe
         model = recipe.model.model_copy(update={"id": self.model, "revision": None})
@@ -70,13 +76,23 @@ def find_subjects(
                 place="--base",
                 remedy="name the other model with --against",
             )
-        return [Subject(label="base"), subject], source, folder
+        first = Subject(label="base")
+        return [_at_home(first, run, source), _at_home(subject, run, source)], source, folder
+    subject = _at_home(subject, run, source)
     if against is None:
         return [subject], source, folder
-    other, _ = _subject(against, None)
+    other, other_run = _subject(against, None)
+    other = _at_home(other, other_run, source)
     if other.label == subject.label:
-        other = Subject(label=f"{other.label} (1)", folder=other.folder, model=other.model)
+        other = replace(other, label=f"{other.label} (1)")
     return [other, subject], source, folder
+
+
+def _at_home(subject: Subject, run: Path | None, source: str) -> Subject:
+    """Remembers the run whose model this is, unless the recipe in use is the run's own."""
+    if run is None or source == str(run / "recipe.yaml"):
+        return subject
+    return replace(subject, home=run)
 
 
 def _subject(target: str, checkpoint: str | None) -> tuple[Subject, Path | None]:
@@ -120,7 +136,7 @@ def _of_run(run: Path, checkpoint: str | None) -> Subject:
             if checkpoint == "final" and folders
             else "the run has no checkpoint yet",
             place=str(run),
-            remedy=f"go on with: grpokit train --resume {run}",
+            remedy=f"go on with: grpokit train --resume {shlex.quote(str(run))}",
         )
     if checkpoint in (None, "newest"):
         folder = folders[-1]
@@ -149,7 +165,14 @@ def _step(text: str | None) -> int:
 
 
 def _best_step(newest: Path) -> int:
-    best = json.loads((newest / "run.json").read_text(encoding="utf-8")).get("best_step")
+    try:
+        best = json.loads((newest / "run.json").read_text(encoding="utf-8")).get("best_step")
+    except (OSError, ValueError, AttributeError) as error:
+        raise CheckpointError(
+            f"the checkpoint is damaged: run.json cannot be read ({error})",
+            place=str(newest),
+            remedy="choose another with --checkpoint",
+        ) from error
     if best is None:
         raise CheckpointError(
             "the run has not called any checkpoint the best yet",

@@ -1,12 +1,15 @@
 """Runs, checkpoints and models as targets of `grpokit eval`."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from grpokit.cli.eval_target import find_subjects
 from grpokit.engine.checkpoint import CheckpointStore, write_manifest
+from grpokit.engine.rundir import RunDir
 from grpokit.errors import CheckpointError, RecipeError
+from grpokit.spec.recipe import Recipe
 
 
 @pytest.fixture
@@ -85,6 +88,37 @@ def test_another_model_to_compare_with(run):
     assert first.label != second.label
 
 
+def test_questions_of_another_recipe_leave_the_run_its_own_model(tmp_path):
+    """An adapter on another base of the same shape would load, and measure nonsense."""
+    recipes = [
+        Recipe.model_validate(
+            {
+                "grpokit": 1,
+                "model": {"id": f"org/{name}", "dtype": "float32"},
+                "dataset": {"use": "arithmetic"},
+                "rewards": [{"use": "number"}],
+            }
+        )
+        for name in ("one", "two", "questions")
+    ]
+    runs = []
+    for recipe in recipes[:2]:
+        run = RunDir.create(tmp_path, recipe.model.id, recipe, {})
+        CheckpointStore(run.checkpoints, keep=9).save(2, fill, {"step": 2})
+        runs.append(str(run.path))
+
+    def models(*found):
+        return [subject.recipe_for(recipes[2]).model.id for subject in found[0]]
+
+    assert models(*find_subjects(runs[0], recipe="q")) == ["org/one"]
+    assert models(*find_subjects(runs[0], recipe="q", base=True)) == ["org/one"] * 2
+    assert models(*find_subjects(runs[0], recipe="q", against=runs[1])) == ["org/two", "org/one"]
+    assert models(*find_subjects(runs[0], recipe="q", against="x/y")) == ["x/y", "org/one"]
+    [other, own], source, _ = find_subjects(runs[0], against=runs[1])
+    assert other.recipe_for(recipes[0]).model.id == "org/two"
+    assert (own.home, source) == (None, str(Path(runs[0]) / "recipe.yaml"))  # --set holds
+
+
 @pytest.mark.parametrize("damage", ["change", "remove"])
 def test_a_damaged_checkpoint_is_refused(run, damage):
     file = run / "checkpoints" / "step-000006" / "policy" / "adapter_config.json"
@@ -123,4 +157,7 @@ def test_no_best_yet(run):
     newest = run / "checkpoints" / "step-000006"
     (newest / "run.json").write_text(json.dumps({"best_step": None}))
     with pytest.raises(CheckpointError, match="the best yet"):
+        find_subjects(str(run), checkpoint="best")
+    (newest / "run.json").write_text("[")
+    with pytest.raises(CheckpointError, match=r"run\.json cannot be read"):
         find_subjects(str(run), checkpoint="best")
