@@ -6,6 +6,7 @@ traceback; ``--debug`` or ``GRPOKIT_DEBUG=1`` shows it.
 
 from __future__ import annotations
 
+import errno
 import gc
 import io
 import os
@@ -23,6 +24,23 @@ from grpokit.cli.commands import COMMANDS, LazyGroup
 from grpokit.errors import ExitCode, GrpokitError, PreflightError, RecipeError
 
 __all__ = ["app", "main", "run"]
+
+REFUSALS = frozenset(
+    {
+        errno.EACCES,
+        errno.EPERM,
+        errno.EROFS,
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EFBIG,
+        errno.EIO,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+        errno.EMFILE,
+        errno.ENFILE,
+    }
+)
+"""What the system refuses: rights, space, names, broken disks."""
 
 app = typer.Typer(
     cls=LazyGroup,
@@ -80,6 +98,8 @@ def main(args: Sequence[str]) -> int:
         code = _say_error(error)
     except KeyboardInterrupt:
         code = ExitCode.SIGINT
+    except OSError as error:
+        code = _system_says(error, rest, debug=debug)
     except Exception as error:  # noqa: BLE001  (CLI top)
         code = _unexpected(error, rest, debug=debug)
     return int(code)
@@ -143,6 +163,17 @@ def _say_error(error: GrpokitError) -> int:
         problems(error.problems)
     warn(f"error: {error}", "red")
     return error.exit_code
+
+
+def _system_says(error: OSError, args: list[str], *, debug: bool) -> int:
+    """A full disk or a folder that may not be read is nobody's bug, wherever it shows."""
+    if error.errno not in REFUSALS or debug:
+        return _unexpected(error, args, debug=debug)
+    from grpokit.cli.render import warn
+
+    place = f"{error.filename}: " if error.filename else ""
+    warn(f"error: {place}{error.strerror}; --debug shows where", "red")
+    return ExitCode.STORAGE
 
 
 def _unexpected(error: Exception, args: list[str], *, debug: bool) -> int:

@@ -199,6 +199,14 @@ def test_debug_shows_the_traceback(raiser, what, way):
     assert "grpokit_raiser/cli.py" in done.stderr
 
 
+def test_what_the_system_refuses_is_no_bug():
+    done = grpokit("train", "--resume", "x" * 300)
+    assert done.returncode == 6
+    assert "File name too long" in done.stderr
+    assert "unexpected" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_debug_after_a_core_command():
     plain = grpokit("plugins", "show", "nothing-there")
     debug = grpokit("plugins", "show", "nothing-there", "--debug")
