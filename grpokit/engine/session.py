@@ -264,20 +264,25 @@ def _open(
         observer=observer,
         poll=flag.poll,
     )
-    callbacks = {
-        use.use: cast("Callback", create(catalog.find("callback", use.use), use.with_))
-        for use in recipe.callbacks
-    }
     session = _Session(
         recipe=recipe,
         run=run,
         loop=loop,
         store=CheckpointStore(run.checkpoints, keep=recipe.train.keep),
         observer=observer,
-        watchers=Watchers(callbacks, observer),
+        watchers=Watchers(_callbacks(catalog, recipe), observer),
     )
     session.restore()
     return session
+
+
+def _callbacks(catalog: Catalog, recipe: Recipe) -> dict[str, Callback]:
+    """By name; a second one of the same name, with other settings, by its place as well."""
+    found: dict[str, Callback] = {}
+    for place, use in enumerate(recipe.callbacks):
+        name = f"{use.use} (callbacks.{place})" if use.use in found else use.use
+        found[name] = create(catalog.find("callback", use.use), use.with_)
+    return found
 
 
 def sampling_of(recipe: Recipe) -> Sampling:

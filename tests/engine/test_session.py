@@ -13,11 +13,13 @@ from grpokit.engine.checkpoint import CheckpointStore
 from grpokit.engine.loop import Loop, StepResult
 from grpokit.engine.observer import Observer, Watchers
 from grpokit.engine.rundir import RunDir
-from grpokit.engine.session import _Session
+from grpokit.engine.session import _callbacks, _Session
 from grpokit.errors import CheckpointError, Interrupted, NonFiniteError
+from grpokit.registry.catalog import Entry
 from grpokit.scoring.budget import ErrorBudget
+from grpokit.spec.components import CallbackSpec
 from grpokit.spec.flow import Scores, StepRecord
-from grpokit.spec.recipe import Recipe
+from grpokit.spec.recipe import Recipe, Use
 
 SCORES = Scores(rewards={"r": [[1.0]]}, components={}, total=[[1.0]])
 
@@ -132,6 +134,21 @@ def test_a_best_checkpoint_that_is_gone_is_forgotten(tmp_path: Path) -> None:
     session.store.save(2, session._write, {**state, "best_step": 1, "best_score": 0.9})
     session.restore()
     assert (session.done, session.best_step, session.best_score) == (2, None, float("-inf"))
+
+
+class Noting:
+    """A callback, as a plugin would name it in its spec."""
+
+
+def test_a_callback_may_be_used_twice() -> None:
+    spec = CallbackSpec(name="note", summary="Notes.", target=f"{__name__}:Noting")
+    record: Any = SimpleNamespace(name="p", distribution="d", version="1", module="m")
+    entry = Entry(id="p/note", kind="callback", spec=spec, plugin=record)
+    catalog: Any = SimpleNamespace(find=lambda _kind, _name: entry)
+    recipe: Any = SimpleNamespace(callbacks=[Use(use="note"), Use(use="note")])
+    found = _callbacks(catalog, recipe)
+    assert list(found) == ["note", "note (callbacks.1)"]
+    assert len({id(callback) for callback in found.values()}) == 2
 
 
 def test_a_save_that_fails_does_not_hide_why_the_run_ended(tmp_path: Path) -> None:
