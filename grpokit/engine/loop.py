@@ -11,6 +11,7 @@ from grpokit.compose.prompts import make_prompt
 from grpokit.engine.metrics import step_metrics
 from grpokit.engine.observer import Observer
 from grpokit.engine.order import RowOrder
+from grpokit.errors import NonFiniteError
 from grpokit.scoring.budget import ErrorBudget
 from grpokit.scoring.scorer import Scorer
 from grpokit.spec.contracts import Algorithm, Dataset, ShouldStop, StepBackend
@@ -77,6 +78,12 @@ class Loop:
             self.budget.add(scores)
         self.poll()
         advantages = self.algorithm.advantages(scores)
+        if not bool(advantages.advantages_PG.isfinite().all()):
+            raise NonFiniteError(
+                "the algorithm made advantages that are not finite",
+                place=f"step {index}",
+                remedy="repair the part `advantage` of the algorithm, or scale the rewards down",
+            )
         selection = self.algorithm.select(rollout, scores, advantages)
         with stages("update"):
             update = self.backend.update(
