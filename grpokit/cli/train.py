@@ -66,7 +66,7 @@ def _train_new(name: str, changes: list[str], *, plain: bool) -> None:
 
     catalog = Catalog.load()
     loaded = load_recipe(name, overrides=changes, catalog=catalog)
-    plan = _checked_plan(loaded, catalog)
+    plan = _checked_plan(loaded, catalog, name)
     from grpokit.engine.rundir import RunDir
 
     run = RunDir.create(Path(plan.recipe.train.out), loaded.name, plan.recipe, plan_json(plan))
@@ -92,7 +92,7 @@ def _train_resumed(
             f"{run.path} is complete already: all {loaded.recipe.train.steps} steps are done"
         )
         return
-    plan = _checked_plan(loaded, catalog)
+    plan = _checked_plan(loaded, catalog, source)
     changed = _refuse_components(run.plan(), plan_json(plan), run, force=force)
     with run:  # not while another process trains in it
         if loaded.recipe != saved:
@@ -102,11 +102,11 @@ def _train_resumed(
     _run(loaded.recipe, run, catalog, title=run.path.name, plain=plain)
 
 
-def _checked_plan(loaded: Loaded, catalog: Catalog) -> Plan:
+def _checked_plan(loaded: Loaded, catalog: Catalog, asked: str) -> Plan:
     from grpokit.compose.plan import make_plan, raise_errors
 
     plan = make_plan(loaded, catalog)
-    raise_errors(plan)
+    raise_errors(plan, asked)
     for finding in plan.findings:
         if finding.level == "warning":
             render.warn(f"warning: {finding.code} {finding.fact}; {finding.remedy}".rstrip("; "))
@@ -141,13 +141,15 @@ def _refuse_components(
 ) -> bool:
     """A reward or data set that changed since the start makes a resumed run another run.
 
-    True if something did, and the user forced it.
+    What only watches (evaluation, callbacks) may change. True if something did change, and the user
+    forced it.
     """
 
     def identity(plan: Mapping[str, Any]) -> dict[str, str]:
         found = {
             f"{c['role']} {c['id']}": f"{c['distribution']} {c['version']} ({c['source_hash']})"
             for c in plan["components"]
+            if not c["role"].startswith(("eval ", "callback "))
         }
         return {**found, "data set content": str(plan["dataset_fingerprint"])}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -47,8 +48,10 @@ def problem_lines(problems: Sequence[Problem]) -> tuple[str, ...]:
     )
 
 
-def raise_errors(plan: Plan) -> None:
+def raise_errors(plan: Plan, asked: str = "") -> None:
     """Stops a run that cannot work, before anything heavy is loaded.
+
+    ``asked`` is the recipe as the user named it: a file has a shorter name in the plan.
 
     Raises:
         PreflightError: with every error of the plan in ``problems``.
@@ -58,7 +61,7 @@ def raise_errors(plan: Plan) -> None:
     count = len(plan.errors)
     raise PreflightError(
         f"{plan.name} cannot run here: {count} problem{'s' if count > 1 else ''}",
-        remedy=f"grpokit plan {plan.name} shows the whole plan",
+        remedy=f"grpokit plan {shlex.quote(asked or plan.name)} shows the whole plan",
         problems=problem_lines(plan.errors),
     )
 

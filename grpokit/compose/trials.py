@@ -24,6 +24,8 @@ __all__ = ["Trials", "final_answer", "try_rewards", "ways", "wrong_answer"]
 
 SHOWN = 2
 """Rows whose scores are shown."""
+LONG = 1000
+"""Digits from which a number is treated as a word; Python refuses to read 4301 of them."""
 _NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 _FIRST = {"boxed": "boxed", "hash": "hash", "think-answer": "tags", "plain": "sentence"}
 
@@ -44,7 +46,7 @@ def final_answer(answer: object) -> str:
 
 def wrong_answer(answer: str) -> str:
     """An answer of the same kind that is wrong: one more than a number, other words for words."""
-    if _NUMBER.fullmatch(answer):
+    if len(answer) < LONG and _NUMBER.fullmatch(answer):
         text = answer.replace(",", "")
         return str(float(text) + 1) if "." in text else str(int(text) + 1)
     return f"not {answer}" if answer else "wrong"

@@ -171,6 +171,9 @@ def test_all_problems_come_at_once_and_stop_the_run_with_the_preflight_code():
         raise_errors(plan)
     assert caught.value.exit_code is ExitCode.PREFLIGHT
     assert caught.value.problems == problem_lines(plan.errors)
+    assert caught.value.remedy == f"grpokit plan {plan.name} shows the whole plan"
+    with pytest.raises(PreflightError, match=r"grpokit plan 'my recipes/a\.yaml' shows"):
+        raise_errors(plan, "my recipes/a.yaml")
     assert caught.value.problems[0] == (
         "model.id: T001 elsewhere is not on this machine; run `fetch it`"
     )
@@ -277,6 +280,10 @@ def test_a_reference_is_needed_from_beta_on():
 )
 def test_wrong_answers_are_wrong_and_of_the_same_kind(answer, wrong):
     assert wrong_answer(answer) == wrong
+
+
+def test_a_number_too_long_for_python_has_a_wrong_answer_too():
+    assert wrong_answer("9" * 5000) == "not " + "9" * 5000
 
 
 def test_final_answer_of_a_worked_solution():

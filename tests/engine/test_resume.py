@@ -170,6 +170,14 @@ def test_a_forced_change_of_a_component_is_forced_once(commands: Commands) -> No
     assert commands.run("train", "--resume", str(run), "--plain", "--steps", "5") == 0
 
 
+def test_what_only_watches_may_be_left_out_of_a_resumed_run(commands: Commands) -> None:
+    option = "eval.dataset={use: arithmetic, with: {split: test}}"
+    commands.run("train", "tiny.yaml", "--plain", "--set", option, kill=10, where="stage")
+    run = newest_run(commands)
+    options = ["--set", "eval.dataset=null", "--steps", "3"]
+    assert commands.run("train", "--resume", str(run), "--plain", *options) == 0, commands.output
+
+
 @pytest.mark.parametrize("file", ["recipe.yaml", "plan.json"])
 def test_a_run_folder_with_a_broken_file_is_told(commands: Commands, file: str) -> None:
     commands.run("train", "tiny.yaml", "--plain", kill=3, where="stage")
