@@ -105,7 +105,7 @@ def test_pull_brings_once_and_leaves_nothing_else(world: World):
 
 
 def test_two_processes_at_once_make_it_once(world: World):
-    both = [world.start("pull", "mini", MINI_SLEEP="1") for _ in range(2)]
+    both = [world.start("pull", "mini", MINI_SLEEP="3") for _ in range(2)]
     told = [process.communicate(timeout=60) for process in both]
     assert [process.returncode for process in both] == [0, 0], told
     assert world.made == 1
