@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from grpokit.api import Interrupted, OutOfMemoryError, Prompt, Sampling
+from grpokit.api import Interrupted, NonFiniteError, OutOfMemoryError, Prompt, Sampling
 from grpokit_hf.backend import HfBackend
 from tiny_model import LETTERS, SPECIAL
 
@@ -179,3 +179,15 @@ def test_memory_that_runs_out_halves_the_rows(make_recipe, open_backend, make_pr
     limit = 0
     with pytest.raises(OutOfMemoryError, match=r"rollout\.max_tokens"):
         backend.generate(make_prompts(), sampling)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_model_that_has_diverged_is_told(
+    make_recipe, open_backend, make_prompts, temperature, value
+):
+    backend = open_backend(make_recipe(model={"lora": None}))
+    with torch.no_grad():
+        backend.policy.base.get_output_embeddings().weight[5] = value
+    with pytest.raises(NonFiniteError, match="diverged"):
+        backend.generate(make_prompts(), Sampling(group=2, max_tokens=4, temperature=temperature))

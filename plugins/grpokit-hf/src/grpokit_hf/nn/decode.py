@@ -8,6 +8,7 @@ prompts change what it draws (up to rounding in matrix products).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from grpokit.api import Sampling, ShouldStop
+from grpokit.api import NonFiniteError, Sampling, ShouldStop
 from grpokit_hf.nn.attention import causal_mask
 from grpokit_hf.nn.keys import Keys, StoredKeys
 from grpokit_hf.nn.pick import pick
@@ -125,6 +126,13 @@ class Rows:
         for slot, (token, logprob) in enumerate(pairs):
             if not self.alive[slot]:
                 continue
+            if not math.isfinite(logprob):
+                raise NonFiniteError(
+                    "the model gives probabilities that are not finite",
+                    place=f"token {self.step + 1} of a completion",
+                    remedy="it has diverged: take an earlier checkpoint and a lower optim.lr, "
+                    "or set model.dtype: float32",
+                )
             drawn = self.drawn[self.index[slot]]
             drawn.tokens.append(token)
             drawn.logprobs.append(logprob)

@@ -87,7 +87,8 @@ def draw(weights_NV: Tensor, uniforms_N: Tensor) -> Tensor:
     left_N1 = uniforms_N[:, None] * running_NB[:, -1:] - before_N1
     share_N1 = (left_N1 / sums_NB.gather(1, block_N1)).clamp_(0.0, 1.0)
     inside_NK = blocks_NBK[torch.arange(rows, device=weights_NV.device), block_N1[:, 0]].cumsum(-1)
-    return (block_N1 * BLOCK + passes(inside_NK, share_N1 * inside_NK[:, -1:]))[:, 0]
+    token_N = (block_N1 * BLOCK + passes(inside_NK, share_N1 * inside_NK[:, -1:]))[:, 0]
+    return token_N.clamp_(max=vocabulary - 1)  # weights that are NaN lead into the filling
 
 
 def passes(running_NK: Tensor, target_N1: Tensor) -> Tensor:
