@@ -148,7 +148,8 @@ class CheckpointStore:
         Damaged ones are named through ``say`` and moved aside to ``step-N.corrupt``.
 
         Raises:
-            CheckpointError: there are checkpoints, and none of them is whole.
+            CheckpointError: there are checkpoints, and none of them is whole, or a newer grpokit
+                wrote one.
         """
         self.clean()
         problems = []
@@ -158,6 +159,7 @@ class CheckpointStore:
             if not problem:
                 run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
                 return Checkpoint(step=step, folder=folder, run=run)
+            _refuse_newer(folder)
             problems.append(f"step {step}: {problem}")
             _quarantine(folder)
             say(f"skipped the checkpoint of step {step}: {problem}")
@@ -195,6 +197,21 @@ def write_manifest(folder: Path, step: int) -> None:
     manifest.write_text(json.dumps(content, indent=1), encoding="utf-8")
     _sync_file(manifest)
     _sync_folder(folder)
+
+
+def _refuse_newer(folder: Path) -> None:
+    """What a newer grpokit wrote is not damaged, and stays where it is."""
+    try:
+        found = json.loads((folder / "MANIFEST.json").read_text(encoding="utf-8"))["format"]
+        newer = isinstance(found, int) and found > FORMAT
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if newer:
+        raise CheckpointError(
+            f"the checkpoint has format {found}, this grpokit reads {FORMAT}",
+            place=str(folder),
+            remedy="resume with the grpokit that wrote it",
+        )
 
 
 def _quarantine(folder: Path) -> None:

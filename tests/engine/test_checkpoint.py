@@ -79,12 +79,15 @@ def test_all_damaged_is_an_error_now_and_at_the_next_start(tmp_path: Path) -> No
 
 
 def test_a_newer_format_is_refused_with_a_sentence(tmp_path: Path) -> None:
-    store_with(tmp_path, 1)
+    store = store_with(tmp_path, 1)
     manifest = tmp_path / "step-000001" / "MANIFEST.json"
     content = json.loads(manifest.read_text())
     content["format"] = 99
     manifest.write_text(json.dumps(content))
     assert "format 99" in verify(tmp_path / "step-000001")
+    for _ in range(2):  # it is not moved aside as if it were damaged
+        with pytest.raises(CheckpointError, match="grpokit that wrote it"):
+            store.newest(print)
 
 
 def test_a_manifest_cannot_name_files_outside(tmp_path: Path) -> None:
