@@ -1,1 +1,1 @@
-"""TODO map."""
+"""Reading run directories: tables, plots and reports. Empty until the reports are built."""
