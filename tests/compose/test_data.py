@@ -46,9 +46,11 @@ def test_a_limit_above_the_size_changes_nothing(catalog):
 
 
 def test_an_endless_data_set_can_be_limited(catalog):
-    endless = open_dataset(catalog, DatasetSection(use="arithmetic"))
+    endless = open_dataset(catalog, DatasetSection(use="arithmetic", **{"with": {"level": 4}}))
     assert endless.size is None
-    limited = open_dataset(catalog, DatasetSection(use="arithmetic", limit=4))
+    limited = open_dataset(
+        catalog, DatasetSection(use="arithmetic", limit=4, **{"with": {"level": 4}})
+    )
     assert limited.size == 4
     assert limited[3] == endless[3]
     with pytest.raises(IndexError):

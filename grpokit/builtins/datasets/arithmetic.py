@@ -2,8 +2,9 @@
 
 Row i is a pure function of the settings, the seed and i. The splits never share a problem, whatever
 the settings of either: a hash of the problem alone decides to which one it belongs (``3 + 5`` and
-``5 + 3`` are one problem). ``train`` draws with replacement and never ends; ``test`` lists distinct
-problems, and has a size where the space is small enough to count (50 000 problems).
+``5 + 3`` are one problem). Where the space is small enough to count (50 000 problems), a split lists
+its problems once and has a size, so that training walks through it in epochs. In a larger space
+``train`` draws with replacement and ``test`` draws distinct problems; neither ends.
 """
 
 from __future__ import annotations
@@ -94,16 +95,19 @@ class ArithmeticDataset:
         self.size: int | None = None
         self._distinct: list[Problem] = []
         self._more: Iterator[Problem] = iter(())
-        if config.split == "test":
-            self._list_test()
-        elif self._draw(0) is None:
+        if sum(shape.size for shape in self.shapes) <= COUNTABLE:
+            self._distinct = list(self._all())
+            self.size = len(self._distinct)
+        elif config.split == "test":
+            self._more = self._drawn()
+        if self.size == 0 or (self.size is None and self._draw(0) is None):
             raise self._nothing()
 
     def __getitem__(self, index: int) -> Mapping[str, Any]:
         if index < 0 or (self.size is not None and index >= self.size):
             raise IndexError(f"row {index} of {self.size or 'endlessly many'}")
-        if self.config.split == "test":
-            return self._row(self._test(index))
+        if self.size is not None or self.config.split == "test":
+            return self._row(self._listed(index))
         problem = self._draw(index)
         if problem is None:
             raise self._nothing()
@@ -135,31 +139,27 @@ class ArithmeticDataset:
             return False
         return held_out(problem, self.config.held_out) == (self.config.split == "test")
 
-    def _list_test(self) -> None:
-        if sum(shape.size for shape in self.shapes) <= COUNTABLE:
-            self._distinct = list(self._all())
-            self.size = len(self._distinct)
-        else:
-            self._more = self._drawn()
-            self._distinct += itertools.islice(self._more, 1)
-        if not self._distinct:
-            raise self._nothing()
-
-    def _test(self, index: int) -> Problem:
+    def _listed(self, index: int) -> Problem:
         missing = index + 1 - len(self._distinct)
         self._distinct += itertools.islice(self._more, max(missing, 0))
         return self._distinct[index]
 
     def _all(self) -> Iterator[Problem]:
-        """Each problem of a small space once, the shapes taking turns, each in the seed's order."""
+        """Each problem of a small space once, the shapes taking turns, each in the seed's order.
+
+        Training sees ``3 + 5`` and ``5 + 3``; in a test they are one problem.
+        """
         piles = []
         seen: set[str] = set()
         for shape in self.shapes:
-            fitting = (problem for problem in shape.problems() if self._belongs(problem))
-            once = {problem.key: problem for problem in fitting if problem.key not in seen}
+            once: dict[str, Problem] = {}
+            for problem in filter(self._belongs, shape.problems()):
+                name = problem.key if self.config.split == "test" else problem.text("*")
+                if name not in seen:
+                    once[name] = problem
             seen.update(once)
-            order = sorted(once, key=lambda key: derive_seed(self.config.seed, "order", key))
-            piles.append([once[key] for key in order])
+            order = sorted(once, key=lambda name: derive_seed(self.config.seed, "order", name))
+            piles.append([once[name] for name in order])
         for turn in itertools.zip_longest(*piles):
             yield from (problem for problem in turn if problem is not None)
 

@@ -69,31 +69,50 @@ def test_nothing_on_the_way_goes_below_zero():
         assert value(f"{a} {first} {b} {second} {c}") >= 0
 
 
-def test_train_never_ends_and_never_shows_a_test_problem():
-    for settings in (
-        {"level": 1},
-        {"level": 2},
-        {"operations": ["add", "sub"], "operands": [[1, 20], [1, 9]]},
+def listed(dataset):
+    return [dataset[index] for index in range(dataset.size)]
+
+
+def test_a_small_space_is_listed_once_and_its_splits_share_no_problem():
+    """Every pair of operands is in exactly one split, whichever way round it is written."""
+    for settings, questions in (
+        ({"level": 1}, 81),
+        ({"level": 2}, 400 + 210),
+        ({"operations": ["add", "sub"], "operands": [[1, 20], [1, 9]]}, 180 + 144),
     ):
-        train, test = build(**settings), build(**settings, split="test")
-        assert train.size is None
-        keys = {
-            tuple(sorted((row["a"], row["b"]))) for row in map(test.__getitem__, range(test.size))
+        train, test = (listed(build(**settings, split=split)) for split in ("train", "test"))
+        shown = {row["problem"] for row in train}
+        turned = {
+            f"{row['b']} + {row['a']}" if "+" in row["problem"] else row["problem"] for row in test
         }
-        signs = {row["problem"] for row in map(test.__getitem__, range(test.size))}
-        train_rows = [train[index] for index in range(3000)]
-        assert not signs & {row["problem"] for row in train_rows}
-        if settings == {"level": 1}:
-            # 45 unordered pairs; all are in exactly one split, whichever way round they are written
-            seen = {tuple(sorted((row["a"], row["b"]))) for row in train_rows}
-            assert not keys & seen
-            assert len(keys) + len(seen) == 45
+        assert len(shown) == len(train)
+        assert not shown & ({row["problem"] for row in test} | turned)
+        both = {problem for row in test for problem in (row["problem"],)} | turned
+        inside = [p for p in both if _inside(p, settings)]
+        assert len(train) + len(inside) == questions
+
+
+def _inside(problem: str, settings: dict) -> bool:
+    if "operands" not in settings:
+        return True
+    (low, high), (second_low, second_high) = settings["operands"]
+    a, _, b = problem.split()
+    return low <= int(a) <= high and second_low <= int(b) <= second_high
+
+
+def test_training_on_a_large_space_never_ends():
+    train, test = build(level=3), build(level=3, split="test")
+    assert build(level=4).size is None
+    rows = [build(level=4)[index]["problem"] for index in (0, 10**9)]
+    assert len(set(rows)) == 2
+    assert train.size is not None
+    assert test.size is not None
 
 
 def test_the_splits_are_disjoint_whatever_seed_range_or_level_each_has():
     held = {build(level=2, split="test", seed=5)[index]["problem"] for index in range(60)}
     train = build(operations=["sub", "add"], operands=[[1, 30], [1, 30]], seed=9)
-    assert not held & {train[index]["problem"] for index in range(5000)}
+    assert not held & {row["problem"] for row in listed(train)}
 
 
 def test_test_lists_distinct_problems_up_to_its_size():
@@ -112,21 +131,24 @@ def test_row_i_depends_on_nothing_but_settings_seed_and_i():
     dataset = build(level=4, split="test")
     late = dataset[50]
     assert build(level=4, split="test")[50] == late
-    assert build(level=3, seed=1)[7] == build(level=3, seed=1)[7] != build(level=3, seed=2)[7]
+    assert build(level=4, seed=1)[7] == build(level=4, seed=1)[7] != build(level=4, seed=2)[7]
     code = (
         "from grpokit.builtins.datasets.arithmetic import *;"
-        "d = ArithmeticDataset(ArithmeticConfig(level=3)); print(d[0]['problem'], '|', d[10**9]['problem'])"
+        "d = ArithmeticDataset(ArithmeticConfig(level=4)); print(d[0]['problem'], '|', d[10**9]['problem'])"
     )
     out = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True
     ).stdout
-    dataset = build(level=3)
+    dataset = build(level=4)
     assert out.strip() == f"{dataset[0]['problem']} | {dataset[10**9]['problem']}"
     # A published run can be repeated: these rows may not change.
-    assert [dataset[index]["problem"] for index in range(3)] == GOLDEN
+    assert [dataset[index]["problem"] for index in range(3)] == DRAWN
+    small = build(level=3)
+    assert [small[index]["problem"] for index in range(3)] == LISTED
 
 
-GOLDEN = ["10 + 25", "77 - 56", "35 - 21"]
+DRAWN = ["726 + 168", "707 + 833", "472 + 954"]
+LISTED = ["71 + 67", "97 - 47", "54 + 10"]
 
 
 def test_the_fingerprint_tells_settings_apart():
