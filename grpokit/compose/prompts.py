@@ -10,11 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from grpokit.errors import PreflightError
+from grpokit.spec.contracts import Dataset
 from grpokit.spec.recipe import PromptSection
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ __all__ = [
     "build_messages",
     "fill",
     "make_prompt",
+    "make_prompts",
     "placeholders",
     "prompt_id",
     "resolve_template",
@@ -179,3 +182,19 @@ def make_prompt(section: PromptSection, row: Row, index: int) -> Prompt:
     return Prompt(
         id=prompt_id(messages, row.get("answer")), index=index, row=row, messages=messages
     )
+
+
+def make_prompts(section: PromptSection, dataset: Dataset, rows: Iterable[int]) -> list[Prompt]:
+    """The prompts of these rows. Equal ones stay apart: the second is called ``id#2``.
+
+    Random numbers derive from the id, so that a question which appears twice gets different answers.
+    """
+    seen: Counter[str] = Counter()
+    prompts = []
+    for index in rows:
+        prompt = make_prompt(section, dataset[index], index)
+        seen[prompt.id] += 1
+        if seen[prompt.id] > 1:
+            prompt = replace(prompt, id=f"{prompt.id}#{seen[prompt.id]}")
+        prompts.append(prompt)
+    return prompts

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from grpokit.compose.prompts import make_prompt
+from grpokit.compose.prompts import make_prompts
 from grpokit.engine.metrics import step_metrics
 from grpokit.engine.observer import Observer
 from grpokit.engine.order import RowOrder
@@ -64,7 +64,7 @@ class Loop:
 
     def prompts(self, index: int) -> list[Prompt]:
         """The P prompts of step ``index``."""
-        return [make_prompt(self.prompt, self.dataset[row], row) for row in self.order.step(index)]
+        return make_prompts(self.prompt, self.dataset, self.order.step(index))
 
     def step(self, index: int) -> StepResult:
         """Generate, score, advantages, select, update. If it raises, the policy is unchanged."""

@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from grpokit.compose.data import open_dataset
-from grpokit.compose.prompts import make_prompt
+from grpokit.compose.prompts import make_prompts
 from grpokit.engine.session import make_backend, sampling_of
 from grpokit.scoring.scorer import Scorer, setups
 
@@ -51,7 +51,7 @@ def probe(recipe: Recipe, catalog: Catalog) -> Probe:
     """Loads the model and draws the completions of one step over the first rows."""
     dataset = open_dataset(catalog, recipe.dataset)
     count = min(recipe.rollout.prompts, dataset.size or recipe.rollout.prompts)
-    prompts = [make_prompt(recipe.prompt, dataset[index], index) for index in range(count)]
+    prompts = make_prompts(recipe.prompt, dataset, range(count))
     backend = make_backend(catalog, recipe)
     start = time.perf_counter()
     try:

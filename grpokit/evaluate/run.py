@@ -9,14 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from grpokit import __version__
 from grpokit.compose.data import open_dataset
-from grpokit.compose.prompts import make_prompt
+from grpokit.compose.prompts import make_prompts
 from grpokit.errors import PreflightError, RewardError
 from grpokit.evaluate.records import Evaluation, Item
 from grpokit.registry.resolve import source_hash
@@ -43,7 +42,6 @@ class Exam:
     """The questions and the way they are asked and marked: the same for every model."""
 
     prompts: tuple[Prompt, ...]
-    ids: tuple[str, ...]
     sampling: Sampling
     rewards: tuple[RewardSetup, ...]
     decides: str
@@ -80,7 +78,7 @@ def prepare(recipe: Recipe, catalog: Catalog, *, limit: int | None = None) -> Ex
             remedy="add --limit 200",
         )
     count = min(n for n in (dataset.size, wanted) if n is not None)
-    prompts = tuple(make_prompt(recipe.prompt, dataset[index], index) for index in range(count))
+    prompts = tuple(make_prompts(recipe.prompt, dataset, range(count)))
     rewards = tuple(setups(catalog, section.rewards or recipe.rewards))
     sampling = Sampling(
         group=1,
@@ -89,10 +87,8 @@ def prepare(recipe: Recipe, catalog: Catalog, *, limit: int | None = None) -> Ex
         top_p=section.top_p,
         seed=section.seed,
     )
-    ids = _unique(prompt.id for prompt in prompts)
     return Exam(
         prompts=prompts,
-        ids=ids,
         sampling=sampling,
         rewards=rewards,
         decides=_deciding(section.correct, rewards),
@@ -103,7 +99,7 @@ def prepare(recipe: Recipe, catalog: Catalog, *, limit: int | None = None) -> Ex
         fingerprint={
             "grpokit": __version__,
             "dataset": dataset.fingerprint,
-            "items": _digest(ids),
+            "items": _digest([prompt.id for prompt in prompts]),
             "prompt": recipe.prompt.model_dump(mode="json"),
             "sampling": asdict(sampling),
             "batch": BATCH,
@@ -127,16 +123,6 @@ def _deciding(asked: str | None, rewards: Sequence[RewardSetup]) -> str:
             remedy="name one of them",
         )
     return asked
-
-
-def _unique(ids: Iterable[str]) -> tuple[str, ...]:
-    """Repeated questions stay apart: the second becomes ``id#2``."""
-    seen: Counter[str] = Counter()
-    found = []
-    for each in ids:
-        seen[each] += 1
-        found.append(each if seen[each] == 1 else f"{each}#{seen[each]}")
-    return tuple(found)
 
 
 def _digest(data: Any) -> str:
@@ -172,7 +158,7 @@ def evaluate(
         if should_stop:
             should_stop()
         scores = scorer.score(rollout, should_stop)
-        items += _items(exam, rollout, scores, first)
+        items += _items(exam, rollout, scores)
         failures += [each for each in scores.failures if each.reward == exam.decides]
         if progress:
             progress(len(items), total)
@@ -187,7 +173,7 @@ def evaluate(
     )
 
 
-def _items(exam: Exam, rollout: Rollout, scores: Scores, first: int) -> list[Item]:
+def _items(exam: Exam, rollout: Rollout, scores: Scores) -> list[Item]:
     reasons: dict[int, dict[str, str]] = {}
     for failure in scores.failures:
         reasons.setdefault(failure.prompt_index, {})[failure.reward] = (
@@ -200,7 +186,7 @@ def _items(exam: Exam, rollout: Rollout, scores: Scores, first: int) -> list[Ite
         decided = values[exam.decides]
         found.append(
             Item(
-                id=exam.ids[first + row],
+                id=prompt.id,
                 index=prompt.index,
                 question=prompt.messages[-1]["content"],
                 answer=prompt.row.get("answer"),
