@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from grpokit.api import Prompt, Recipe
+from grpokit.api import Prompt, Recipe, Rollout, Sampling
+from grpokit_hf.backend import HfBackend
 from tiny_model import write_tiny_model
 
 
@@ -71,7 +73,6 @@ def make_recipe(tiny_model_folder: Path) -> Callable[..., Recipe]:
 @pytest.fixture
 def open_backend() -> Iterator[Callable[..., Any]]:
     """Opens a backend for a recipe; closed after the test."""
-    from grpokit_hf.backend import HfBackend
     from grpokit_hf.config import HfConfig
 
     opened = []
@@ -102,5 +103,30 @@ def make_prompts() -> Callable[..., list[Prompt]]:
             )
             for index, text in enumerate(chosen)
         ]
+
+    return make
+
+
+@pytest.fixture
+def take(make_prompts) -> Callable[..., Rollout]:
+    """A rollout with completions of different lengths."""
+
+    def make(backend: HfBackend, *, step: int = 1, temperature: float = 1.0) -> Rollout:
+        sampling = Sampling(group=4, max_tokens=10, seed=7, step=step, temperature=temperature)
+        rollout = backend.generate(make_prompts(), sampling)
+        groups = []
+        for p, group in enumerate(rollout.completions):
+            cut = []
+            for g, completion in enumerate(group):
+                keep = max(1, len(completion.token_ids) - (2 * g + p))
+                cut.append(
+                    replace(
+                        completion,
+                        token_ids=completion.token_ids[:keep],
+                        logprobs=(completion.logprobs or ())[:keep],
+                    )
+                )
+            groups.append(tuple(cut))
+        return replace(rollout, completions=tuple(groups))
 
     return make
