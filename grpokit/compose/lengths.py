@@ -45,16 +45,21 @@ def _over_limit(recipe: Recipe, lengths: Sequence[int], row: int) -> list[Proble
 
 
 def _over_window(recipe: Recipe, config: Mapping[str, Any], length: int, row: int) -> list[Problem]:
-    window, new = config.get("max_position_embeddings"), recipe.rollout.max_tokens
-    if not isinstance(window, int) or not new < window < length + new:
-        return []
+    window = config.get("max_position_embeddings")
+    wanted = {"rollout.max_tokens": recipe.rollout.max_tokens}
+    if recipe.eval.max_tokens is not None:
+        wanted["eval.max_tokens"] = recipe.eval.max_tokens
     return [
         Problem(
             level="error",
             fact=f"the prompt of row {row} ({length} tokens) and {new} new tokens exceed the "
             f"model's {window}",
-            remedy=f"--set rollout.max_tokens={max(1, window - length)}",
+            remedy=f"--set {key}={max(1, window - length)}",
             code="P207",
-            key="rollout.max_tokens",
+            key=key,
         )
+        for key, new in wanted.items()
+        if isinstance(window, int)
+        and window < length + new
+        and (new < window or key != "rollout.max_tokens")  # the preflight names that one
     ]

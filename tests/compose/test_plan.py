@@ -207,6 +207,11 @@ def test_long_prompts_are_refused_dropped_or_do_not_fit():
     assert "exceed the model's 100" in found.fact
     assert found.remedy == "--set rollout.max_tokens=50"
     assert check_lengths(recipe(), {"max_position_embeddings": 114}, [50]) == []
+    [found] = check_lengths(
+        recipe(eval={"max_tokens": 512}), {"max_position_embeddings": 114}, [50]
+    )
+    assert found.key == "eval.max_tokens"
+    assert found.remedy == "--set eval.max_tokens=64"
 
 
 def test_too_little_memory_is_a_warning(monkeypatch):

@@ -7,7 +7,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from grpokit.api import Interrupted, NonFiniteError, OutOfMemoryError, Prompt, Sampling
+from grpokit.api import (
+    Interrupted,
+    NonFiniteError,
+    OutOfMemoryError,
+    PreflightError,
+    Prompt,
+    Sampling,
+)
 from grpokit_hf.backend import HfBackend
 from tiny_model import LETTERS, SPECIAL
 
@@ -149,6 +156,18 @@ def test_an_interrupt_between_tokens_leaves_at_once(make_recipe, open_backend, m
     assert len(polls) == 3
     rollout = backend.generate(make_prompts(), Sampling(group=2, max_tokens=3), None)
     assert len(rollout.completions) == 3
+
+
+def test_what_exceeds_the_window_is_refused_by_row(make_recipe, open_backend, make_prompts):
+    """Planning reads the first rows only; a later one may be longer."""
+    backend = open_backend(make_recipe())
+    prompts = make_prompts("short", "long " * 40)
+    longest = len(backend.encode(prompts[1].messages))
+    fits = Sampling(group=1, max_tokens=2048 - longest, temperature=0.0)
+    backend._check_window(prompts, [backend.encode(p.messages) for p in prompts], fits)
+    with pytest.raises(PreflightError, match="positions of the model") as caught:
+        backend.generate(prompts, Sampling(group=1, max_tokens=2049 - longest))
+    assert caught.value.place == "data set row 1"
 
 
 def test_one_token(make_recipe, open_backend, make_prompts):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import logging
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from grpokit.api import (
     LossFunction,
     Message,
     OutOfMemoryError,
+    PreflightError,
     Prompt,
     Recipe,
     Rollout,
@@ -119,6 +121,7 @@ class HfBackend:
     ) -> Rollout:
         """``sampling.group`` completions a prompt, at most ``generate_rows`` at a time."""
         ids = [self.encode(prompt.messages) for prompt in prompts]
+        self._check_window(prompts, ids, sampling)
         rows = [(p, g) for p in range(len(prompts)) for g in range(sampling.group)]
         drawn: list[Drawn] = []
         with self.policy.sampling():
@@ -133,6 +136,23 @@ class HfBackend:
             prompt_ids=tuple(ids),
             completions=tuple(tuple(made[p * size : (p + 1) * size]) for p in range(len(prompts))),
             sampling=sampling,
+        )
+
+    def _check_window(
+        self, prompts: Sequence[Prompt], ids: Sequence[tuple[int, ...]], sampling: Sampling
+    ) -> None:
+        """Prompt and completion lie within the positions that the model was trained on."""
+        config: Any = self.policy.base.config.get_text_config()
+        window = getattr(config, "max_position_embeddings", None) or math.inf
+        longest = max(range(len(ids)), key=lambda p: len(ids[p]), default=None)
+        if longest is None or len(ids[longest]) + sampling.max_tokens <= window:
+            return
+        raise PreflightError(
+            f"a prompt of {len(ids[longest])} tokens and {sampling.max_tokens} new ones exceed "
+            f"the {window} positions of the model",
+            place=f"data set row {prompts[longest].index}",
+            remedy=f"set rollout.max_prompt_tokens: {max(1, int(window) - sampling.max_tokens)} "
+            "with on_long_prompt: drop, or fewer new tokens",
         )
 
     def _fitting(
