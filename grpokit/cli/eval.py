@@ -65,7 +65,12 @@ def evaluate_command(
     directions, and some of them side by side.
     """
     from grpokit.compose.load import load_recipe
-    from grpokit.evaluate.records import compare_evaluations, summary, write_evaluation
+    from grpokit.evaluate.records import (
+        compare_evaluations,
+        fresh_folder,
+        summary,
+        write_evaluation,
+    )
     from grpokit.evaluate.run import prepare
     from grpokit.registry.catalog import Catalog
 
@@ -78,7 +83,7 @@ def evaluate_command(
     exam = prepare(loaded.recipe, catalog)
     evaluations = _evaluate_all(subjects, loaded.recipe, exam, catalog)
     comparison = compare_evaluations(*evaluations) if len(evaluations) == 2 else None
-    place = out or (folder or Path("evals")) / time.strftime("%Y%m%d-%H%M%S")
+    place = out or fresh_folder(folder or Path("evals"), time.strftime("%Y%m%d-%H%M%S"))
     write_evaluation(place, evaluations, comparison)
     if as_json:
         render.print_json({**summary(evaluations, comparison), "folder": str(place)})

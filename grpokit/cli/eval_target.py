@@ -108,6 +108,12 @@ def _subject(target: str, checkpoint: str | None) -> tuple[Subject, Path | None]
         return Subject(label=path.name or target, model=target), None
     if path.resolve() == run:
         return _of_run(run, checkpoint), run
+    if checkpoint is not None:
+        raise RecipeError(
+            f"{target} is a checkpoint already",
+            place="--checkpoint",
+            remedy=f"leave it out, or name the run: {run}",
+        )
     folder = _checked(path.resolve())
     if folder.name in ("policy", "state"):
         folder = folder.parent

@@ -19,7 +19,14 @@ from grpokit.errors import CheckpointError
 from grpokit.evaluate.intervals import Interval, wilson
 from grpokit.evaluate.paired import Comparison, compare
 
-__all__ = ["Evaluation", "Item", "compare_evaluations", "summary", "write_evaluation"]
+__all__ = [
+    "Evaluation",
+    "Item",
+    "compare_evaluations",
+    "fresh_folder",
+    "summary",
+    "write_evaluation",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +160,25 @@ def summary(evaluations: Sequence[Evaluation], comparison: Comparison | None) ->
     }
 
 
+def fresh_folder(parent: Path, name: str) -> Path:
+    """A new folder of that name, with a number after it if there is one already.
+
+    Raises:
+        CheckpointError: the folder cannot be made.
+    """
+    folder, number = parent / name, 1
+    while True:
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+            folder = parent / f"{name}-{number}"
+        except OSError as error:
+            raise _unwritten(folder, error) from error
+        else:
+            return folder
+
+
 def write_evaluation(
     folder: Path, evaluations: Sequence[Evaluation], comparison: Comparison | None
 ) -> Path:
@@ -172,12 +198,16 @@ def write_evaluation(
         text = json.dumps(summary(evaluations, comparison), indent=1, default=str)
         _write(folder / "summary.json", text + "\n")
     except OSError as error:
-        raise CheckpointError(
-            f"the evaluation could not be written: {error.strerror or error}",
-            place=str(folder),
-            remedy="name a folder that can be written with --out",
-        ) from error
+        raise _unwritten(folder, error) from error
     return folder
+
+
+def _unwritten(folder: Path, error: OSError) -> CheckpointError:
+    return CheckpointError(
+        f"the evaluation could not be written: {error.strerror or error}",
+        place=str(folder),
+        remedy="name a folder that can be written with --out",
+    )
 
 
 def _write(path: Path, text: str) -> None:

@@ -65,6 +65,12 @@ def test_a_checkpoint_folder_brings_the_recipe_of_its_run(run):
         assert source == str(run / "recipe.yaml")
 
 
+def test_a_checkpoint_of_a_checkpoint_is_refused(run):
+    with pytest.raises(RecipeError, match="is a checkpoint already") as caught:
+        find_subjects(str(run / "checkpoints" / "step-000002"), checkpoint="6")
+    assert str(run) in caught.value.remedy
+
+
 def test_a_model_needs_a_recipe(run, tmp_path):
     (tmp_path / "model").mkdir()
     [subject], source, folder = find_subjects(str(tmp_path / "model"), recipe="quickstart")
