@@ -97,8 +97,14 @@ def _few_steps(facts: Facts) -> str:
 
 def _few_rows(facts: Facts) -> str:
     rows = facts.arithmetic.rows
-    few = rows is not None and rows < 500
+    few = rows is not None and rows < 100
     return f"{rows} rows; at least 500 are advised (16 can already help)" if few else ""
+
+
+def _some_rows(facts: Facts) -> str:
+    rows = facts.arithmetic.rows
+    some = rows is not None and 100 <= rows < 500
+    return f"{rows} rows; at least 500 are advised" if some else ""
 
 
 def _temperature(facts: Facts) -> str:
@@ -276,6 +282,7 @@ RULES: tuple[Rule, ...] = (
         check=_few_rows,
         remedy="add rows, or watch the held-out accuracy for memorising",
     ),
+    Rule(id="H04", level="info", key="dataset", source=UNSLOTH, check=_some_rows),
     Rule(
         id="H05",
         level="info",

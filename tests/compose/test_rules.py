@@ -93,6 +93,14 @@ def test_few_held_out_questions_count_by_the_smaller_of_limit_and_rows():
     assert found[0].level == "info"
 
 
+def test_few_rows_are_a_warning_and_some_a_hint():
+    levels = {
+        rows: [p.level for p in findings(rows=rows) if p.code == "H04"] for rows in (99, 100, 499)
+    }
+    assert levels == {99: ["warning"], 100: ["info"], 499: ["info"]}
+    assert not [p for p in findings(rows=500) if p.code == "H04"]
+
+
 def test_learning_rate_default_depends_on_the_adapter():
     assert learning_rate(Recipe.model_validate(GOOD)) == 5e-6
     full = {**GOOD, "model": {"id": "m", "lora": None}}
