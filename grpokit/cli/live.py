@@ -9,7 +9,9 @@ import shlex
 import time
 from collections import deque
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from grpokit.cli import render
@@ -32,11 +34,16 @@ _STAGES = {
 }
 
 
-def sparkline(values: Sequence[float], width: int = 24) -> str:
-    """The last values as blocks, scaled between their lowest and highest."""
-    shown = list(values)[-width:]
-    if not shown:
+def sparkline(values: Sequence[float], width: int = 32) -> str:
+    """All values as at most ``width`` blocks, scaled between the lowest and the highest.
+
+    Where there are more values than blocks, a block is the mean of its share.
+    """
+    if not values:
         return ""
+    count, blocks = len(values), min(len(values), width)
+    edges = [count * place // blocks for place in range(blocks + 1)]
+    shown = [fmean(values[start:end]) for start, end in pairwise(edges)]
     low, high = min(shown), max(shown)
     span = high - low or 1.0
     return "".join(_BLOCKS[round((value - low) / span * (len(_BLOCKS) - 1))] for value in shown)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from grpokit.cli.live import PlainTraining, end_lines
+from grpokit.cli.live import PlainTraining, end_lines, sparkline
 from grpokit.engine.observer import RunEnd
 
 
@@ -26,3 +26,12 @@ def test_the_next_commands_can_be_pasted() -> None:
     words = [shlex.split(command, comments=True) for command in commands]
     assert words[0] == ["grpokit", "eval", str(run), "--base"]
     assert words[1] == ["grpokit", "train", "--resume", str(run), "--steps", "4"]
+
+
+def test_a_sparkline_shows_the_whole_run():
+    assert sparkline([]) == ""
+    assert sparkline([0.0, 0.5, 1.0]) == "▁▅█"
+    assert sparkline([2.0, 2.0]) == "▁▁"
+    rising = sparkline([step / 999 for step in range(1000)], width=8)
+    assert rising == "▁▂▃▄▅▆▇█"
+    assert len(sparkline(list(range(33)), width=32)) == 32

@@ -11,6 +11,7 @@ from grpokit.compose.prompts import (
     build_messages,
     fill,
     make_prompt,
+    make_prompts,
     placeholders,
 )
 from grpokit.errors import PreflightError
@@ -119,6 +120,17 @@ def test_the_id_is_that_of_messages_and_answer():
     same = make_prompt(PromptSection(), {"question": "é?", "answer": "4", "level": 1}, 13)
     assert other.id != prompt.id == same.id
     assert make_prompt(PromptSection(), {"question": "é?"}, 0).id != prompt.id
+
+
+def test_equal_questions_stay_apart():
+    """Seeds derive from the id: the same question twice in a step gets different answers."""
+    other = {**ROW, "answer": "5"}
+    prompts = make_prompts(PromptSection(), [ROW, other, ROW, ROW], (0, 1, 2, 3))
+    first, second, *_ = prompts
+    assert first.id != second.id
+    assert [prompt.id for prompt in prompts[2:]] == [f"{first.id}#2", f"{first.id}#3"]
+    assert [prompt.index for prompt in prompts] == [0, 1, 2, 3]
+    assert first == make_prompt(PromptSection(), ROW, 0)
 
 
 def test_an_unknown_template():
