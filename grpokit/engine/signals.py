@@ -42,6 +42,7 @@ class StopFlag:
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         if self.received is not None:
+            show_cursor()
             os._exit(128 + number)  # the user insists; the last checkpoint stands
         self.received = number
 
@@ -49,3 +50,11 @@ class StopFlag:
         """Raises :class:`Interrupted` once a signal has arrived."""
         if self.received is not None:
             raise Interrupted(self.received)
+
+
+def show_cursor() -> None:
+    """Gives a terminal back the cursor that the live view has hidden."""
+    for stream in (1, 2):
+        if os.isatty(stream):
+            os.write(stream, b"\x1b[?25h\n")
+            return

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +10,7 @@ from typing import Any
 import pytest
 
 from grpokit.engine.rundir import RunDir, changed_keys, named_run
-from grpokit.engine.signals import StopFlag
-from grpokit.errors import CheckpointError, ExitCode, Interrupted, RecipeError
+from grpokit.errors import CheckpointError, RecipeError
 from grpokit.spec.recipe import Recipe
 
 
@@ -118,32 +115,6 @@ def test_what_a_resume_may_change() -> None:
     assert changed == {"optim.lr": (None, 0.1), "rollout.group": (8, 4)}
     assert list(changed_keys(old, recipe(rewards=[{"use": "exact"}]))) == ["rewards"]
     assert list(changed_keys(old, recipe(train={"seed": 1}))) == ["train.seed"]
-
-
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, ExitCode.SIGINT), (signal.SIGTERM, ExitCode.SIGTERM)]
-)
-def test_a_signal_is_seen_at_the_next_poll(number: signal.Signals, code: ExitCode) -> None:
-    before = signal.getsignal(number)
-    with StopFlag() as flag:
-        flag.poll()
-        os.kill(os.getpid(), number)
-        with pytest.raises(Interrupted) as caught:
-            flag.poll()
-    assert caught.value.exit_code == code
-    assert signal.getsignal(number) is before
-
-
-def test_the_second_signal_ends_the_process_at_once() -> None:
-    code = (
-        "import os, signal, time; from grpokit.engine.signals import StopFlag\n"
-        "with StopFlag():\n"
-        "    os.kill(os.getpid(), signal.SIGTERM); print('still here', flush=True)\n"
-        "    os.kill(os.getpid(), signal.SIGTERM); time.sleep(60); print('never')"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
-    assert done.stdout == "still here\n"
-    assert done.returncode == ExitCode.SIGTERM
 
 
 def test_the_saved_recipe_reads_back_the_same_through_the_strict_loader(tmp_path):
