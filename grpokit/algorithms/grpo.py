@@ -8,12 +8,12 @@ from grpokit.algorithms import aggregation, axes
 from grpokit.algorithms.advantage import group_zscore
 from grpokit.algorithms.clip import clip_ratio
 from grpokit.algorithms.compose import Composition
-from grpokit.algorithms.grpo_config import GrpoConfig
+from grpokit.algorithms.grpo_config import GrpoConfig, PolicyConfig
 from grpokit.algorithms.mask import completion_mask, finished_mask
 from grpokit.algorithms.regulariser import EntropyBonus, KlPenalty, Sum
 from grpokit.algorithms.select import drop_zero, keep_all
 
-__all__ = ["AGGREGATIONS", "build"]
+__all__ = ["AGGREGATIONS", "build", "clip_of", "penalties_of"]
 
 AGGREGATIONS: dict[str, axes.Aggregation] = {
     "sequence-mean": aggregation.sequence_mean,
@@ -36,18 +36,28 @@ def build(config: GrpoConfig) -> Composition:
     return Composition(
         advantage=partial(group_zscore, std_ddof=config.std_ddof, std_eps=config.std_eps),
         selector=drop_zero if config.drop_dead else keep_all,
-        clip=partial(
-            clip_ratio,
-            epsilon=config.epsilon,
-            epsilon_high=config.epsilon_high,
-            delta=config.delta,
-        ),
+        clip=clip_of(config),
         mask=finished_mask if config.mask_truncated else completion_mask,
-        regulariser=Sum(
-            (
-                KlPenalty(config.beta, config.kl_estimator, config.kl_times_ratio),
-                EntropyBonus(config.entropy_coef),
-            )
-        ),
+        regulariser=penalties_of(config),
         aggregation=AGGREGATIONS[config.aggregation],
+    )
+
+
+def clip_of(config: PolicyConfig) -> axes.Clip:
+    """The clipped objective that the settings describe."""
+    return partial(
+        clip_ratio,
+        epsilon=config.epsilon,
+        epsilon_high=config.epsilon_high,
+        delta=config.delta,
+    )
+
+
+def penalties_of(config: PolicyConfig) -> axes.Regulariser:
+    """Divergence and entropy bonus; with both at 0 they are inert."""
+    return Sum(
+        (
+            KlPenalty(config.beta, config.kl_estimator, config.kl_times_ratio),
+            EntropyBonus(config.entropy_coef),
+        )
     )

@@ -1,20 +1,20 @@
-"""Settings of ``grpo``. No torch here: checking a recipe reads this."""
+"""Settings of ``grpo`` and of what its relatives share. No torch here: checking a recipe reads this."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from grpokit.spec.config import Config
 
-__all__ = ["AggregationName", "GrpoConfig", "check_delta"]
+__all__ = ["AggregationName", "GrpoConfig", "PolicyConfig", "ScaledConfig", "check_delta"]
 
 AggregationName = Literal["sequence-mean", "token-mean", "token-mean-local", "constant-length"]
 
 
-class GrpoConfig(Config):
-    """Group relative policy optimisation (arXiv 2402.03300)."""
+class PolicyConfig(Config):
+    """Trust region and penalties, which GRPO and its nearest relatives share."""
 
     epsilon: float = Field(default=0.2, gt=0, le=1)
     """Clip range: the ratio of new to old policy earns nothing below 1 - epsilon, nor above 1 + epsilon unless epsilon_high is set."""
@@ -30,31 +30,45 @@ class GrpoConfig(Config):
     """Multiply the divergence by the ratio, with its gradient (arXiv 2512.02556; TRL's default). The paper does not."""
     entropy_coef: float = Field(default=0.0, ge=0)
     """Weight of an entropy bonus a token; 0 is off."""
-    std_ddof: Literal[0, 1] = 1
-    """Standard deviation of a group over n - std_ddof: 1 is the sample's (TRL, verl), 0 the population's (OpenPipe)."""
-    std_eps: float = Field(default=1e-4, ge=0)
-    """Added to the standard deviation: 1e-4 in TRL, 1e-6 in verl and OpenPipe."""
-    aggregation: AggregationName = "sequence-mean"
-    """How token losses become one: sequence-mean (the paper), token-mean over the whole step (DAPO), token-mean-local (TRL's bnpo), constant-length (Dr. GRPO)."""
     mask_truncated: bool = False
     """Completions that ran into rollout.max_tokens add no loss; their reward still counts in the group."""
-    drop_dead: bool = False
-    """Leave completions with advantage 0 out of every denominator too, so that dead groups do not dilute the step."""
 
     @model_validator(mode="after")
-    def _check(self) -> GrpoConfig:
+    def _check_delta(self) -> Self:
         check_delta(self.delta, self.epsilon, self.epsilon_high)
-        if self.drop_dead and (self.beta or self.entropy_coef):
-            raise ValueError(
-                "drop_dead removes rows that beta and entropy_coef would still train on; "
-                "set drop_dead: false, or beta and entropy_coef to 0"
-            )
         return self
 
     def needs(self) -> frozenset[str]:
         """Capabilities that these settings ask of the backend, beyond those of the algorithm."""
         wanted = {"reference": self.beta != 0, "entropy": self.entropy_coef != 0}
         return frozenset(name for name, yes in wanted.items() if yes)
+
+
+class ScaledConfig(PolicyConfig):
+    """The same with an advantage in standard deviations."""
+
+    std_ddof: Literal[0, 1] = 1
+    """Standard deviation of a group over n - std_ddof: 1 is the sample's (TRL, verl), 0 the population's (OpenPipe)."""
+    std_eps: float = Field(default=1e-4, ge=0)
+    """Added to the standard deviation: 1e-4 in TRL, 1e-6 in verl and OpenPipe."""
+
+
+class GrpoConfig(ScaledConfig):
+    """Group relative policy optimisation (arXiv 2402.03300)."""
+
+    aggregation: AggregationName = "sequence-mean"
+    """How token losses become one: sequence-mean (the paper), token-mean over the whole step (DAPO), token-mean-local (TRL's bnpo), constant-length (Dr. GRPO)."""
+    drop_dead: bool = False
+    """Leave completions with advantage 0 out of every denominator too, so that dead groups do not dilute the step."""
+
+    @model_validator(mode="after")
+    def _check_dead(self) -> Self:
+        if self.drop_dead and (self.beta or self.entropy_coef):
+            raise ValueError(
+                "drop_dead removes rows that beta and entropy_coef would still train on; "
+                "set drop_dead: false, or beta and entropy_coef to 0"
+            )
+        return self
 
 
 def check_delta(delta: float | None, epsilon: float, epsilon_high: float | None) -> None:

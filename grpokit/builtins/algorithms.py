@@ -1,24 +1,14 @@
-"""GRPO and its parts, as core registers them."""
+"""The parts of algorithms, as core registers them."""
 
 from __future__ import annotations
 
 from grpokit.api import AlgorithmSpec
+from grpokit.builtins.named import NAMED
 
 __all__ = ["SPECS"]
 
 _PARTS = "grpokit.algorithms.parts:"
 _CONFIGS = "grpokit.algorithms.part_config:"
-
-GRPO = AlgorithmSpec(
-    name="grpo",
-    min_group=2,
-    summary="Group relative policy optimisation: the group is the baseline, the ratio is clipped.",
-    target="grpokit.algorithms.grpo:build",
-    config="grpokit.algorithms.grpo_config:GrpoConfig",
-    needs=frozenset({"logprobs", "custom-loss"}),
-    paper="2402.03300",
-    formula="-1/G sum_i 1/L_i sum_t [min(w A, clip(w, 1-eps, 1+eps) A) - beta k3]",
-)
 
 ADVANTAGES = (
     AlgorithmSpec(
@@ -177,5 +167,5 @@ LOSSES = (
     ),
 )
 
-SPECS = (GRPO, *ADVANTAGES, *ROWS_AND_TOKENS, *OBJECTIVES, *LOSSES)
+SPECS = (*NAMED, *ADVANTAGES, *ROWS_AND_TOKENS, *OBJECTIVES, *LOSSES)
 """Every algorithm and part of core."""

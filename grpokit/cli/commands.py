@@ -29,6 +29,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "plan": ("grpokit.cli.plan:app", "Say what a recipe will do, without loading a model."),
     "recipes": ("grpokit.cli.recipes:app", "List, show, check and compare recipes."),
+    "algorithms": (
+        "grpokit.cli.algorithms:app",
+        "List algorithms and show what they are composed of.",
+    ),
     "plugins": ("grpokit.cli.plugins:app", "List installed plugins and show their components."),
     "models": ("grpokit.cli.models:app", "List, bring and show catalogued models."),
 }

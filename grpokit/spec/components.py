@@ -83,6 +83,7 @@ class AlgorithmSpec(ComponentSpec):
         axis: "", or one of advantage, select, ratio, clip, mask, aggregation, regulariser,
             aggregate, sampler, allocation, rollout, correction.
         min_group: smallest ``rollout.group`` that teaches anything; 2 where the group is the baseline.
+        parts: of a named algorithm: (axis, names of parts) in the order of a step, for people.
     """
 
     kind: ClassVar[str] = "algorithm"
@@ -90,6 +91,7 @@ class AlgorithmSpec(ComponentSpec):
     formula: str = ""
     axis: str = ""
     min_group: int = 1
+    parts: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,63 @@
+"""GRPO's nearest relatives: each is GRPO with one or two other parts."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from grpokit.algorithms.advantage import group_centred, group_zscore
+from grpokit.algorithms.aggregation import constant_length, sequence_mean, token_mean_local
+from grpokit.algorithms.compose import Composition
+from grpokit.algorithms.grpo import clip_of, penalties_of
+from grpokit.algorithms.mask import completion_mask, finished_mask
+from grpokit.algorithms.named_config import BnpoTrlConfig, DrGrpoConfig, GspoConfig
+from grpokit.algorithms.ratio import sequence_ratio
+
+__all__ = ["bnpo_trl", "dr_grpo", "gspo"]
+
+
+def dr_grpo(config: DrGrpoConfig) -> Composition:
+    """Dr. GRPO (arXiv 2503.20783): the advantage is not scaled, the length not divided by.
+
+    A_i = r_i - mean r,   L = -sum_i sum_t min(w A_i, clip(w) A_i) / (N L_max)
+
+    L_max is ``rollout.max_tokens``. The division by N is TRL's; verl divides by L_max alone.
+    """
+    return Composition(
+        advantage=group_centred,
+        clip=clip_of(config),
+        mask=finished_mask if config.mask_truncated else completion_mask,
+        regulariser=penalties_of(config),
+        aggregation=constant_length,
+    )
+
+
+def bnpo_trl(config: BnpoTrlConfig) -> Composition:
+    """``loss_type="bnpo"`` of TRL and Unsloth: token mean over each micro-batch by itself.
+
+    The loss depends on how a step is cut into micro-batches; with one row each it is GRPO's. The BNPO
+    of arXiv 2506.02864 is another method, which changes the advantage.
+    """
+    return Composition(
+        advantage=partial(group_zscore, std_ddof=config.std_ddof, std_eps=config.std_eps),
+        clip=clip_of(config),
+        mask=finished_mask if config.mask_truncated else completion_mask,
+        regulariser=penalties_of(config),
+        aggregation=token_mean_local,
+    )
+
+
+def gspo(config: GspoConfig) -> Composition:
+    """Group sequence policy optimisation (arXiv 2507.18071): one ratio a completion.
+
+    s_i = exp(1/L_i sum_t log w_it),   L = -1/N sum_i min(s_i A_i, clip(s_i) A_i)
+
+    With one optimiser step a rollout batch it is GRPO; the paper takes four minibatches.
+    """
+    return Composition(
+        advantage=partial(group_zscore, std_ddof=config.std_ddof, std_eps=config.std_eps),
+        ratio=sequence_ratio,
+        clip=clip_of(config),
+        mask=finished_mask if config.mask_truncated else completion_mask,
+        regulariser=penalties_of(config),
+        aggregation=sequence_mean,
+    )
