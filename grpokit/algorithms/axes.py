@@ -8,7 +8,7 @@ shaped ``N1`` broadcast over tokens.
 The loss of a step is built in this order:
 
     ratio_NT   = ratio(logprobs_NT - old_logprobs_NT, mask_NT)
-    policy_NT  = -clip(ratio_NT, advantages_N1).objective_NT * correction(...)
+    policy_NT  = -clip(ratio_NT, advantages_N1, inputs).objective_NT * correction(...)
     loss       = aggregation(policy_NT + regulariser(inputs, ratio_NT), mask_NT, weights_N, totals)
 
 ``Composition`` clears every tensor at masked positions before a part sees it, so that a part never
@@ -87,9 +87,15 @@ class Clipped(NamedTuple):
 
 
 class Clip(Protocol):
-    """``(ratio_NT, advantages_N1) -> Clipped``; the objective is 0 where the advantage is 0."""
+    """``(ratio_NT, advantages_N1, inputs) -> Clipped``; the objective is 0 where the advantage is 0.
 
-    def __call__(self, ratio_NT: Tensor, advantages_N1: Tensor, /) -> Clipped: ...
+    Most parts need the ratio and the advantage only. ``inputs`` has log-probs and the mask, for
+    objectives that are no function of a single token's ratio.
+    """
+
+    def __call__(
+        self, ratio_NT: Tensor, advantages_N1: Tensor, inputs: LossInputs, /
+    ) -> Clipped: ...
 
 
 class Mask(Protocol):

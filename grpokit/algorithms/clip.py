@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from grpokit.algorithms.axes import Clipped
+from grpokit.spec.flow import LossInputs
 
 __all__ = ["clip_ratio"]
 
@@ -13,6 +14,7 @@ __all__ = ["clip_ratio"]
 def clip_ratio(
     ratio_NT: Tensor,
     advantages_N1: Tensor,
+    inputs: LossInputs | None = None,
     *,
     epsilon: float = 0.2,
     epsilon_high: float | None = None,
@@ -30,6 +32,7 @@ def clip_ratio(
     Shares: ``clip_low`` (w below the region and A < 0), ``clip_high`` (above it and A > 0), and with
     delta ``clip_delta`` (above delta and A < 0). These tokens have no gradient. A = 0 gives 0.
     """
+    del inputs
     low, high = 1 - epsilon, 1 + (epsilon if epsilon_high is None else epsilon_high)
     bounded_NT = ratio_NT if delta is None else ratio_NT.clamp(max=delta)
     objective_NT = torch.minimum(

@@ -108,7 +108,7 @@ class Composition:
         inputs = _clean(inputs, self.mask(inputs.mask_NT, inputs.truncated_N))
         mask_NT = inputs.mask_NT
         ratio_NT = self.ratio(inputs.logprobs_NT - inputs.old_logprobs_NT, mask_NT)
-        clipped = self.clip(ratio_NT, inputs.advantages_N.unsqueeze(-1))
+        clipped = self.clip(ratio_NT, inputs.advantages_N.unsqueeze(-1), inputs)
         policy_NT = -clipped.objective_NT
         weight_NT = self.correction(inputs.old_logprobs_NT, inputs.sampler_logprobs_NT, mask_NT)
         if weight_NT is not None:
