@@ -16,12 +16,10 @@ from grpokit.algorithms import Composition
 from grpokit.algorithms.axes import Clipped
 from grpokit.builtins.algorithms import SPECS
 from grpokit.registry.resolve import resolve
-from grpokit.spec.flow import Prompt, Rollout, Sampling, Scores
-from grpokit.spec.recipe import Recipe
-from grpokit_hf.backend import HfBackend
+from small_runs import steps
 
 NAMED = {spec.name: spec for spec in SPECS if not spec.axis}
-STEPS, PROMPTS, GROUP, LENGTH = 16, 4, 8, 8
+STEPS = 16
 
 
 def composition(name: str) -> Composition:
@@ -31,49 +29,9 @@ def composition(name: str) -> Composition:
     return built
 
 
-def recipe(folder: Path) -> Recipe:
-    return Recipe.model_validate(
-        {
-            "grpokit": 1,
-            "model": {"id": str(folder), "dtype": "float32", "lora": None},
-            "dataset": {"use": "inline"},
-            "rewards": [{"use": "exact"}],
-            "rollout": {"prompts": PROMPTS, "group": GROUP, "max_tokens": LENGTH},
-            "optim": {"lr": 1e-2, "warmup": 0.0, "schedule": "constant", "minibatches": 2},
-            "backend": {"use": "hf", "with": {"threads": 1, "device": "cpu"}},
-            "train": {"steps": STEPS, "seed": 3},
-        }
-    )
-
-
-def scored(rollout: Rollout) -> Scores:
-    """The share of digits in a completion of full length; a short one earns less."""
-    table = tuple(
-        tuple(sum(map(str.isdigit, completion.text)) / LENGTH for completion in group)
-        for group in rollout.completions
-    )
-    return Scores(rewards={"digits": table}, components={}, total=table)
-
-
 def learned(folder: Path, algorithm: Composition) -> tuple[float, float]:
     """Mean reward of the first and of the last two steps."""
-    prompts = [
-        Prompt(id=f"p{i}", index=i, row={}, messages=({"role": "user", "content": f"{i}?"},))
-        for i in range(PROMPTS)
-    ]
-    backend, means = HfBackend(), []
-    backend.open(recipe(folder), needs_reference=algorithm.needs_reference, needs_entropy=False)
-    try:
-        for step in range(1, STEPS + 1):
-            sampling = Sampling(group=GROUP, max_tokens=LENGTH, seed=3, step=step)
-            rollout = backend.generate(prompts, sampling)
-            scores = scored(rollout)
-            means.append(sum(map(sum, scores.total)) / (PROMPTS * GROUP))
-            advantages = algorithm.advantages(scores)
-            selection = algorithm.select(rollout, scores, advantages)
-            backend.update(algorithm.loss, rollout, advantages, selection, step)
-    finally:
-        backend.close()
+    means = [step.reward for step in steps(folder, algorithm, STEPS)]
     return sum(means[:2]) / 2, sum(means[-2:]) / 2
 
 
