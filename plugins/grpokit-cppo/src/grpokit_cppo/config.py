@@ -1,0 +1,72 @@
+"""Settings of the part ``prune`` and of the algorithm ``cppo``. No torch here."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from grpokit.api import Config
+
+__all__ = ["CppoConfig", "PruneConfig"]
+
+
+class PruneConfig(Config):
+    """Which completions train (arXiv 2503.22342)."""
+
+    rate: float | None = Field(default=None, ge=0, lt=1)
+    """Share of completions that is pruned: group * (1 - rate) stay, which must be a whole number. 0.5 where neither rate nor keep is set."""
+    keep: int | None = Field(default=None, ge=1)
+    """Completions a question that stay, in place of rate."""
+    metric: Literal["smallest", "largest", "random", "smallest-raw", "largest-raw", "threshold"] = (
+        "smallest"
+    )
+    """What is pruned: the smallest or the largest absolute advantages, the lowest (smallest-raw) or the highest (largest-raw) signed ones, a random choice, or all below gamma."""
+    gamma: float | None = Field(default=None, ge=0)
+    """For the metric threshold: a completion stays if its absolute advantage is at least gamma. The number that stays then varies."""
+    scope: Literal["question", "device", "global"] = "question"
+    """Among which completions the rank is taken: those of one question (the paper), or all of the process (device) or the step (global; the same in one process), where a question may keep any number."""
+    ties: Literal["index", "random"] = "index"
+    """Which of equal advantages stay: the first in the group, or drawn by lot from the run's seed and the step."""
+    normalise: Literal["kept", "group"] = "kept"
+    """Rows that sequence-mean and constant-length divide by: those that stay (1/k, the paper) or all (1/G). token-mean divides by tokens that stay, always."""
+    drop_dead: bool = False
+    """Questions whose advantages are all 0 keep nothing and count in no denominator. Otherwise they keep as many as any other, and only the divergence trains on those."""
+
+    @model_validator(mode="after")
+    def _check_quota(self) -> PruneConfig:
+        if self.metric == "threshold":
+            if self.gamma is None:
+                raise ValueError("metric threshold needs gamma, such as gamma: 1.0")
+            if self.rate is not None or self.keep is not None:
+                raise ValueError(
+                    "metric threshold keeps what reaches gamma, however many; remove rate and keep"
+                )
+        elif self.gamma is not None:
+            raise ValueError(
+                f"gamma belongs to metric: threshold, and metric is {self.metric}; remove one"
+            )
+        if self.rate is not None and self.keep is not None:
+            raise ValueError("rate and keep say the same thing; remove one of them")
+        return self
+
+
+class CppoConfig(PruneConfig):
+    """Completion pruning policy optimisation (arXiv 2503.22342), with the defaults of its authors' code."""
+
+    epsilon: float = Field(default=0.2, gt=0, le=1)
+    """Clip range: the ratio of new to old policy earns nothing below 1 - epsilon, nor above 1 + epsilon unless epsilon_high is set."""
+    epsilon_high: float | None = Field(default=None, gt=0)
+    """Upper clip range where it differs from epsilon."""
+    beta: float = Field(default=0.04, ge=0)
+    """Weight of the KL divergence (k3) from the reference policy, on the completions that stay; 0 needs no reference."""
+    std_ddof: Literal[0, 1] = 1
+    """Standard deviation of a group over n - std_ddof."""
+    std_eps: float = Field(default=1e-4, ge=0)
+    """Added to the standard deviation: 1e-4 in the authors' main code, 1e-6 in their verl version."""
+    aggregation: Literal["token-mean", "sequence-mean", "constant-length"] = "token-mean"
+    """How token losses become one: token-mean (the authors' code), sequence-mean (the paper), constant-length (Dr. GRPO)."""
+
+    def needs(self) -> frozenset[str]:
+        """Capabilities that these settings ask of the backend, beyond those of the algorithm."""
+        return frozenset({"reference"}) if self.beta else frozenset()

@@ -1,0 +1,42 @@
+"""What this plugin registers. It names code and imports none of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+
+from grpokit.api import AlgorithmSpec, hookimpl
+
+GRPOKIT_HOOK_API = 1
+
+
+@hookimpl
+def grpokit_algorithms() -> Iterable[AlgorithmSpec]:
+    return [
+        AlgorithmSpec(
+            name="cppo",
+            min_group=2,
+            summary="GRPO that trains only on the completions with the largest advantages.",
+            target="grpokit_cppo.algorithm:build",
+            config="grpokit_cppo.config:CppoConfig",
+            needs=frozenset({"logprobs", "custom-loss"}),
+            paper="2503.22342",
+            formula="GRPO over I_q = the k completions of largest |A_i|, k = G (1 - rate)",
+        ),
+        AlgorithmSpec(
+            name="prune",
+            axis="select",
+            min_group=2,
+            summary="A fixed share of the completions trains, those with the largest advantages.",
+            target="grpokit_cppo.prune:build",
+            config="grpokit_cppo.config:PruneConfig",
+            paper="2503.22342",
+            formula="keep the k of largest |A_i|, k = G (1 - rate); or |A_i| >= gamma",
+        ),
+    ]
+
+
+@hookimpl
+def grpokit_recipes() -> Iterable[Traversable]:
+    return [files("grpokit_cppo") / "recipes"]
