@@ -52,6 +52,10 @@ ROWS_AND_TOKENS = (
         summary="Completions with advantage 0 are left out, from the denominators too.",
         target=_PARTS + "drop_zero",
         formula="keep i if A_i != 0",
+        excludes=tuple(
+            (penalty, "it removes completions that this penalty would still train on")
+            for penalty in ("kl", "entropy-bonus")
+        ),
     ),
     AlgorithmSpec(
         name="completion-mask",
@@ -84,6 +88,12 @@ OBJECTIVES = (
         target=_PARTS + "sequence_ratio",
         paper="2507.18071",
         formula="s_i = exp(1/L_i sum_t log w_it)",
+        excludes=(
+            (
+                "constant-length",
+                "a ratio of the whole completion would count once for each of its tokens",
+            ),
+        ),
     ),
     AlgorithmSpec(
         name="clip",

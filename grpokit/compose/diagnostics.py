@@ -89,6 +89,7 @@ CODES: dict[str, str] = {
     "R618": "Evaluation during training has no data set.",
     "R619": "A prompt template is malformed.",
     "R620": "The data set has fewer rows than one step needs (note).",
+    "R621": "Two parts of the algorithm make no sense together.",
 }
 """Every code, with one sentence. The reference is generated from here.
 

@@ -13,6 +13,7 @@ from grpokit.compose.components import Named
 from grpokit.compose.diagnostics import Report, did_you_mean
 from grpokit.compose.inert import check_inert
 from grpokit.compose.nodes import Mark, Node, Path, mark_of
+from grpokit.compose.parts import check_parts
 from grpokit.compose.rules import reward_name
 from grpokit.compose.sections import Sections
 from grpokit.spec.components import AlgorithmSpec, RewardSpec
@@ -28,6 +29,7 @@ def check_semantics(
     sections = Sections.of(tree, recipe)
     for rule in _RULES:
         rule(sections, named, report)
+    check_parts(named, report)
     check_columns(sections, named, report)
     check_inert(sections, report)
 

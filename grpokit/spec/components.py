@@ -83,7 +83,8 @@ class AlgorithmSpec(ComponentSpec):
         axis: "", or one of advantage, select, ratio, clip, mask, aggregation, regulariser,
             aggregate, sampler, allocation, rollout, correction.
         min_group: smallest ``rollout.group`` that teaches anything; 2 where the group is the baseline.
-        parts: of a named algorithm: (axis, names of parts) in the order of a step, for people.
+        parts: of a named algorithm: (axis, names of parts) in the order of a step.
+        excludes: (id of another part, reason): together they make no sense, and plan refuses them.
     """
 
     kind: ClassVar[str] = "algorithm"
@@ -92,6 +93,7 @@ class AlgorithmSpec(ComponentSpec):
     axis: str = ""
     min_group: int = 1
     parts: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    excludes: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
