@@ -5,15 +5,17 @@
     advantage     group z-score, group centred
     select        all rows, or without those that teach nothing
     ratio         new to old policy, by token or by sequence
-    clip          symmetric, asymmetric, two-sided
+    clip          symmetric, asymmetric, two-sided, dual, off-policy rows out
+    objective     on the same axis: CISPO, SAPO, GMPO, VESPO
     mask          completion tokens, truncated completions out
-    aggregation   sequence mean, token mean (global, local), constant length
+    aggregation   sequence mean, token mean (global, local), constant length, sequence sum
     regulariser   k1, k2, k3 divergence from the reference policy, entropy bonus
-    correction    mismatch of sampler and trainer: none, truncated
+    correction    mismatch of sampler and trainer: none, truncated, masked
     logprobs      log-probs of tokens from hidden states, without the full logits
     compose       Composition: one callable an axis, together an Algorithm
     build         a named algorithm with replaced parts
     parts         factories of single parts for recipes; part_config holds their settings
+    loss_parts    the same for parts of the loss beyond GRPO's own; loss_config
     grpo          the algorithm GRPO; grpo_config holds its settings
 
 Functions are found on first use: ``grpokit.algorithms.token_logprobs`` imports torch, ``import
@@ -31,17 +33,19 @@ if TYPE_CHECKING:
     from grpokit.algorithms.aggregation import (
         constant_length,
         sequence_mean,
+        sequence_sum,
         token_mean,
         token_mean_local,
     )
     from grpokit.algorithms.axes import AXES, Clipped
     from grpokit.algorithms.build import build_algorithm
-    from grpokit.algorithms.clip import clip_ratio
+    from grpokit.algorithms.clip import clip_off_policy, clip_ratio, dual_clip
     from grpokit.algorithms.compose import Composition
-    from grpokit.algorithms.correction import no_correction, truncated_weight
+    from grpokit.algorithms.correction import importance_weight, no_correction, truncated_weight
     from grpokit.algorithms.logprobs import token_logprobs
     from grpokit.algorithms.mask import completion_mask, finished_mask
-    from grpokit.algorithms.ratio import sequence_ratio, token_ratio
+    from grpokit.algorithms.objective import cispo, gmpo, sapo, vespo
+    from grpokit.algorithms.ratio import sequence_ratio, sequence_token_ratio, token_ratio
     from grpokit.algorithms.regulariser import (
         EntropyBonus,
         KlPenalty,
@@ -62,40 +66,56 @@ __all__ = [
     "NoRegulariser",
     "Sum",
     "build_algorithm",
+    "cispo",
+    "clip_off_policy",
     "clip_ratio",
     "completion_mask",
     "constant_length",
     "drop_zero",
+    "dual_clip",
     "finished_mask",
+    "gmpo",
     "group_centred",
     "group_zscore",
+    "importance_weight",
     "k1",
     "k2",
     "k3",
     "keep_all",
     "no_correction",
+    "sapo",
     "sequence_mean",
     "sequence_ratio",
+    "sequence_sum",
+    "sequence_token_ratio",
     "token_logprobs",
     "token_mean",
     "token_mean_local",
     "token_ratio",
     "total_scores",
     "truncated_weight",
+    "vespo",
 ]
 
 _HOMES = {
     "advantage": ("group_centred", "group_zscore"),
     "aggregate": ("total_scores",),
-    "aggregation": ("constant_length", "sequence_mean", "token_mean", "token_mean_local"),
+    "aggregation": (
+        "constant_length",
+        "sequence_mean",
+        "sequence_sum",
+        "token_mean",
+        "token_mean_local",
+    ),
     "axes": ("AXES", "Clipped"),
     "build": ("build_algorithm",),
-    "clip": ("clip_ratio",),
+    "clip": ("clip_off_policy", "clip_ratio", "dual_clip"),
     "compose": ("Composition",),
-    "correction": ("no_correction", "truncated_weight"),
+    "correction": ("importance_weight", "no_correction", "truncated_weight"),
     "logprobs": ("token_logprobs",),
     "mask": ("completion_mask", "finished_mask"),
-    "ratio": ("sequence_ratio", "token_ratio"),
+    "objective": ("cispo", "gmpo", "sapo", "vespo"),
+    "ratio": ("sequence_ratio", "sequence_token_ratio", "token_ratio"),
     "regulariser": ("EntropyBonus", "KlPenalty", "NoRegulariser", "Sum", "k1", "k2", "k3"),
     "select": ("drop_zero", "keep_all"),
 }

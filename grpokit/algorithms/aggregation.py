@@ -12,7 +12,7 @@ from torch import Tensor
 
 from grpokit.spec.flow import LossTotals
 
-__all__ = ["constant_length", "sequence_mean", "token_mean", "token_mean_local"]
+__all__ = ["constant_length", "sequence_mean", "sequence_sum", "token_mean", "token_mean_local"]
 
 
 def sequence_mean(
@@ -25,6 +25,15 @@ def sequence_mean(
     length_N = mask_NT.sum(-1).clamp(min=1)
     rows_N = (loss_NT * mask_NT).sum(-1) / length_N
     return (rows_N * weights_N).sum() / max(totals.rows, 1)
+
+
+def sequence_sum(loss_NT: Tensor, mask_NT: Tensor, weights_N: Tensor, totals: LossTotals) -> Tensor:
+    """Mean over rows of the sum over a row's tokens: a row weighs as much as it is long.
+
+    1/rows * sum_i sum_t l_it. With ``sequence-ratio`` it is LUSPO as TRL has it (``luspo``): GSPO
+    times the length. verl calls it ``seq-mean-token-sum``.
+    """
+    return _weighted_sum(loss_NT, mask_NT, weights_N) / max(totals.rows, 1)
 
 
 def token_mean(loss_NT: Tensor, mask_NT: Tensor, weights_N: Tensor, totals: LossTotals) -> Tensor:

@@ -7,9 +7,14 @@ carries no gradient.
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import Tensor
 
-__all__ = ["no_correction", "truncated_weight"]
+__all__ = ["importance_weight", "no_correction", "truncated_weight"]
+
+LIMIT = 60.0
+"""Largest logarithm of a weight before it is cut: e^60 is finite in float32."""
 
 
 def no_correction(
@@ -35,3 +40,34 @@ def truncated_weight(
     if sampler_logprobs_NT is None:
         raise ValueError("the truncated correction was given no log-probs of the sampler")
     return (old_logprobs_NT - sampler_logprobs_NT).exp().clamp(max=cap).detach()
+
+
+def importance_weight(
+    old_logprobs_NT: Tensor,
+    sampler_logprobs_NT: Tensor | None,
+    mask_NT: Tensor,
+    *,
+    level: Literal["token", "sequence"] = "token",
+    cut: Literal["truncate", "mask"] = "mask",
+    cap: float | None = 2.0,
+    floor: float | None = None,
+) -> Tensor | None:
+    """Importance weight of a token or of the whole completion, truncated or masked outside bounds.
+
+    rho = pi_old / pi_sampler of the token, or the product over the completion's tokens
+    truncate: min(max(rho, floor), cap) (TIS). mask: rho where floor <= rho <= cap, else 0 (MIS;
+    IcePop is the token level with [0.5, 5]).
+
+    TRL's default masks sequences at 3. Exactly 1 where sampler and trainer agree. A None bound is off.
+    """
+    if sampler_logprobs_NT is None:
+        raise ValueError("the correction was given no log-probs of the sampler")
+    log_NT = (old_logprobs_NT - sampler_logprobs_NT).detach() * mask_NT
+    if level == "sequence":
+        log_NT = log_NT.sum(-1, keepdim=True).expand_as(log_NT)
+    weight_NT = log_NT.clamp(max=LIMIT).exp()
+    if cut == "truncate":
+        return weight_NT if cap is None and floor is None else weight_NT.clamp(floor, cap)
+    if cap is not None:
+        weight_NT = weight_NT.masked_fill(weight_NT > cap, 0.0)
+    return weight_NT if floor is None else weight_NT.masked_fill(weight_NT < floor, 0.0)

@@ -46,6 +46,8 @@ class KlConfig(Config):
     """Estimator of the divergence a token."""
     times_ratio: bool = False
     """Multiply by the ratio, with its gradient (arXiv 2512.02556)."""
+    limit: float | None = Field(default=None, gt=0)
+    """Bound of the estimate a token, in both directions; 10 in verl, null is none."""
 
     def needs(self) -> frozenset[str]:
         """Capabilities that these settings ask of the backend."""

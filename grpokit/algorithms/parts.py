@@ -97,7 +97,7 @@ def no_regulariser() -> axes.Regulariser:
 
 
 def kl(config: KlConfig) -> axes.Regulariser:
-    return KlPenalty(config.beta, config.estimator, config.times_ratio)
+    return KlPenalty(config.beta, config.estimator, config.times_ratio, config.limit)
 
 
 def entropy_bonus(config: EntropyConfig) -> axes.Regulariser:

@@ -56,12 +56,14 @@ class KlPenalty:
 
     ``times_ratio`` multiplies by the ratio, with its gradient (DeepSeek-V3.2, arXiv 2512.02556): the
     gradient of k3 then is that of KL(pi || pi_ref). It is TRL's default and not the GRPO paper's.
-    Never clamped (verl clamps k3 at 10). Degenerate: beta 0 adds nothing and needs no reference.
+    ``limit`` clamps the estimate to [-limit, limit] as verl does for k3 at 10; beyond it there is no
+    gradient. None means never, as in TRL. Degenerate: beta 0 adds nothing and needs no reference.
     """
 
     beta: float
     estimator: Literal["k1", "k2", "k3"] = "k3"
     times_ratio: bool = False
+    limit: float | None = None
 
     @property
     def inert(self) -> bool:
@@ -77,6 +79,8 @@ class KlPenalty:
         if inputs.ref_logprobs_NT is None:
             raise ValueError("the KL penalty was given no log-probs of the reference policy")
         kl_NT = ESTIMATORS[self.estimator](inputs.logprobs_NT, inputs.ref_logprobs_NT)
+        if self.limit is not None:
+            kl_NT = kl_NT.clamp(-self.limit, self.limit)
         return self.beta * (kl_NT * ratio_NT if self.times_ratio else kl_NT)
 
 

@@ -1,0 +1,111 @@
+"""Settings of the parts of the loss, for ``algorithm.parts`` of a recipe. No torch here."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from grpokit.algorithms.grpo_config import check_delta
+from grpokit.spec.config import Config
+
+__all__ = [
+    "CispoConfig",
+    "DualClipConfig",
+    "GmpoConfig",
+    "OffPolicyConfig",
+    "SapoConfig",
+    "VespoConfig",
+    "WeightConfig",
+]
+
+
+class DualClipConfig(Config):
+    """Settings of ``dual-clip``."""
+
+    epsilon: float = Field(default=0.2, gt=0, le=1)
+    """Lower clip range, and the upper one unless epsilon_high is set."""
+    epsilon_high: float | None = Field(default=None, gt=0)
+    """Upper clip range."""
+    floor: float = Field(default=3.0, gt=1)
+    """Ratio beyond which a negative advantage earns nothing more; ``clip_ratio_c`` in verl."""
+
+
+class OffPolicyConfig(Config):
+    """Settings of ``clip-off-policy``."""
+
+    threshold: float = Field(default=0.5, ge=0)
+    """Mean log-ratio a token beyond which a completion with negative advantage is left out."""
+    epsilon: float = Field(default=0.2, gt=0, le=1)
+    """Lower clip range, and the upper one unless epsilon_high is set."""
+    epsilon_high: float | None = Field(default=None, gt=0)
+    """Upper clip range."""
+    delta: float | None = None
+    """Cap of the ratio for negative advantages; must exceed 1 + epsilon_high."""
+
+    @model_validator(mode="after")
+    def _check(self) -> OffPolicyConfig:
+        check_delta(self.delta, self.epsilon, self.epsilon_high)
+        return self
+
+
+class CispoConfig(Config):
+    """Settings of ``cispo``."""
+
+    cap: float = Field(default=5.0, gt=0)
+    """Largest weight of a token; ``epsilon_high`` in TRL, 1 + ``clip_ratio_high`` in verl."""
+    floor: float | None = Field(default=None, ge=0)
+    """Smallest weight of a token; null is none (TRL), 1 - ``clip_ratio_low`` in verl."""
+
+    @model_validator(mode="after")
+    def _check(self) -> CispoConfig:
+        _check_bounds(self.floor, self.cap)
+        return self
+
+
+class SapoConfig(Config):
+    """Settings of ``sapo``."""
+
+    temperature_pos: float = Field(default=1.0, gt=0)
+    """Sharpness of the gate for positive advantages."""
+    temperature_neg: float = Field(default=1.05, gt=0)
+    """Sharpness of the gate for negative advantages."""
+
+
+class GmpoConfig(Config):
+    """Settings of ``gmpo``."""
+
+    low: float = Field(default=0.4, gt=0)
+    """Lower clip range of the log-ratio; 0.4 is the ratio e^-0.4 = 0.67."""
+    high: float = Field(default=0.4, gt=0)
+    """Upper clip range of the log-ratio; 0.4 is the ratio e^0.4 = 1.49."""
+
+
+class VespoConfig(Config):
+    """Settings of ``vespo``."""
+
+    k_pos: float = Field(default=2.0, ge=0)
+    """Power of the ratio for positive advantages."""
+    lambda_pos: float = Field(default=3.0, ge=1e-4)
+    """Decay in the ratio for positive advantages."""
+    k_neg: float = Field(default=3.0, ge=0)
+    """Power of the ratio for negative advantages."""
+    lambda_neg: float = Field(default=2.0, ge=1e-4)
+    """Decay in the ratio for negative advantages."""
+
+
+class WeightConfig(Config):
+    """Settings of ``truncate-sequence``, ``mask-token`` and ``mask-sequence``."""
+
+    cap: float = Field(default=2.0, gt=0)
+    """Largest weight; beyond it a weight is cut to it (truncate) or to 0 (mask)."""
+    floor: float | None = Field(default=None, ge=0)
+    """Smallest weight; below it a weight is raised to it (truncate) or cut to 0 (mask)."""
+
+    @model_validator(mode="after")
+    def _check(self) -> WeightConfig:
+        _check_bounds(self.floor, self.cap)
+        return self
+
+
+def _check_bounds(floor: float | None, cap: float) -> None:
+    if floor is not None and floor >= cap:
+        raise ValueError(f"floor is {floor:g} and must be below cap = {cap:g}; null is no floor")

@@ -1,0 +1,114 @@
+"""Parts of the loss beyond GRPO's own, as core registers them."""
+
+from __future__ import annotations
+
+from grpokit.api import AlgorithmSpec
+
+__all__ = ["SPECS"]
+
+_PARTS = "grpokit.algorithms.loss_parts:"
+_CONFIGS = "grpokit.algorithms.loss_config:"
+
+OBJECTIVES = (
+    AlgorithmSpec(
+        name="sequence-token-ratio",
+        axis="ratio",
+        summary="The sequence's ratio in value, each token's own in gradient (GSPO-token).",
+        target=_PARTS + "sequence_token_ratio",
+        paper="2507.18071",
+        formula="s_it = sg[s_i] w_it / sg[w_it]",
+    ),
+    AlgorithmSpec(
+        name="dual-clip",
+        axis="clip",
+        summary="Clipped ratio with a floor of the objective for negative advantages.",
+        target=_PARTS + "dual_clip",
+        config=_CONFIGS + "DualClipConfig",
+        paper="1912.09729",
+        formula="max(min(w A, clip(w) A), floor A) if A < 0, else min(w A, clip(w) A)",
+    ),
+    AlgorithmSpec(
+        name="clip-off-policy",
+        axis="clip",
+        summary="Clipped ratio, without bad completions that the policy has left (DeepSeek-V3.2).",
+        target=_PARTS + "clip_off_policy",
+        config=_CONFIGS + "OffPolicyConfig",
+        paper="2512.02556",
+        formula="min(w A, clip(w) A) if A >= 0 or mean_t(log pi_sampler - log pi) <= threshold, else 0",
+    ),
+    AlgorithmSpec(
+        name="cispo",
+        axis="clip",
+        summary="REINFORCE weighted by the clipped, detached ratio: no token loses its gradient.",
+        target=_PARTS + "cispo",
+        config=_CONFIGS + "CispoConfig",
+        paper="2506.13585",
+        formula="sg[clip(w, floor, cap)] A log pi",
+    ),
+    AlgorithmSpec(
+        name="sapo",
+        axis="clip",
+        summary="A soft gate instead of a clip, sharper for negative advantages.",
+        target=_PARTS + "sapo",
+        config=_CONFIGS + "SapoConfig",
+        paper="2511.20347",
+        formula="4/t sigmoid(t (w - 1)) A, t by the sign of A",
+    ),
+    AlgorithmSpec(
+        name="gmpo",
+        axis="clip",
+        summary="Geometric mean of the tokens' ratios, each clipped before; for sequence-mean.",
+        target=_PARTS + "gmpo",
+        config=_CONFIGS + "GmpoConfig",
+        paper="2507.20673",
+        formula="A exp(mean_t c_t), c_t = log w_t clipped to [-low, high] on the side of A",
+    ),
+    AlgorithmSpec(
+        name="vespo",
+        axis="clip",
+        summary="REINFORCE weighted by a gamma shape of the whole completion's ratio, as in TRL.",
+        target=_PARTS + "vespo",
+        config=_CONFIGS + "VespoConfig",
+        formula="sg[e^lambda W^k e^(-lambda W)] A log pi, W = prod_t w_t",
+    ),
+)
+
+CORRECTIONS = (
+    AlgorithmSpec(
+        name="truncate-sequence",
+        axis="correction",
+        summary="Truncated importance weight of the whole completion.",
+        target=_PARTS + "truncate_sequence",
+        config=_CONFIGS + "WeightConfig",
+        formula="clip(prod_t pi_old / pi_sampler, floor, cap)",
+    ),
+    AlgorithmSpec(
+        name="mask-token",
+        axis="correction",
+        summary="Importance weight a token, 0 outside its bounds (IcePop).",
+        target=_PARTS + "mask_token",
+        config=_CONFIGS + "WeightConfig",
+        formula="rho 1[floor <= rho <= cap], rho = pi_old / pi_sampler",
+    ),
+    AlgorithmSpec(
+        name="mask-sequence",
+        axis="correction",
+        summary="Importance weight of the whole completion, 0 outside its bounds (MIS).",
+        target=_PARTS + "mask_sequence",
+        config=_CONFIGS + "WeightConfig",
+        formula="rho 1[floor <= rho <= cap], rho = prod_t pi_old / pi_sampler",
+    ),
+)
+
+AGGREGATIONS = (
+    AlgorithmSpec(
+        name="sequence-sum",
+        axis="aggregation",
+        summary="Mean over completions of the sum over their tokens (LUSPO, with sequence-ratio).",
+        target=_PARTS + "sequence_sum",
+        formula="1/N sum_i sum_t l_it",
+    ),
+)
+
+SPECS = (*OBJECTIVES, *CORRECTIONS, *AGGREGATIONS)
+"""Every part of the loss that GRPO itself does not use."""
