@@ -182,11 +182,11 @@ def component_page() -> str:
     from grpokit.registry.resolve import config_model
     from grpokit.spec.components import KINDS
 
-    catalog = Catalog.load({"GRPOKIT_PLUGINS": "hf"})
+    catalog = Catalog.load({"GRPOKIT_PLUGINS": "hf,cppo"})
     head = (
         "# Components\n\n"
-        "What grpokit and `grpokit-hf` bring. `grpokit plugins show NAME` prints the same, also of "
-        "other installed plugins. Settings stand under `with:`.\n"
+        "What grpokit, `grpokit-hf` and `grpokit-cppo` bring. `grpokit plugins show NAME` prints the "
+        "same, also of other installed plugins. Settings stand under `with:`.\n"
     )
     parts = [head]
     for entry in (entry for kind in KINDS for entry in catalog.entries(kind)):

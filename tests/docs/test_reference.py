@@ -64,9 +64,10 @@ def test_every_recipe_field_has_a_sentence() -> None:
 
 def test_every_component_of_ours() -> None:
     text = page("components.md")
-    ours = [entry.id for entry in Catalog.load({"GRPOKIT_PLUGINS": "hf"}).entries()]
+    ours = [entry.id for entry in Catalog.load({"GRPOKIT_PLUGINS": "hf,cppo"}).entries()]
     assert "grpo" in ours
     assert "hf/hf" in ours
+    assert "cppo/prune" in ours
     assert [name for name in ours if f"`{name}`" not in text] == []
 
 

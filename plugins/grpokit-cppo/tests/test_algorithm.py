@@ -23,6 +23,8 @@ from grpokit.api import (
     Selection,
     algorithms,
 )
+from grpokit.registry.catalog import Catalog
+from grpokit.registry.resolve import create
 from grpokit_cppo import prune
 from grpokit_cppo.algorithm import build
 from grpokit_cppo.config import CppoConfig, PruneConfig
@@ -122,6 +124,22 @@ def test_the_part_in_another_algorithm_selects_the_same(rollout_of, scores_of):
     found = [each.select(rollout, scores, each.advantages(scores)) for each in (whole, part)]
     assert found[0].rows == found[1].rows
     assert len(found[0].rows) == 6
+
+
+def test_the_parts_that_the_spec_names_make_the_same_algorithm(rollout_of, scores_of, inputs_of):
+    catalog = Catalog.load()
+    named = dict(catalog.find("algorithm", "cppo/cppo").spec.parts)
+    assert set(named) == set(algorithms.AXES)
+    parts = {axis: create(catalog.find("algorithm", name), {}) for axis, (name,) in named.items()}
+    grpo = create(catalog.find("algorithm", "grpo"), {})
+    found = []
+    for algorithm in (build(CppoConfig()), algorithms.build_algorithm(grpo, parts)):
+        leaf_PGT = torch.linspace(-3, -0.1, 60, dtype=torch.float64).view(3, 4, 5).requires_grad_()
+        arguments = (rollout_of(REWARDS), scores_of(REWARDS), inputs_of, leaf_PGT)
+        selection, loss, _, _ = step(algorithm, *arguments)
+        loss.backward()
+        found.append((selection, loss.item(), leaf_PGT.grad.tolist()))
+    assert found[0] == found[1]
 
 
 def test_it_asks_for_the_reference_only_with_a_divergence():

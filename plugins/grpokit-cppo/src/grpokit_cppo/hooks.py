@@ -23,6 +23,17 @@ def grpokit_algorithms() -> Iterable[AlgorithmSpec]:
             needs=frozenset({"logprobs", "custom-loss"}),
             paper="2503.22342",
             formula="GRPO over I_q = the k completions of largest |A_i|, k = G (1 - rate)",
+            parts=(
+                ("aggregate", ("weighted-sum",)),
+                ("advantage", ("group-zscore",)),
+                ("select", ("cppo/prune",)),
+                ("mask", ("completion-mask",)),
+                ("ratio", ("token-ratio",)),
+                ("clip", ("clip",)),
+                ("correction", ("no-correction",)),
+                ("regulariser", ("kl",)),
+                ("aggregation", ("token-mean",)),
+            ),
         ),
         AlgorithmSpec(
             name="prune",
