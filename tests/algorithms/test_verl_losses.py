@@ -1,7 +1,8 @@
 """Parts of the loss agree with verl 0.9.1's real code, in float64, on fifty random draws each.
 
-verl's functions are called with the draws as they are; without verl the tests are skipped. verl means over rows that have a token, so
-``totals.rows`` counts these here. It bounds log-ratios at 20, which no draw exceeds.
+verl's functions are called with the draws as they are; without verl the tests are skipped. verl means
+over rows that have a token, so ``totals.rows`` counts these here. It bounds log-ratios at 20, which
+no draw exceeds.
 """
 
 from __future__ import annotations
