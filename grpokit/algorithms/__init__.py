@@ -1,12 +1,15 @@
 """Pure tensor functions, one file an axis, and the named compositions. Importing this loads no torch.
 
     axes          the axes and what a part of each must look like: READ FIRST
-    aggregate     scores -> totals_PG, valid_PG
-    advantage     group z-score, group centred
-    select        all rows, or without those that teach nothing
+    aggregate     scores -> totals_PG, valid_PG: weighted sum, z-scores summed, power
+    advantage     group z-score, group centred, leave one out, pass@k
+    advantage_batch  scaled over the batch: batch std, REINFORCE++-baseline, Beta-normalised
+    gae           for a critic, not wired: generalised advantages, clipped value loss
+    select        all rows, without those that teach nothing, or k of each group
     ratio         new to old policy, by token or by sequence
     clip          symmetric, asymmetric, two-sided, dual, off-policy rows out
     objective     on the same axis: CISPO, SAPO, GMPO, VESPO
+    covariance    on the same axis: KL-Cov
     mask          completion tokens, truncated completions out
     aggregation   sequence mean, token mean (global, local), constant length, sequence sum
     regulariser   k1, k2, k3 divergence from the reference policy, entropy bonus
@@ -15,6 +18,7 @@
     compose       Composition: one callable an axis, together an Algorithm
     build         a named algorithm with replaced parts
     parts         factories of single parts for recipes; part_config holds their settings
+    advantage_parts  the same for more parts of advantage, aggregate, select; advantage_config
     loss_parts    the same for parts of the loss beyond GRPO's own; loss_config
     grpo          the algorithm GRPO; grpo_config holds its settings
 
@@ -42,6 +46,7 @@ if TYPE_CHECKING:
     from grpokit.algorithms.clip import clip_off_policy, clip_ratio, dual_clip
     from grpokit.algorithms.compose import Composition
     from grpokit.algorithms.correction import importance_weight, no_correction, truncated_weight
+    from grpokit.algorithms.covariance import kl_cov
     from grpokit.algorithms.logprobs import token_logprobs
     from grpokit.algorithms.mask import completion_mask, finished_mask
     from grpokit.algorithms.objective import cispo, gmpo, sapo, vespo
@@ -82,6 +87,7 @@ __all__ = [
     "k2",
     "k3",
     "keep_all",
+    "kl_cov",
     "no_correction",
     "sapo",
     "sequence_mean",
@@ -112,6 +118,7 @@ _HOMES = {
     "clip": ("clip_off_policy", "clip_ratio", "dual_clip"),
     "compose": ("Composition",),
     "correction": ("importance_weight", "no_correction", "truncated_weight"),
+    "covariance": ("kl_cov",),
     "logprobs": ("token_logprobs",),
     "mask": ("completion_mask", "finished_mask"),
     "objective": ("cispo", "gmpo", "sapo", "vespo"),

@@ -11,6 +11,7 @@ __all__ = [
     "CispoConfig",
     "DualClipConfig",
     "GmpoConfig",
+    "KlCovConfig",
     "OffPolicyConfig",
     "SapoConfig",
     "VespoConfig",
@@ -77,6 +78,15 @@ class GmpoConfig(Config):
     """Lower clip range of the log-ratio; 0.4 is the ratio e^-0.4 = 0.67."""
     high: float = Field(default=0.4, gt=0)
     """Upper clip range of the log-ratio; 0.4 is the ratio e^0.4 = 1.49."""
+
+
+class KlCovConfig(Config):
+    """Settings of ``kl-cov``."""
+
+    share: float = Field(default=0.0002, gt=0, le=1)
+    """Share of the micro-batch's tokens that are penalised; at least one token is."""
+    coefficient: float = Field(default=1.0, ge=0)
+    """Weight of the penalty."""
 
 
 class VespoConfig(Config):

@@ -5,11 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from grpokit.algorithms import aggregation, axes, clip, correction, objective, ratio
+from grpokit.algorithms import aggregation, axes, clip, correction, covariance, objective, ratio
 from grpokit.algorithms.loss_config import (
     CispoConfig,
     DualClipConfig,
     GmpoConfig,
+    KlCovConfig,
     OffPolicyConfig,
     SapoConfig,
     VespoConfig,
@@ -21,6 +22,7 @@ __all__ = [
     "clip_off_policy",
     "dual_clip",
     "gmpo",
+    "kl_cov",
     "mask_sequence",
     "mask_token",
     "sapo",
@@ -53,6 +55,10 @@ def sapo(config: SapoConfig) -> axes.Clip:
 
 def gmpo(config: GmpoConfig) -> axes.Clip:
     return partial(objective.gmpo, **_settings(config))
+
+
+def kl_cov(config: KlCovConfig) -> axes.Clip:
+    return partial(covariance.kl_cov, **_settings(config))
 
 
 def vespo(config: VespoConfig) -> axes.Clip:

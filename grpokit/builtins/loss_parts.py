@@ -64,6 +64,15 @@ OBJECTIVES = (
         formula="A exp(mean_t c_t), c_t = log w_t clipped to [-low, high] on the side of A",
     ),
     AlgorithmSpec(
+        name="kl-cov",
+        axis="clip",
+        summary="No clip; a penalty on the few tokens that cost the policy most of its entropy.",
+        target=_PARTS + "kl_cov",
+        config=_CONFIGS + "KlCovConfig",
+        paper="2505.22617",
+        formula="w A - coefficient |log w| on the tokens of largest covariance, else w A",
+    ),
+    AlgorithmSpec(
         name="vespo",
         axis="clip",
         summary="REINFORCE weighted by a gamma shape of the whole completion's ratio, as in TRL.",

@@ -19,6 +19,7 @@ from grpokit.algorithms import (
     dual_clip,
     gmpo,
     importance_weight,
+    kl_cov,
     sapo,
     sequence_ratio,
     sequence_sum,
@@ -42,6 +43,7 @@ OBJECTIVES = (
     sapo,
     gmpo,
     vespo,
+    kl_cov,
 )
 RATIOS = (token_ratio, sequence_ratio, sequence_token_ratio)
 
@@ -94,6 +96,25 @@ def test_a_floor_above_the_region_is_the_two_sided_clip():
             compose(clip=partial(clip_ratio, delta=1.7)),
         )
         check(ours(one, found), ours(other, found), str(seed))
+
+
+def test_kl_cov():
+    """The likeliest token of the best row and the least likely of the worst are the covariant ones."""
+    ratio_NT, _, given = rows([0.9, 0.5], 1.0)
+    given = dataclasses.replace(
+        given,
+        logprobs_NT=torch.tensor([[-1.0, -3.0], [-2.0, -4.0]], dtype=torch.float64),
+        old_logprobs_NT=torch.tensor([[-1.5, -3.0], [-2.0, -3.7]], dtype=torch.float64),
+        mask_NT=torch.ones(2, 2, dtype=torch.float64),
+    )
+    ratio_NT = torch.ones(2, 2, dtype=torch.float64)
+    advantage_N1 = torch.tensor([[1.0], [-1.0]], dtype=torch.float64)
+    clipped = kl_cov(ratio_NT, advantage_N1, given, share=0.5, coefficient=0.1)
+    assert clipped.shares["covariant"].tolist() == [[1.0, 0.0], [0.0, 1.0]]
+    expected = torch.tensor([[0.95, 1.0], [-1.0, -1.03]], dtype=torch.float64)
+    torch.testing.assert_close(clipped.objective_NT, expected)
+    nothing = dataclasses.replace(given, mask_NT=torch.zeros_like(ratio_NT))
+    assert float(kl_cov(ratio_NT, advantage_N1, nothing).shares["covariant"].sum()) == 0.0
 
 
 def test_off_policy_rows():

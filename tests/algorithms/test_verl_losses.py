@@ -20,6 +20,7 @@ from grpokit.algorithms import (
     dual_clip,
     gmpo,
     importance_weight,
+    kl_cov,
     sapo,
     sequence_mean,
     sequence_ratio,
@@ -117,6 +118,20 @@ def test_gmpo(core):
         found = draw(seed)
         expected = their_loss(core, found, "geo_mean", "token-mean", **WIDE)
         check(ours(algorithm, inputs(found, ROWS)), expected, f"gmpo, draw {seed}")
+
+
+@pytest.mark.parametrize("share", [0.0002, 0.3])
+def test_kl_cov(core, share):
+    """Without rows of advantage 0, which verl may penalise too."""
+    from verl.workers.config import PolicyLossConfig
+
+    algorithm = compose(clip=partial(kl_cov, share=share, coefficient=0.7), aggregation=token_mean)
+    policy_loss = PolicyLossConfig(kl_cov_ratio=share, ppo_kl_coef=0.7)
+    for seed in DRAWS:
+        found = draw(seed)
+        found.advantages_N[1] = 0.8
+        expected = their_loss(core, found, "kl_cov", "token-mean", policy_loss=policy_loss)
+        check(ours(algorithm, inputs(found)), expected, f"kl-cov, draw {seed}")
 
 
 THRESHOLDS = [("truncate", 1.2, None, 1.2), ("mask", 2.0, 0.5, "0.5_2.0")]
