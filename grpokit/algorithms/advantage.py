@@ -10,7 +10,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["group_centred", "group_zscore"]
+__all__ = [
+    "group_centred",
+    "group_zscore",
+    "kept_zscore",
+    "leave_one_out",
+    "length_weighted",
+    "pass_at_k",
+]
 
 
 def group_zscore(
@@ -45,3 +52,66 @@ def group_centred(totals_PG: Tensor, valid_PG: Tensor) -> Tensor:
     scale_P1 = kept_PG.abs().amax(-1, keepdim=True).clamp(min=1.0)
     differ_P1 = high_P1 - low_P1 > 1e-12 * scale_P1
     return torch.where(valid_PG & differ_P1, totals_PG - mean_P1, 0.0)
+
+
+def leave_one_out(totals_PG: Tensor, valid_PG: Tensor) -> Tensor:
+    """Distance from the mean of the group's other completions (RLOO, arXiv 2402.14740).
+
+    A_i = r_i - 1/(n-1) sum_{j != i} r_j = n/(n-1) (r_i - mean r), with n valid completions. The
+    baseline does not know r_i, so the gradient has no bias. Degenerate: see the module.
+    """
+    count_P1 = valid_PG.sum(-1, keepdim=True)
+    return group_centred(totals_PG, valid_PG) * (count_P1 / (count_P1 - 1).clamp(min=1))
+
+
+def pass_at_k(
+    totals_PG: Tensor, valid_PG: Tensor, *, scale: bool = True, std_eps: float = 1e-6
+) -> Tensor:
+    """Only the best of a group gets a signal: how much the group would lose (arXiv 2503.19595).
+
+    A_best = (r_best - r_second) / (std r + std_eps), all others 0; std over n - 1. Without
+    ``scale`` it is not divided. Degenerate: two that share the first place cancel each other, as
+    does a group with fewer than two valid completions.
+    """
+    centred_PG = group_centred(totals_PG, valid_PG)
+    if totals_PG.shape[-1] < 2:
+        return torch.zeros_like(centred_PG)
+    ranked_PG = centred_PG.masked_fill(~valid_PG, -torch.inf)
+    top_P2, place_P2 = ranked_PG.topk(2, dim=-1)
+    gap_P1 = top_P2[..., :1] - top_P2[..., 1:]
+    if scale:
+        degrees_P1 = (valid_PG.sum(-1, keepdim=True) - 1).clamp(min=1)
+        gap_P1 = gap_P1 / (
+            (centred_PG.square().sum(-1, keepdim=True) / degrees_P1).sqrt() + std_eps
+        )
+    alive_P1 = (centred_PG != 0).any(-1, keepdim=True)
+    gap_P1 = torch.where(alive_P1, gap_P1, 0.0)
+    return torch.zeros_like(centred_PG).scatter(-1, place_P2[..., :1], gap_P1)
+
+
+def length_weighted(totals_PG: Tensor, valid_PG: Tensor, lengths_PG: Tensor) -> Tensor:
+    """Distance from the mean of the group weighted by length (OPO, arXiv 2505.23585).
+
+    A_i = r_i - sum_j L_j r_j / sum_j L_j. Long completions have larger gradients, so their rewards
+    matter more to the baseline of least variance. Not a part of the axis: it needs lengths. Degenerate:
+    see the module.
+    """
+    centred_PG = group_centred(totals_PG, valid_PG)
+    weights_PG = torch.where(valid_PG, lengths_PG.to(totals_PG.dtype), 0.0)
+    shift_P1 = (weights_PG * centred_PG).sum(-1, keepdim=True) / weights_PG.sum(
+        -1, keepdim=True
+    ).clamp(min=1)
+    alive_P1 = (centred_PG != 0).any(-1, keepdim=True)
+    return torch.where(valid_PG & alive_P1, centred_PG - shift_P1, 0.0)
+
+
+def kept_zscore(
+    totals_PG: Tensor, kept_PG: Tensor, *, std_ddof: int = 0, std_eps: float = 0.0
+) -> Tensor:
+    """Z-scores among the kept completions of a group, 0 for the others (GFPO, arXiv 2508.09726).
+
+    A_i = (r_i - mean_S r) / std_S r for i in S, with the population's deviation as in the paper.
+    Not a part of the axis: what is kept depends on lengths. Degenerate: if all that are kept have
+    the same total, the group teaches nothing.
+    """
+    return group_zscore(totals_PG, kept_PG, std_ddof=std_ddof, std_eps=std_eps)

@@ -24,6 +24,12 @@ SPECS = [
     if isinstance(entry.spec, AlgorithmSpec) and entry.plugin.name == "grpokit"
 ]
 
+SETTINGS: dict[str, dict[str, Any]] = {
+    "beta-normalised": {"alpha": 1.5, "beta": 1.5, "low": -3.0, "high": 3.0},
+    "normalise-then-sum": {"weights": {"digits": 1.0}},
+}
+"""What a part cannot do without, or with other parts' totals."""
+
 
 def chosen(seed: int) -> dict[str, AlgorithmSpec]:
     """A part of every axis. Each part appears in some of the forty."""
@@ -37,7 +43,8 @@ def chosen(seed: int) -> dict[str, AlgorithmSpec]:
 
 def made(spec: AlgorithmSpec) -> Any:
     factory = resolve(spec.target)
-    return factory(resolve(spec.config)()) if spec.config else factory()
+    settings = SETTINGS.get(spec.name, {})
+    return factory(resolve(spec.config)(**settings)) if spec.config else factory()
 
 
 def test_the_forty_use_every_part() -> None:
@@ -48,10 +55,14 @@ def test_the_forty_use_every_part() -> None:
 @pytest.mark.parametrize("seed", range(40))
 def test_a_random_composition_runs_two_steps(tiny_model_folder: Path, seed: int) -> None:
     torch.set_num_threads(1)
-    parts = {axis: made(spec) for axis, spec in chosen(seed).items()}
+    specs = chosen(seed)
+    parts = {axis: made(spec) for axis, spec in specs.items()}
+    # One advantage a group, or few completions that end in time: a minibatch may have no rows.
+    sparse = specs["advantage"].name == "pass-at-k" or specs["mask"].name == "finished-mask"
     algorithm = build_algorithm(build(GrpoConfig()), parts)
     assert isinstance(algorithm, Composition)
     for step in steps(tiny_model_folder, algorithm, 2):
-        assert step.update.optimizer_steps == 2
+        if not sparse:
+            assert step.update.optimizer_steps == 2
         assert all(math.isfinite(value) for value in step.update.metrics.values())
         assert all(bool(weight.isfinite().all()) for weight in step.backend.policy.weights.values())

@@ -7,6 +7,7 @@ completions handed in through ``rollout_func``, and ``compute_loss`` on the resu
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import warnings
 from dataclasses import dataclass
@@ -230,6 +231,25 @@ def test_advantages(case, scale):
         algorithm = algorithm.replace("advantage", group_centred)
     advantages = algorithm.advantages(Scores(rewards={}, components={}, total=REWARDS))
     found = advantages.advantages_PG.reshape(-1)
+    torch.testing.assert_close(found, made.batch["advantages"].float(), rtol=1e-5, atol=1e-5)
+    assert found[5] == 0
+    assert found.abs().max() > 0.1
+
+
+@pytest.mark.parametrize("aggregation", ["sum_then_normalize", "normalize_then_sum"])
+def test_advantages_by_the_deviation_of_the_batch(case, aggregation):
+    """Lite PPO's scale, and GDPO as TRL has it: z-scores, summed, by the batch's deviation."""
+    from grpokit.algorithms.advantage_batch import batch_std
+    from grpokit.algorithms.aggregate import normalised_sum
+
+    made = case(loss_type="grpo", scale_rewards="batch", multi_objective_aggregation=aggregation)
+    algorithm = build(GrpoConfig()).replace("advantage", batch_std)
+    if aggregation == "normalize_then_sum":
+        algorithm = algorithm.replace(
+            "aggregate", functools.partial(normalised_sum, weights={"r": 1.0})
+        )
+    scores = Scores(rewards={"r": REWARDS}, components={}, total=REWARDS)
+    found = algorithm.advantages(scores).advantages_PG.reshape(-1)
     torch.testing.assert_close(found, made.batch["advantages"].float(), rtol=1e-5, atol=1e-5)
     assert found[5] == 0
     assert found.abs().max() > 0.1
