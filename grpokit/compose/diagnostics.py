@@ -90,6 +90,7 @@ CODES: dict[str, str] = {
     "R619": "A prompt template is malformed.",
     "R620": "The data set has fewer rows than one step needs (note).",
     "R621": "Two parts of the algorithm make no sense together.",
+    "R622": "A setting does not fit the prompts and completions of a step.",
 }
 """Every code, with one sentence. The reference is generated from here.
 

@@ -88,6 +88,18 @@ def _group(sections: Sections, named: Mapping[str, Named], report: Report) -> No
         )
 
 
+def _misfit(sections: Sections, named: Mapping[str, Named], report: Report) -> None:
+    """Settings of a component that judge the shape of a step themselves."""
+    rollout = sections.rollout
+    for component in named.values() if rollout else ():
+        judge = getattr(component.config, "misfit", None)
+        problem = judge(prompts=rollout.prompts, group=rollout.group) if judge and rollout else None
+        if problem is not None:
+            setting, fact, remedy = problem
+            place = _mark(sections, *component.path, "with", setting)
+            report.add("R622", place, fact, allowed="a value that fits `rollout`", remedy=remedy)
+
+
 def _correct(sections: Sections, named: Mapping[str, Named], report: Report) -> None:
     held_out = sections.eval
     if held_out is None:
@@ -264,6 +276,7 @@ _RULES: tuple[Callable[[Sections, Mapping[str, Named], Report], None], ...] = (
     _reward_names,
     _weights,
     _group,
+    _misfit,
     _correct,
     _minibatches,
     _warmup,

@@ -19,7 +19,10 @@ class Config(BaseModel):
     Values are not coerced: ``"4"`` is no integer and ``1`` is no boolean (an integer is accepted
     where a float is asked for). Unknown keys are errors. NaN and infinity are refused.
 
-    The docstring under a field is its description (see :func:`documented`).
+    The docstring under a field is its description (see :func:`documented`). Where values decide, a
+    component's settings may have two methods, which ``recipes check`` asks: ``needs()``, the
+    capabilities that they want of the backend, and ``misfit(prompts=, group=)``, None or the setting
+    that does not fit a step of this shape, the fact and the remedy.
     """
 
     model_config = ConfigDict(

@@ -11,6 +11,8 @@ import torch
 from pydantic import ValidationError
 
 from grpokit.api import Advantages, GrpokitError
+from grpokit.compose.load import load_recipe
+from grpokit.registry.catalog import Catalog
 from grpokit.testing import check_plugin
 from grpokit_cppo.config import CppoConfig, PruneConfig
 from grpokit_cppo.prune import Prune, build
@@ -124,6 +126,43 @@ def test_the_rates_it_proposes_are_right(select):
                 for text in proposed:
                     value, _, count = text.removesuffix(")").partition(" (keeps ")
                     assert len(select(rewards, rate=float(value)).rows) == int(count)
+
+
+PART = """\
+grpokit: 1
+extends: quickstart
+rollout: {{prompts: 3, group: 4}}
+algorithm:
+  parts:
+    select: {{use: prune, with: {settings}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("settings", "place", "words"),
+    [
+        ("{rate: 0.875}", "6:39", "leaves 0.5 of the 4 completions of a question"),
+        ("{scope: device, rate: 0.95}", "6:54", "leaves 0.6 of the 12 completions of the step"),
+        ("{keep: 5}", "6:39", "a question has 4 completions"),
+    ],
+)
+def test_a_recipe_that_cannot_run_is_refused_before_it_does(tmp_path, settings, place, words):
+    (tmp_path / "bad.yaml").write_text(PART.format(settings=settings))
+    with pytest.raises(GrpokitError) as caught:
+        load_recipe("bad.yaml", catalog=Catalog.load(), cwd=tmp_path)
+    (line,) = caught.value.problems
+    assert line.startswith(f"bad.yaml:{place}: R622 ")
+    assert words in line
+
+
+@pytest.mark.parametrize(
+    "settings",
+    ["{rate: 0.75}", "{keep: 4}", "{scope: device, rate: 0.875}", "{metric: threshold, gamma: 1}"],
+)
+def test_a_recipe_that_fits(tmp_path, settings):
+    text = PART.format(settings=settings).replace("prompts: 3", "prompts: 2")
+    (tmp_path / "good.yaml").write_text(text)
+    load_recipe("good.yaml", catalog=Catalog.load(), cwd=tmp_path)
 
 
 @pytest.mark.parametrize(

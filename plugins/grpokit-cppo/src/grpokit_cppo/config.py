@@ -8,7 +8,10 @@ from pydantic import Field, model_validator
 
 from grpokit.api import Config
 
-__all__ = ["CppoConfig", "PruneConfig"]
+__all__ = ["DEFAULT_RATE", "CppoConfig", "PruneConfig"]
+
+DEFAULT_RATE = 0.5
+"""What the authors' script ships."""
 
 
 class PruneConfig(Config):
@@ -49,6 +52,32 @@ class PruneConfig(Config):
         if self.rate is not None and self.keep is not None:
             raise ValueError("rate and keep say the same thing; remove one of them")
         return self
+
+    def misfit(self, *, prompts: int, group: int) -> tuple[str, str, str] | None:
+        """The setting that does not fit a step of this shape, the fact and the remedy; None if all do."""
+        return self.problem(questions=1 if self.scope == "question" else prompts, group=group)
+
+    def problem(self, *, questions: int, group: int) -> tuple[str, str, str] | None:
+        """The same for one pool of completions, among which the rank is taken."""
+        rows = questions * group
+        if self.metric == "threshold":
+            return None
+        if self.keep is not None:
+            fact = f"keep is {self.keep}, and a question has {group} completions"
+            remedy = f"set keep to {group} or less, or raise rollout.group"
+            return ("keep", fact, remedy) if self.keep > group else None
+        rate = DEFAULT_RATE if self.rate is None else self.rate
+        exact = rows * (1 - rate)
+        if abs(round(exact) - exact) <= 1e-6 and round(exact) >= 1:
+            return None
+        among = "a question" if self.scope == "question" else "the step"
+        possible = sorted({max(1, int(exact)), min(rows, int(exact) + 1)})
+        rates = " or ".join(f"{1 - count / rows:.10g} (keeps {count})" for count in possible)
+        fact = (
+            f"rate {rate:g} leaves {exact:g} of the {rows} completions of {among}, "
+            "which is no whole number of at least 1"
+        )
+        return ("rate", fact, f"set rate to {rates}, or change rollout.group")
 
 
 class CppoConfig(PruneConfig):

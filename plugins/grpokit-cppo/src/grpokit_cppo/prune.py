@@ -7,15 +7,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from grpokit.api import Advantages, ComponentError, Rollout, Scores, Selection, derive_seed
-from grpokit_cppo.config import PruneConfig
+from grpokit_cppo.config import DEFAULT_RATE, PruneConfig
 
 __all__ = ["Candidate", "Prune", "build", "quota", "ranked"]
 
 TIE = 1e-6
 """Advantages whose relative difference is smaller are equal: they differ by rounding only."""
-
-DEFAULT_RATE = 0.5
-"""What the authors' script ships."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,35 +58,19 @@ def ranked(pool: Sequence[Candidate], *, metric: str, by_lot: bool) -> list[Cand
     return sorted(ordered, key=lambda one: (levels[one.row], one.lot if by_lot else 0, one.row))
 
 
-def quota(config: PruneConfig, *, rows: int, questions: int, place: str) -> int:
-    """How many of ``rows`` completions to ``questions`` questions stay: k = rows * (1 - rate).
+def quota(config: PruneConfig, *, questions: int, group: int, place: str) -> int:
+    """How many completions to ``questions`` questions stay: k = questions * group * (1 - rate).
 
     Raises:
         ComponentError: k is no whole number of at least 1, or more than there is.
     """
+    problem = config.problem(questions=questions, group=group)
+    if problem is not None:
+        setting, fact, remedy = problem
+        raise ComponentError(fact, place=f"{place}.{setting}", remedy=remedy)
     if config.keep is not None:
-        if config.keep * questions > rows:
-            group = rows // max(questions, 1)
-            raise ComponentError(
-                f"keep is {config.keep}, and a question has {group} completions",
-                place=f"{place}.keep",
-                remedy=f"set keep to {group} or less, or raise rollout.group",
-            )
         return config.keep * questions
-    rate = DEFAULT_RATE if config.rate is None else config.rate
-    exact = rows * (1 - rate)
-    kept = round(exact)
-    if abs(kept - exact) > 1e-6 or (kept < 1 and rows):
-        among = "a question" if config.scope == "question" else "the step"
-        possible = sorted({max(1, int(exact)), min(rows, int(exact) + 1)})
-        rates = " or ".join(f"{1 - count / rows:.10g} (keeps {count})" for count in possible)
-        raise ComponentError(
-            f"rate {rate:g} leaves {exact:g} of the {rows} completions of {among}, which is no whole "
-            "number of at least 1",
-            place=f"{place}.rate",
-            remedy=f"set rate to {rates}, or change rollout.group",
-        )
-    return kept
+    return round(questions * group * (1 - (DEFAULT_RATE if config.rate is None else config.rate)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +112,10 @@ class Prune:
             assert config.gamma is not None
             return [one for one in pool if one.valid and abs(one.advantage) >= config.gamma]
         questions = len({one.p for one in pool})
-        count = quota(config, rows=len(pool), questions=questions, place=self.place)
+        if not pool:
+            return ()
+        group = len(pool) // questions
+        count = quota(config, questions=questions, group=group, place=self.place)
         return ranked(pool, metric=config.metric, by_lot=config.ties == "random")[:count]
 
 
