@@ -285,3 +285,38 @@ def test_parts_are_built_from_recipes(spec):
 def test_settings_without_sense_are_refused(name, settings):
     with pytest.raises(ValidationError):
         build_config(Catalog.load().find("algorithm", name), settings)
+
+
+@pytest.mark.parametrize("clip", [c for c in OBJECTIVES if c is not kl_cov])
+@pytest.mark.parametrize("aggregation", [token_mean, sequence_sum])
+def test_shares_of_micro_batches_add_up(clip, aggregation):
+    """A part looks at its row only, so no split of the rows changes the step's loss."""
+    algorithm = compose(clip=clip, aggregation=aggregation)
+    for seed in range(10):
+        whole = inputs(draw(seed))
+        loss, gradient_NT = ours(algorithm, whole)
+        found = [ours(algorithm, cut(whole, part)) for part in ([0, 3], [1, 2, 5], [4])]
+        check(
+            (sum((share for share, _ in found), torch.zeros((), dtype=torch.float64)), found[1][1]),
+            (loss, gradient_NT[[1, 2, 5]]),
+            str(seed),
+        )
+
+
+def cut(whole, part):
+    """Some rows of the inputs; the totals stay those of the step."""
+    rows_of = {
+        name: value[part] for name, value in vars(whole).items() if isinstance(value, torch.Tensor)
+    }
+    return dataclasses.replace(whole, **rows_of)
+
+
+def test_a_weight_without_bounds_is_finite():
+    far_NT = torch.full((1, 3), -500.0)
+    for level in ("token", "sequence"):
+        weight_NT = importance_weight(
+            torch.zeros(1, 3), far_NT, torch.ones(1, 3), level=level, cut="truncate", cap=None
+        )
+        assert weight_NT is not None
+        assert bool(weight_NT.isfinite().all())
+        assert float(weight_NT.min()) > 1e20
