@@ -30,8 +30,8 @@ def sequence_mean(
 def sequence_sum(loss_NT: Tensor, mask_NT: Tensor, weights_N: Tensor, totals: LossTotals) -> Tensor:
     """Mean over rows of the sum over a row's tokens: a row weighs as much as it is long.
 
-    1/rows * sum_i sum_t l_it. With ``sequence-ratio`` it is LUSPO as TRL has it (``luspo``): GSPO
-    times the length. verl calls it ``seq-mean-token-sum``.
+    1/rows * sum_i sum_t l_it. With ``sequence-ratio`` it is LUSPO (arXiv 2602.05261; as TRL has it):
+    GSPO times the length. verl calls it ``seq-mean-token-sum``.
     """
     return _weighted_sum(loss_NT, mask_NT, weights_N) / max(totals.rows, 1)
 

@@ -98,7 +98,7 @@ def vespo(
     k_neg: float = 3.0,
     lambda_neg: float = 2.0,
 ) -> Clipped:
-    """REINFORCE weighted by a gamma shape of the whole completion's ratio (VESPO, as TRL has it).
+    """REINFORCE weighted by a gamma shape of the whole completion's ratio (VESPO, arXiv 2602.10693; as TRL has it).
 
     objective = sg[phi(W)] * A * log pi, phi(W) = e^lambda W^k e^(-lambda W), W = prod_t w_t
 

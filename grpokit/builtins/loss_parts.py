@@ -78,6 +78,7 @@ OBJECTIVES = (
         summary="REINFORCE weighted by a gamma shape of the whole completion's ratio, as in TRL.",
         target=_PARTS + "vespo",
         config=_CONFIGS + "VespoConfig",
+        paper="2602.10693",
         formula="sg[e^lambda W^k e^(-lambda W)] A log pi, W = prod_t w_t",
     ),
 )
@@ -115,6 +116,7 @@ AGGREGATIONS = (
         axis="aggregation",
         summary="Mean over completions of the sum over their tokens (LUSPO, with sequence-ratio).",
         target=_PARTS + "sequence_sum",
+        paper="2602.05261",
         formula="1/N sum_i sum_t l_it",
     ),
 )
