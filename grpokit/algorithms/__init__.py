@@ -32,8 +32,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from grpokit.algorithms.advantage import group_centred, group_zscore
-    from grpokit.algorithms.aggregate import total_scores
+    from grpokit.algorithms.advantage import (
+        group_centred,
+        group_zscore,
+        kept_zscore,
+        leave_one_out,
+        length_weighted,
+        pass_at_k,
+    )
+    from grpokit.algorithms.advantage_batch import batch_std, beta_normalised, reinforce_baseline
+    from grpokit.algorithms.aggregate import normalised_sum, power_scores, total_scores
     from grpokit.algorithms.aggregation import (
         constant_length,
         sequence_mean,
@@ -47,6 +55,12 @@ if TYPE_CHECKING:
     from grpokit.algorithms.compose import Composition
     from grpokit.algorithms.correction import importance_weight, no_correction, truncated_weight
     from grpokit.algorithms.covariance import kl_cov
+    from grpokit.algorithms.gae import (
+        clipped_value_loss,
+        generalised_advantages,
+        length_adaptive_lambda,
+        whiten_tokens,
+    )
     from grpokit.algorithms.logprobs import token_logprobs
     from grpokit.algorithms.mask import completion_mask, finished_mask
     from grpokit.algorithms.objective import cispo, gmpo, sapo, vespo
@@ -60,7 +74,7 @@ if TYPE_CHECKING:
         k2,
         k3,
     )
-    from grpokit.algorithms.select import drop_zero, keep_all
+    from grpokit.algorithms.select import drop_zero, keep_all, top_k
 
 __all__ = [
     "AXES",
@@ -70,15 +84,19 @@ __all__ = [
     "KlPenalty",
     "NoRegulariser",
     "Sum",
+    "batch_std",
+    "beta_normalised",
     "build_algorithm",
     "cispo",
     "clip_off_policy",
     "clip_ratio",
+    "clipped_value_loss",
     "completion_mask",
     "constant_length",
     "drop_zero",
     "dual_clip",
     "finished_mask",
+    "generalised_advantages",
     "gmpo",
     "group_centred",
     "group_zscore",
@@ -87,8 +105,16 @@ __all__ = [
     "k2",
     "k3",
     "keep_all",
+    "kept_zscore",
     "kl_cov",
+    "leave_one_out",
+    "length_adaptive_lambda",
+    "length_weighted",
     "no_correction",
+    "normalised_sum",
+    "pass_at_k",
+    "power_scores",
+    "reinforce_baseline",
     "sapo",
     "sequence_mean",
     "sequence_ratio",
@@ -98,14 +124,24 @@ __all__ = [
     "token_mean",
     "token_mean_local",
     "token_ratio",
+    "top_k",
     "total_scores",
     "truncated_weight",
     "vespo",
+    "whiten_tokens",
 ]
 
 _HOMES = {
-    "advantage": ("group_centred", "group_zscore"),
-    "aggregate": ("total_scores",),
+    "advantage": (
+        "group_centred",
+        "group_zscore",
+        "kept_zscore",
+        "leave_one_out",
+        "length_weighted",
+        "pass_at_k",
+    ),
+    "advantage_batch": ("batch_std", "beta_normalised", "reinforce_baseline"),
+    "aggregate": ("normalised_sum", "power_scores", "total_scores"),
     "aggregation": (
         "constant_length",
         "sequence_mean",
@@ -119,12 +155,18 @@ _HOMES = {
     "compose": ("Composition",),
     "correction": ("importance_weight", "no_correction", "truncated_weight"),
     "covariance": ("kl_cov",),
+    "gae": (
+        "clipped_value_loss",
+        "generalised_advantages",
+        "length_adaptive_lambda",
+        "whiten_tokens",
+    ),
     "logprobs": ("token_logprobs",),
     "mask": ("completion_mask", "finished_mask"),
     "objective": ("cispo", "gmpo", "sapo", "vespo"),
     "ratio": ("sequence_ratio", "sequence_token_ratio", "token_ratio"),
     "regulariser": ("EntropyBonus", "KlPenalty", "NoRegulariser", "Sum", "k1", "k2", "k3"),
-    "select": ("drop_zero", "keep_all"),
+    "select": ("drop_zero", "keep_all", "top_k"),
 }
 
 
