@@ -86,7 +86,7 @@ class PowerConfig(Config):
 class TopKConfig(Config):
     """Settings of ``top-k``."""
 
-    keep: int = Field(default=8, ge=1)
-    """Completions of each group that train."""
+    keep: int = Field(default=4, ge=1)
+    """Completions of each group that train; at rollout.group or above nothing is pruned."""
     metric: Literal["shortest", "efficiency"] = "shortest"
     """shortest: fewest tokens; efficiency: most total a token."""
