@@ -8,7 +8,7 @@ from grpokit.algorithms import aggregation, axes
 from grpokit.algorithms.advantage import group_zscore
 from grpokit.algorithms.clip import clip_ratio
 from grpokit.algorithms.compose import Composition
-from grpokit.algorithms.grpo_config import GrpoConfig, PolicyConfig
+from grpokit.algorithms.grpo_config import GrpoConfig, PenaltyConfig, PolicyConfig
 from grpokit.algorithms.mask import completion_mask, finished_mask
 from grpokit.algorithms.regulariser import EntropyBonus, KlPenalty, Sum
 from grpokit.algorithms.select import drop_zero, keep_all
@@ -53,7 +53,7 @@ def clip_of(config: PolicyConfig) -> axes.Clip:
     )
 
 
-def penalties_of(config: PolicyConfig) -> axes.Regulariser:
+def penalties_of(config: PenaltyConfig) -> axes.Regulariser:
     """Divergence and entropy bonus; with both at 0 they are inert."""
     return Sum(
         (

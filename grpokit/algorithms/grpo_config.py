@@ -8,20 +8,22 @@ from pydantic import Field, model_validator
 
 from grpokit.spec.config import Config
 
-__all__ = ["AggregationName", "GrpoConfig", "PolicyConfig", "ScaledConfig", "check_delta"]
+__all__ = [
+    "AggregationName",
+    "GrpoConfig",
+    "PenaltyConfig",
+    "PolicyConfig",
+    "ScaledConfig",
+    "StdConfig",
+    "check_delta",
+]
 
 AggregationName = Literal["sequence-mean", "token-mean", "token-mean-local", "constant-length"]
 
 
-class PolicyConfig(Config):
-    """Trust region and penalties, which GRPO and its nearest relatives share."""
+class PenaltyConfig(Config):
+    """Penalties and the mask, which GRPO and its relatives share."""
 
-    epsilon: float = Field(default=0.2, gt=0, le=1)
-    """Clip range: the ratio of new to old policy earns nothing below 1 - epsilon, nor above 1 + epsilon unless epsilon_high is set."""
-    epsilon_high: float | None = Field(default=None, gt=0)
-    """Upper clip range where it differs from epsilon; 0.28 is DAPO's clip-higher (arXiv 2503.14476)."""
-    delta: float | None = None
-    """Cap of the ratio for negative advantages (two-sided clip, arXiv 2505.07291); must exceed 1 + epsilon_high. None is off."""
     beta: float = Field(default=0.0, ge=0)
     """Weight of the KL divergence from the reference policy; 0 needs no reference. The paper used 0.04."""
     kl_estimator: Literal["k1", "k2", "k3"] = "k3"
@@ -33,24 +35,39 @@ class PolicyConfig(Config):
     mask_truncated: bool = False
     """Completions that ran into rollout.max_tokens add no loss; their reward still counts in the group."""
 
-    @model_validator(mode="after")
-    def _check_delta(self) -> Self:
-        check_delta(self.delta, self.epsilon, self.epsilon_high)
-        return self
-
     def needs(self) -> frozenset[str]:
         """Capabilities that these settings ask of the backend, beyond those of the algorithm."""
         wanted = {"reference": self.beta != 0, "entropy": self.entropy_coef != 0}
         return frozenset(name for name, yes in wanted.items() if yes)
 
 
-class ScaledConfig(PolicyConfig):
-    """The same with an advantage in standard deviations."""
+class PolicyConfig(PenaltyConfig):
+    """The same with the clipped ratio's trust region."""
+
+    epsilon: float = Field(default=0.2, gt=0, le=1)
+    """Clip range: the ratio of new to old policy earns nothing below 1 - epsilon, nor above 1 + epsilon unless epsilon_high is set."""
+    epsilon_high: float | None = Field(default=None, gt=0)
+    """Upper clip range where it differs from epsilon; 0.28 is DAPO's clip-higher (arXiv 2503.14476)."""
+    delta: float | None = None
+    """Cap of the ratio for negative advantages (two-sided clip, arXiv 2505.07291); must exceed 1 + epsilon_high. None is off."""
+
+    @model_validator(mode="after")
+    def _check_delta(self) -> Self:
+        check_delta(self.delta, self.epsilon, self.epsilon_high)
+        return self
+
+
+class StdConfig(Config):
+    """The deviation that an advantage is measured in."""
 
     std_ddof: Literal[0, 1] = 1
     """Standard deviation of a group over n - std_ddof: 1 is the sample's (TRL, verl), 0 the population's (OpenPipe)."""
     std_eps: float = Field(default=1e-4, ge=0)
     """Added to the standard deviation: 1e-4 in TRL, 1e-6 in verl and OpenPipe."""
+
+
+class ScaledConfig(StdConfig, PolicyConfig):
+    """Clipped ratio, and an advantage in standard deviations."""
 
 
 class GrpoConfig(ScaledConfig):

@@ -49,7 +49,7 @@ class OffPolicyConfig(Config):
 
 
 class CispoConfig(Config):
-    """Settings of ``cispo``."""
+    """Settings of ``cispo-weight``."""
 
     cap: float = Field(default=5.0, gt=0)
     """Largest weight of a token; ``epsilon_high`` in TRL, 1 + ``clip_ratio_high`` in verl."""
@@ -63,7 +63,7 @@ class CispoConfig(Config):
 
 
 class SapoConfig(Config):
-    """Settings of ``sapo``."""
+    """Settings of ``sapo-gate``."""
 
     temperature_pos: float = Field(default=1.0, gt=0)
     """Sharpness of the gate for positive advantages."""
@@ -72,7 +72,7 @@ class SapoConfig(Config):
 
 
 class GmpoConfig(Config):
-    """Settings of ``gmpo``."""
+    """Settings of ``gmpo-clip``."""
 
     low: float = Field(default=0.4, gt=0)
     """Lower clip range of the log-ratio; 0.4 is the ratio e^-0.4 = 0.67."""
@@ -90,7 +90,7 @@ class KlCovConfig(Config):
 
 
 class VespoConfig(Config):
-    """Settings of ``vespo``."""
+    """Settings of ``vespo-weight``."""
 
     k_pos: float = Field(default=2.0, ge=0)
     """Power of the ratio for positive advantages."""

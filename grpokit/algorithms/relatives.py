@@ -5,14 +5,19 @@ from __future__ import annotations
 from functools import partial
 
 from grpokit.algorithms.advantage import group_centred, group_zscore
-from grpokit.algorithms.aggregation import constant_length, sequence_mean, token_mean_local
+from grpokit.algorithms.aggregation import (
+    constant_length,
+    sequence_mean,
+    sequence_sum,
+    token_mean_local,
+)
 from grpokit.algorithms.compose import Composition
 from grpokit.algorithms.grpo import clip_of, penalties_of
 from grpokit.algorithms.mask import completion_mask, finished_mask
-from grpokit.algorithms.named_config import BnpoTrlConfig, DrGrpoConfig, GspoConfig
-from grpokit.algorithms.ratio import sequence_ratio
+from grpokit.algorithms.named_config import BnpoTrlConfig, DrGrpoConfig, GspoConfig, LuspoConfig
+from grpokit.algorithms.ratio import sequence_ratio, sequence_token_ratio
 
-__all__ = ["bnpo_trl", "dr_grpo", "gspo"]
+__all__ = ["bnpo_trl", "dr_grpo", "gspo", "gspo_token", "luspo"]
 
 
 def dr_grpo(config: DrGrpoConfig) -> Composition:
@@ -61,3 +66,16 @@ def gspo(config: GspoConfig) -> Composition:
         regulariser=penalties_of(config),
         aggregation=sequence_mean,
     )
+
+
+def gspo_token(config: GspoConfig) -> Composition:
+    """GSPO-token (arXiv 2507.18071): GSPO's ratio, written so that tokens could differ in advantage.
+
+    s_it = sg[s_i] * pi_it / sg[pi_it]. With one advantage a completion its gradient is GSPO's.
+    """
+    return gspo(config).replace("ratio", sequence_token_ratio)
+
+
+def luspo(config: LuspoConfig) -> Composition:
+    """LUSPO (arXiv 2602.05261; the formula is TRL's): GSPO in which a completion weighs its length."""
+    return gspo(config).replace("aggregation", sequence_sum)

@@ -48,6 +48,9 @@ ADVANTAGES = (
         config=_CONFIGS + "BetaConfig",
         paper="2506.02864",
         formula="A_i = (r_i - p) / Beta(p; alpha, beta), p = mean r",
+        excludes=(
+            ("normalise-then-sum", "it needs totals between two bounds, z-scores have none"),
+        ),
     ),
     AlgorithmSpec(
         name="pass-at-k",

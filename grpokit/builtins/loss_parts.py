@@ -37,7 +37,7 @@ OBJECTIVES = (
         formula="min(w A, clip(w) A) if A >= 0 or mean_t(log pi_sampler - log pi) <= threshold, else 0",
     ),
     AlgorithmSpec(
-        name="cispo",
+        name="cispo-weight",
         axis="clip",
         summary="REINFORCE weighted by the clipped, detached ratio: no token loses its gradient.",
         target=_PARTS + "cispo",
@@ -46,7 +46,7 @@ OBJECTIVES = (
         formula="sg[clip(w, floor, cap)] A log pi",
     ),
     AlgorithmSpec(
-        name="sapo",
+        name="sapo-gate",
         axis="clip",
         summary="A soft gate instead of a clip, sharper for negative advantages.",
         target=_PARTS + "sapo",
@@ -55,13 +55,17 @@ OBJECTIVES = (
         formula="4/t sigmoid(t (w - 1)) A, t by the sign of A",
     ),
     AlgorithmSpec(
-        name="gmpo",
+        name="gmpo-clip",
         axis="clip",
         summary="Geometric mean of the tokens' ratios, each clipped before; for sequence-mean.",
         target=_PARTS + "gmpo",
         config=_CONFIGS + "GmpoConfig",
         paper="2507.20673",
         formula="A exp(mean_t c_t), c_t = log w_t clipped to [-low, high] on the side of A",
+        excludes=tuple(
+            (name, "it takes the log-probs themselves, so the ratio would have no effect")
+            for name in ("sequence-ratio", "sequence-token-ratio")
+        ),
     ),
     AlgorithmSpec(
         name="kl-cov",
@@ -73,7 +77,7 @@ OBJECTIVES = (
         formula="w A - coefficient |log w| on the tokens of largest covariance, else w A",
     ),
     AlgorithmSpec(
-        name="vespo",
+        name="vespo-weight",
         axis="clip",
         summary="REINFORCE weighted by a gamma shape of the whole completion's ratio, as in TRL.",
         target=_PARTS + "vespo",

@@ -32,13 +32,16 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 def chosen(seed: int) -> dict[str, AlgorithmSpec]:
-    """A part of every axis. Each part appears in some of the forty."""
+    """A part of every axis, none of which excludes another. Each part appears in some of the forty."""
     draw = random.Random(seed)
-    found = {}
-    for axis in AXES:
-        parts = [spec for spec in SPECS if spec.axis == axis]
-        found[axis] = parts[(seed + draw.randrange(2)) % len(parts)]
-    return found
+    while True:
+        found = {}
+        for axis in AXES:
+            parts = [spec for spec in SPECS if spec.axis == axis]
+            found[axis] = parts[(seed + draw.randrange(len(parts))) % len(parts)]
+        names = {spec.name for spec in found.values()}
+        if not any(other in names for spec in found.values() for other, _ in spec.excludes):
+            return found
 
 
 def made(spec: AlgorithmSpec) -> Any:

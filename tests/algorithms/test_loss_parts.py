@@ -275,9 +275,9 @@ def test_parts_are_built_from_recipes(spec):
     [
         ("dual-clip", {"floor": 1.0}),
         ("clip-off-policy", {"delta": 1.1}),
-        ("cispo", {"cap": 0.5, "floor": 0.7}),
-        ("sapo", {"temperature_pos": 0.0}),
-        ("gmpo", {"low": 0.0}),
+        ("cispo-weight", {"cap": 0.5, "floor": 0.7}),
+        ("sapo-gate", {"temperature_pos": 0.0}),
+        ("gmpo-clip", {"low": 0.0}),
         ("mask-token", {"cap": 1.0, "floor": 2.0}),
         ("kl", {"limit": 0.0}),
     ],

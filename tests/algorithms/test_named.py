@@ -14,10 +14,11 @@ from grpokit.algorithms.grpo_config import GrpoConfig
 from grpokit.algorithms.named_config import DrGrpoConfig, GspoConfig
 from grpokit.algorithms.regulariser import Sum
 from grpokit.algorithms.relatives import dr_grpo, gspo
-from grpokit.builtins.algorithms import SPECS
+from grpokit.builtins.hooks import grpokit_algorithms
 from grpokit.registry.resolve import resolve
 from loss_reference import random_inputs, with_gradient
 
+SPECS = tuple(grpokit_algorithms())
 NAMED = [spec for spec in SPECS if not spec.axis]
 PARTS = {(spec.axis, spec.name): spec for spec in SPECS if spec.axis}
 

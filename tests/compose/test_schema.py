@@ -60,7 +60,7 @@ def test_names_of_installed_components(schema):
     assert "clip" not in algorithms["use"]["enum"]
     assert "clip" in algorithms["parts"]["properties"]
     clips = schema["$defs"]["Part.clip"]["properties"]["use"]["enum"]
-    assert {"clip", "cispo", "gmpo"} <= set(clips)
+    assert {"clip", "cispo-weight", "gmpo-clip"} <= set(clips)
 
 
 GOOD = {
