@@ -90,12 +90,13 @@ class Catalog:
         raise ComponentError(self._unknown(kind, name), remedy=self._remedy(kind, name))
 
     def near(self, kind: str, name: str) -> tuple[str, ...]:
-        """Names of this kind that look like ``name``, best first."""
+        """Names of this kind that look like ``name``, best first; swapped letters beat a wrong one."""
         entries = self.entries(kind)
         spelling = {entry.id: entry.id for entry in entries}
         for entry in entries if "/" not in name else ():
             spelling.setdefault(entry.spec.name, entry.id)
         close = difflib.get_close_matches(name, spelling, n=3, cutoff=0.6)
+        close.sort(key=lambda match: sorted(match) != sorted(name))
         return tuple(dict.fromkeys(spelling[match] for match in close))
 
     def _unknown(self, kind: str, name: str) -> str:
