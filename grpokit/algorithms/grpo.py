@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 from grpokit.algorithms import aggregation, axes
 from grpokit.algorithms.advantage import group_zscore
 from grpokit.algorithms.clip import clip_ratio
 from grpokit.algorithms.compose import Composition
-from grpokit.algorithms.grpo_config import GrpoConfig, PenaltyConfig, PolicyConfig
+from grpokit.algorithms.grpo_config import GrpoConfig, PenaltyConfig, PolicyConfig, StdConfig
 from grpokit.algorithms.mask import completion_mask, finished_mask
 from grpokit.algorithms.regulariser import EntropyBonus, KlPenalty, Sum
 from grpokit.algorithms.select import drop_zero, keep_all
 
-__all__ = ["AGGREGATIONS", "build", "clip_of", "penalties_of"]
+__all__ = ["AGGREGATIONS", "around", "build", "clip_of", "penalties_of", "zscore_of"]
 
 AGGREGATIONS: dict[str, axes.Aggregation] = {
     "sequence-mean": aggregation.sequence_mean,
@@ -33,14 +34,27 @@ def build(config: GrpoConfig) -> Composition:
     baseline. Degenerate: a group of one, or with equal rewards, has advantage 0 and adds only its
     divergence; with beta 0 and entropy_coef 0 it adds exactly nothing.
     """
-    return Composition(
-        advantage=partial(group_zscore, std_ddof=config.std_ddof, std_eps=config.std_eps),
+    return around(
+        config,
+        advantage=zscore_of(config),
         selector=drop_zero if config.drop_dead else keep_all,
         clip=clip_of(config),
-        mask=finished_mask if config.mask_truncated else completion_mask,
-        regulariser=penalties_of(config),
         aggregation=AGGREGATIONS[config.aggregation],
     )
+
+
+def around(config: PenaltyConfig, **parts: Any) -> Composition:
+    """The parts of an algorithm, with the mask and the penalties that all relatives share."""
+    return Composition(
+        mask=finished_mask if config.mask_truncated else completion_mask,
+        regulariser=penalties_of(config),
+        **parts,
+    )
+
+
+def zscore_of(config: StdConfig) -> axes.Advantage:
+    """The distance from the group's mean in the deviation that the settings describe."""
+    return partial(group_zscore, std_ddof=config.std_ddof, std_eps=config.std_eps)
 
 
 def clip_of(config: PolicyConfig) -> axes.Clip:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from grpokit.algorithms.advantage_config import BatchStdConfig, BetaConfig, WhitenConfig
+from grpokit.algorithms.advantage_config import BatchStdConfig, WhitenConfig
 from grpokit.algorithms.grpo_config import PenaltyConfig, PolicyConfig, ScaledConfig, StdConfig
 from grpokit.algorithms.loss_config import CispoConfig, GmpoConfig, SapoConfig, VespoConfig
 
@@ -75,7 +75,3 @@ class LitePpoConfig(BatchStdConfig, PolicyConfig):
 
 class BnpoConfig(PolicyConfig):
     """BNPO of the paper (arXiv 2506.02864), for totals between 0 and 1."""
-
-    def part(self) -> BetaConfig:
-        """Settings of the part: alpha and beta are fitted to the batch."""
-        return BetaConfig()

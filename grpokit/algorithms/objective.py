@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from grpokit.algorithms.axes import Clipped
+from grpokit.algorithms.ratio import LIMIT
 from grpokit.spec.flow import LossInputs
 
 __all__ = ["cispo", "gmpo", "sapo", "vespo"]
@@ -85,7 +86,7 @@ def gmpo(
         "clip_low": (log_NT < -low) & (advantages_N1 < 0),
         "clip_high": (log_NT > high) & (advantages_N1 > 0),
     }
-    return Clipped((mean_N1.clamp(max=60).exp() * advantages_N1).expand_as(ratio_NT), shares)
+    return Clipped((mean_N1.clamp(max=LIMIT).exp() * advantages_N1).expand_as(ratio_NT), shares)
 
 
 def vespo(

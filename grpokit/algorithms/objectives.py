@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Protocol
 
-from grpokit.algorithms import axes, objective
-from grpokit.algorithms.advantage import group_zscore
+from grpokit.algorithms import objective
 from grpokit.algorithms.aggregation import sequence_mean, token_mean
 from grpokit.algorithms.compose import Composition
-from grpokit.algorithms.grpo import penalties_of
-from grpokit.algorithms.grpo_config import PenaltyConfig
-from grpokit.algorithms.mask import completion_mask, finished_mask
+from grpokit.algorithms.grpo import around, zscore_of
 from grpokit.algorithms.named_config import (
     NamedCispoConfig,
     NamedGmpoConfig,
@@ -28,7 +24,7 @@ def cispo(config: NamedCispoConfig) -> Composition:
     L = -sum_it sg[min(w, cap)] A_i log pi / sum_i L_i. No token loses its gradient.
     """
     clip = partial(objective.cispo, cap=config.cap, floor=config.floor)
-    return _with(config, clip, token_mean, config)
+    return around(config, advantage=zscore_of(config), clip=clip, aggregation=token_mean)
 
 
 def sapo(config: NamedSapoConfig) -> Composition:
@@ -38,13 +34,13 @@ def sapo(config: NamedSapoConfig) -> Composition:
         temperature_pos=config.temperature_pos,
         temperature_neg=config.temperature_neg,
     )
-    return _with(config, clip, sequence_mean, config)
+    return around(config, advantage=zscore_of(config), clip=clip, aggregation=sequence_mean)
 
 
 def gmpo(config: NamedGmpoConfig) -> Composition:
     """GMPO (arXiv 2507.20673): geometric instead of arithmetic mean of clipped token ratios."""
     clip = partial(objective.gmpo, low=config.low, high=config.high)
-    return _with(config, clip, sequence_mean, config)
+    return around(config, advantage=zscore_of(config), clip=clip, aggregation=sequence_mean)
 
 
 def vespo(config: NamedVespoConfig) -> Composition:
@@ -56,25 +52,4 @@ def vespo(config: NamedVespoConfig) -> Composition:
         k_neg=config.k_neg,
         lambda_neg=config.lambda_neg,
     )
-    return _with(config, clip, token_mean, config)
-
-
-class _Std(Protocol):
-    @property
-    def std_ddof(self) -> int: ...
-
-    @property
-    def std_eps(self) -> float: ...
-
-
-def _with(
-    config: PenaltyConfig, clip: axes.Clip, aggregation: axes.Aggregation, std: _Std
-) -> Composition:
-    """GRPO's other parts around an objective."""
-    return Composition(
-        advantage=partial(group_zscore, std_ddof=std.std_ddof, std_eps=std.std_eps),
-        clip=clip,
-        mask=finished_mask if config.mask_truncated else completion_mask,
-        regulariser=penalties_of(config),
-        aggregation=aggregation,
-    )
+    return around(config, advantage=zscore_of(config), clip=clip, aggregation=token_mean)

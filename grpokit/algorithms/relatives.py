@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
-
-from grpokit.algorithms.advantage import group_centred, group_zscore
+from grpokit.algorithms.advantage import group_centred
 from grpokit.algorithms.aggregation import (
     constant_length,
     sequence_mean,
@@ -12,8 +10,7 @@ from grpokit.algorithms.aggregation import (
     token_mean_local,
 )
 from grpokit.algorithms.compose import Composition
-from grpokit.algorithms.grpo import clip_of, penalties_of
-from grpokit.algorithms.mask import completion_mask, finished_mask
+from grpokit.algorithms.grpo import around, clip_of, zscore_of
 from grpokit.algorithms.named_config import BnpoTrlConfig, DrGrpoConfig, GspoConfig, LuspoConfig
 from grpokit.algorithms.ratio import sequence_ratio, sequence_token_ratio
 
@@ -27,12 +24,8 @@ def dr_grpo(config: DrGrpoConfig) -> Composition:
 
     L_max is ``rollout.max_tokens``. The division by N is TRL's; verl divides by L_max alone.
     """
-    return Composition(
-        advantage=group_centred,
-        clip=clip_of(config),
-        mask=finished_mask if config.mask_truncated else completion_mask,
-        regulariser=penalties_of(config),
-        aggregation=constant_length,
+    return around(
+        config, advantage=group_centred, clip=clip_of(config), aggregation=constant_length
     )
 
 
@@ -42,12 +35,8 @@ def bnpo_trl(config: BnpoTrlConfig) -> Composition:
     The loss depends on how a step is cut into micro-batches; with one row each it is GRPO's. The BNPO
     of arXiv 2506.02864 is another method, which changes the advantage.
     """
-    return Composition(
-        advantage=partial(group_zscore, std_ddof=config.std_ddof, std_eps=config.std_eps),
-        clip=clip_of(config),
-        mask=finished_mask if config.mask_truncated else completion_mask,
-        regulariser=penalties_of(config),
-        aggregation=token_mean_local,
+    return around(
+        config, advantage=zscore_of(config), clip=clip_of(config), aggregation=token_mean_local
     )
 
 
@@ -58,12 +47,11 @@ def gspo(config: GspoConfig) -> Composition:
 
     With one optimiser step a rollout batch it is GRPO; the paper takes four minibatches.
     """
-    return Composition(
-        advantage=partial(group_zscore, std_ddof=config.std_ddof, std_eps=config.std_eps),
+    return around(
+        config,
+        advantage=zscore_of(config),
         ratio=sequence_ratio,
         clip=clip_of(config),
-        mask=finished_mask if config.mask_truncated else completion_mask,
-        regulariser=penalties_of(config),
         aggregation=sequence_mean,
     )
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from grpokit.algorithms.axes import AXES
 from grpokit.cli import render
+from grpokit.cli.plugins import component_data, show_settings
 from grpokit.errors import ComponentError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from grpokit.registry.catalog import Catalog, Entry
     from grpokit.spec.components import AlgorithmSpec
 
@@ -96,7 +94,7 @@ def _show(catalog: Catalog, entry: Entry) -> None:
         "formula": spec.formula,
         "paper": f"arXiv {spec.paper}" if spec.paper else "",
         "plugin": f"{entry.plugin.name} ({entry.plugin.distribution} {entry.plugin.version})",
-        "needs": ", ".join(data["needs"]),
+        "needs": ", ".join(sorted(spec.needs)),
     }
     for label, value in facts.items():
         if value:
@@ -114,64 +112,21 @@ def _show(catalog: Catalog, entry: Entry) -> None:
             styles={"part": "bold"},
             limit=1000,
         )
-    _show_settings(entry, data)
-
-
-def _show_settings(entry: Entry, data: Mapping[str, Any]) -> None:
-    where = f"algorithm.parts.{_spec(entry).axis}.with" if _spec(entry).axis else "algorithm.with"
-    if data["settings_problem"]:
-        render.say(f"settings cannot be read: {data['settings_problem']}", "yellow")
-    elif not data["settings"]:
-        render.say("It has no settings.")
-    else:
-        render.say(f"Settings, under `{where}`:")
-        rows = [(item["name"], item["default"], item["doc"]) for item in data["settings"]]
-        render.table(
-            ["setting", "default", "meaning"], rows, styles={"setting": "bold"}, limit=1000
-        )
+    place = f"algorithm.parts.{spec.axis}.with" if spec.axis else "algorithm.with"
+    show_settings(data, place)
 
 
 def _data(catalog: Catalog, entry: Entry) -> dict[str, Any]:
-    from grpokit.registry.resolve import config_model, source_hash
-    from grpokit.registry.settings import describe
-
+    """What `plugins show` knows, and which backends lack what."""
     spec = _spec(entry)
-    problem, settings = "", []
-    try:
-        model = config_model(entry)
-        settings = [] if model is None else list(describe(model))
-    except ComponentError as error:  # a broken config must not hide the rest
-        problem = str(error)
-    return {
-        "id": entry.id,
-        "axis": spec.axis,
-        "summary": spec.summary,
-        "paper": spec.paper,
-        "formula": spec.formula,
-        "min_group": spec.min_group,
-        "needs": sorted(spec.needs),
-        "parts": {axis: list(names) for axis, names in spec.parts},
-        "backends": {
-            backend.id: sorted(spec.needs - backend.spec.provides)
-            for backend in catalog.entries("backend")
-        },
-        "plugin": entry.plugin.name,
-        "version": entry.plugin.version,
-        "source_hash": source_hash(entry),
-        "settings": [
-            {
-                "name": item.name,
-                "type": item.type,
-                "default": "required" if item.required else item.default,
-                "doc": item.doc,
-            }
-            for item in settings
-        ],
-        "settings_problem": problem,
+    lacking = {
+        backend.id: sorted(spec.needs - backend.spec.provides)
+        for backend in catalog.entries("backend")
     }
+    return component_data(entry) | {"parts": dict(spec.parts), "backends": lacking}
 
 
-def _formulas(catalog: Catalog, names: tuple[str, ...] | list[str]) -> str:
+def _formulas(catalog: Catalog, names: tuple[str, ...]) -> str:
     found = [match for name in names for match in catalog.matches("algorithm", name)]
     return "; ".join(
         spec.formula or spec.summary for spec in map(_spec, found) if spec.formula or spec.summary
@@ -187,12 +142,7 @@ def _differs(catalog: Catalog, entry: Entry) -> str:
 
 
 def _unknown(catalog: Catalog, name: str) -> ComponentError:
-    known = [
-        each
-        for entry in catalog.entries("algorithm")
-        for each in dict.fromkeys((entry.id, entry.spec.name))
-    ]
-    near = difflib.get_close_matches(name, known, n=3)
+    near = catalog.near("algorithm", name)
     return ComponentError(
         f"no algorithm and no part is named {name!r}",
         remedy="did you mean " + " or ".join(map(repr, near)) + "?"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -75,7 +75,7 @@ def show(
                 "plugins": [
                     _plugin_data(catalog, plugin) | {"trace": plugin.trace} for plugin in plugins
                 ],
-                "components": [_component_data(entry) for entry in entries],
+                "components": [component_data(entry) for entry in entries],
             }
         )
         return
@@ -148,7 +148,7 @@ def _plugin_data(catalog: Catalog, plugin: PluginRecord) -> dict[str, Any]:
     }
 
 
-def _component_data(entry: Entry) -> dict[str, Any]:
+def component_data(entry: Entry) -> dict[str, Any]:
     from grpokit.registry.resolve import source_hash
 
     settings, problem = _settings(entry)
@@ -200,7 +200,7 @@ def _show_plugin(catalog: Catalog, plugin: PluginRecord, *, first: bool) -> None
 
 
 def _show_component(entry: Entry, *, first: bool) -> None:
-    data = _component_data(entry)
+    data = component_data(entry)
     if not first:
         render.say()
     render.say(f"{entry.kind} {entry.id}", "bold")
@@ -217,12 +217,17 @@ def _show_component(entry: Entry, *, first: bool) -> None:
             ),
         ]
     )
+    show_settings(data, "with")
+
+
+def show_settings(data: Mapping[str, Any], place: str) -> None:
+    """The table of settings of ``component_data``; ``place`` is where a recipe has them."""
     if data["settings_problem"]:
         render.say(f"  settings cannot be read: {data['settings_problem']}", "yellow")
     elif not data["settings"]:
         render.say("  It has no settings.")
     else:
-        render.say("  Settings, under `with:`")
+        render.say(f"  Settings, under `{place}:`")
         rows = [
             (item.name, item.type, "required" if item.required else item.default, item.doc)
             for item in data["settings"]
