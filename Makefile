@@ -41,7 +41,7 @@ docs: .venv/installed-dev
 
 .venv/installed-dev: .venv/installed
 	$(BIN)/python -m pip install --quiet "pip>=25.1"
-	$(BIN)/python -m pip install --quiet -c plugins/grpokit-hf/constraints.txt --group dev -e "plugins/grpokit-hf[hub]"
+	$(BIN)/python -m pip install --quiet -c plugins/grpokit-hf/constraints.txt --group dev -e "plugins/grpokit-hf[hub]" -e "plugins/grpokit-cppo[math]"
 	@touch $@
 
 clean:

@@ -144,6 +144,8 @@ algorithm:
         ("{rate: 0.875}", "6:39", "leaves 0.5 of the 4 completions of a question"),
         ("{scope: device, rate: 0.95}", "6:54", "leaves 0.6 of the 12 completions of the step"),
         ("{keep: 5}", "6:39", "a question has 4 completions"),
+        ("{scope: device, devices: 2}", "6:57", "3 questions a step cannot be dealt to 2 devices"),
+        ("{scope: device, devices: 3, rate: 0.9}", "6:66", "the 4 completions of a device"),
     ],
 )
 def test_a_recipe_that_cannot_run_is_refused_before_it_does(tmp_path, settings, place, words):
@@ -180,6 +182,9 @@ def test_a_recipe_that_fits(tmp_path, settings):
         {"gamma": 1.0},
         {"metric": "smallest_raw"},
         {"scope": "rank"},
+        {"devices": 0},
+        {"devices": 2},
+        {"devices": 2, "scope": "global"},
     ],
 )
 @pytest.mark.parametrize("model", [PruneConfig, CppoConfig])
@@ -291,6 +296,30 @@ def test_scopes_agree_on_one_question(select):
         rewards = draw(seed, prompts=1)
         scopes = ("question", "device", "global")
         assert len({select(rewards, rate=0.5, scope=scope).rows for scope in scopes}) == 1
+
+
+def test_each_device_ranks_its_own_questions(select):
+    """As the authors' code on several devices: the same rule on each run of questions."""
+    differs = 0
+    for seed in range(20):
+        rewards = draw(seed, prompts=6)
+        found = select(rewards, rate=0.75, scope="device", devices=3).rows
+        expected = [
+            (2 * device + p, g)
+            for device in range(3)
+            for p, g in select(rewards[2 * device : 2 * device + 2], rate=0.75, scope="device").rows
+        ]
+        assert list(found) == expected
+        differs += found != select(rewards, rate=0.75, scope="device").rows
+    assert differs > 10
+    each = select(rewards, rate=0.75, scope="device", devices=6).rows
+    assert each == select(rewards, rate=0.75).rows
+
+
+def test_questions_that_cannot_be_dealt_are_refused(select):
+    with pytest.raises(GrpokitError, match="5 questions cannot be dealt to 2 devices") as caught:
+        select(draw(0), scope="device", devices=2)
+    assert caught.value.place == "algorithm.with.devices"
 
 
 def test_rewards_on_another_scale_select_the_same(select):

@@ -29,6 +29,8 @@ class PruneConfig(Config):
     """For the metric threshold: a completion stays if its absolute advantage is at least gamma. The number that stays then varies."""
     scope: Literal["question", "device", "global"] = "question"
     """Among which completions the rank is taken: those of one question (the paper), or all of the process (device) or the step (global; the same in one process), where a question may keep any number."""
+    devices: int = Field(default=1, ge=1)
+    """For the scope device: parts of equal size that the step's questions are cut into, in their order, each with a rank and a quota of its own. The number of training processes of the run that is to be repeated."""
     ties: Literal["index", "random"] = "index"
     """Which of equal advantages stay: the first in the group, or drawn by lot from the run's seed and the step."""
     normalise: Literal["kept", "group"] = "kept"
@@ -51,11 +53,19 @@ class PruneConfig(Config):
             )
         if self.rate is not None and self.keep is not None:
             raise ValueError("rate and keep say the same thing; remove one of them")
+        if self.devices > 1 and self.scope != "device":
+            raise ValueError(
+                f"devices belongs to scope: device, and scope is {self.scope}; remove one"
+            )
         return self
 
     def misfit(self, *, prompts: int, group: int) -> tuple[str, str, str] | None:
         """The setting that does not fit a step of this shape, the fact and the remedy; None if all do."""
-        return self.problem(questions=1 if self.scope == "question" else prompts, group=group)
+        if prompts % self.devices:
+            fact = f"{prompts} questions a step cannot be dealt to {self.devices} devices evenly"
+            return "devices", fact, "set rollout.prompts to a multiple of devices"
+        questions = 1 if self.scope == "question" else prompts // self.devices
+        return self.problem(questions=questions, group=group)
 
     def problem(self, *, questions: int, group: int) -> tuple[str, str, str] | None:
         """The same for one pool of completions, among which the rank is taken."""
@@ -70,7 +80,8 @@ class PruneConfig(Config):
         exact = rows * (1 - rate)
         if abs(round(exact) - exact) <= 1e-6 and round(exact) >= 1:
             return None
-        among = "a question" if self.scope == "question" else "the step"
+        whole = "the step" if self.devices == 1 else "a device"
+        among = "a question" if self.scope == "question" else whole
         possible = sorted({max(1, int(exact)), min(rows, int(exact) + 1)})
         rates = " or ".join(f"{1 - count / rows:.10g} (keeps {count})" for count in possible)
         fact = (

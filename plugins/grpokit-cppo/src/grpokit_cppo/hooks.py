@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
-from grpokit.api import AlgorithmSpec, hookimpl
+from grpokit.api import AlgorithmSpec, RewardSpec, hookimpl
 
 GRPOKIT_HOOK_API = 1
 
@@ -44,6 +44,34 @@ def grpokit_algorithms() -> Iterable[AlgorithmSpec]:
             config="grpokit_cppo.config:PruneConfig",
             paper="2503.22342",
             formula="keep the k of largest |A_i|, k = G (1 - rate); or |A_i| >= gamma",
+        ),
+    ]
+
+
+@hookimpl
+def grpokit_rewards() -> Iterable[RewardSpec]:
+    return [
+        RewardSpec(
+            name="think-answer-format",
+            summary="The completion is <think>...</think>, a line break, <answer>...</answer>.",
+            target="grpokit_cppo.rewards:think_answer_format",
+            config="grpokit_cppo.rewards:FormConfig",
+        ),
+        RewardSpec(
+            name="gsm8k-accuracy",
+            summary="CPPO's reward on GSM8K: 2 for the gold text in the answer tag, 1.5 for its number.",
+            target="grpokit_cppo.rewards:gsm8k_accuracy",
+            config="grpokit_cppo.rewards:Gsm8kConfig",
+            columns=("answer",),
+            range=(0.0, 2.0),
+        ),
+        RewardSpec(
+            name="math-accuracy",
+            summary="CPPO's reward on MATH: 2 if math-verify finds the solution's answer, else 0.",
+            target="grpokit_cppo.math_accuracy:math_accuracy",
+            config="grpokit_cppo.math_accuracy:MathConfig",
+            columns=("solution",),
+            range=(0.0, 2.0),
         ),
     ]
 

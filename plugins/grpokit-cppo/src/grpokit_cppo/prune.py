@@ -94,7 +94,7 @@ class Prune:
         groups = _candidates(rollout, advantages)
         dead_P: list[bool] = advantages.dead_P.tolist()
         skip = {p for p, dead in enumerate(dead_P) if dead} if config.drop_dead else set()
-        pools = groups if config.scope == "question" else [[one for g in groups for one in g]]
+        pools = self._pools(groups)
         kept: set[tuple[int, int]] = set()
         for pool in pools:
             kept.update(one.row for one in self._best(pool) if one.p not in skip)
@@ -105,6 +105,23 @@ class Prune:
             weights=(1.0,) * len(rows),
             denominator=len(rows) if config.normalise == "kept" else all_rows,
         )
+
+    def _pools(self, groups: list[list[Candidate]]) -> list[list[Candidate]]:
+        """The completions among which the rank is taken: one list a question, or a device."""
+        config = self.config
+        if config.scope == "question":
+            return groups
+        each, rest = divmod(len(groups), config.devices)
+        if rest:
+            raise ComponentError(
+                f"{len(groups)} questions cannot be dealt to {config.devices} devices evenly",
+                place=f"{self.place}.devices",
+                remedy="set rollout.prompts to a multiple of devices",
+            )
+        firsts = range(0, len(groups), each) if each else ()
+        return [
+            [one for group in groups[first : first + each] for one in group] for first in firsts
+        ]
 
     def _best(self, pool: Sequence[Candidate]) -> Sequence[Candidate]:
         config = self.config
