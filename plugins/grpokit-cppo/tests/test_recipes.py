@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -156,6 +157,39 @@ def test_the_learning_rate_is_theirs_by_optimiser_step(name, planned, warm):
         schedule.step()
     assert hf_optim.learning_rate(recipe, warm) == 1e-6
     assert index + 1 in (planned - 1, planned)
+
+
+PAGE = Path(__file__).parents[3] / "docs" / "cppo.md"
+RATES = re.findall(
+    r"^\| ([\d.]+) \| (\d+) \| (\d+), (\d+) \| (\d+) \| (\d+), (\d+) \| (\d+) \|$",
+    PAGE.read_text("utf-8"),
+    re.MULTILINE,
+)
+
+
+@pytest.mark.parametrize("row", RATES, ids=lambda row: row[0])
+def test_the_other_rates_of_the_page(row):
+    """What the page says to set fits the group, trains on as many rows, and is one epoch."""
+    rate, kept, *rest = map(float, row)
+    for name, rows, devices, (prompts, steps, updates) in (
+        (GSM, 7473, 1, rest[:3]),
+        (MATH, 7500, 3, rest[3:]),
+    ):
+        values = {
+            "algorithm.with.rate": f"{rate:g}",
+            "rollout.prompts": f"{prompts:g}",
+            "train.steps": f"{steps:g}",
+        }
+        changes = [f"{key}={value}" for key, value in values.items()]
+        recipe = load_recipe(name, overrides=changes, catalog=Catalog.load()).recipe
+        assert kept == 16 * (1 - rate)
+        assert prompts * kept == 16 * devices
+        assert recipe.train.steps == rows // prompts
+        assert updates == 2 * steps
+
+
+def test_the_page_has_all_rates():
+    assert [float(row[0]) for row in RATES] == [0, 0.5, 0.75, 0.875, 0.9375]
 
 
 @pytest.mark.parametrize("name", [GSM, PAPER, MATH])
