@@ -53,7 +53,7 @@ def grpokit_rewards() -> Iterable[RewardSpec]:
     return [
         RewardSpec(
             name="think-answer-format",
-            summary="The completion is <think>...</think>, a line break, <answer>...</answer>.",
+            summary="The completion is a block of think tags, a line break, a block of answer tags.",
             target="grpokit_cppo.rewards:think_answer_format",
             config="grpokit_cppo.rewards:FormConfig",
         ),
