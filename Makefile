@@ -39,9 +39,10 @@ docs: .venv/installed-dev
 	$(BIN)/python -m pip install --quiet -c plugins/grpokit-hf/constraints.txt -e . $(addprefix -e ,$(PLUGINS))
 	@touch $@
 
-.venv/installed-dev: .venv/installed
+.venv/installed-dev: .venv/installed tests/requirements-verl.txt
 	$(BIN)/python -m pip install --quiet "pip>=25.1"
 	$(BIN)/python -m pip install --quiet -c plugins/grpokit-hf/constraints.txt --group dev -e "plugins/grpokit-hf[hub]" -e "plugins/grpokit-cppo[math]"
+	$(BIN)/python -m pip install --quiet --no-deps --no-compile --upgrade --target .venv/verl -r tests/requirements-verl.txt
 	@touch $@
 
 clean:
