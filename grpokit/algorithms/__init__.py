@@ -1,6 +1,8 @@
 """Pure tensor functions, one file an axis, and the named compositions. Importing this loads no torch.
 
     axes          the axes and what a part of each must look like: READ FIRST
+    sampler       which rows a step asks; rollout: how they are drawn
+    allocate      which groups go on, and whether the step asks more; reset: what begins anew
     aggregate     scores -> totals_PG, valid_PG: weighted sum, z-scores summed, power
     advantage     group z-score, group centred, leave one out, pass@k
     advantage_batch  scaled over the batch: batch std, REINFORCE++-baseline, Beta-normalised
@@ -20,6 +22,7 @@
     parts         factories of single parts for recipes; part_config holds their settings
     advantage_parts  the same for more parts of advantage, aggregate, select; advantage_config
     loss_parts    the same for parts of the loss beyond GRPO's own; loss_config
+    step_parts    the same for parts of sampler, rollout, allocate, reset; step_config
     grpo          the algorithm GRPO; grpo_config holds its settings
 
 Functions are found on first use: ``grpokit.algorithms.token_logprobs`` imports torch, ``import

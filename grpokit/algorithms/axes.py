@@ -5,6 +5,15 @@ function, a ``functools.partial`` of one, or a frozen dataclass with ``__call__`
 something to say about itself. Suffixes: P prompts, G completions a prompt, N rows, T tokens. Tensors
 shaped ``N1`` broadcast over tokens.
 
+A step asks the parts in the order of ``AXES``. Some are asked only where a part needs more than most:
+
+* ``needs_rollout`` (aggregate, advantage): the rollout comes as a last argument, for lengths or columns
+* ``needs_inputs`` (mask): all loss inputs come in place of ``truncated_N``, for token ids
+* ``needs_reference``, ``needs_entropy`` (any part of the loss): log-probs of the reference policy, or the
+  entropy with its gradient, are computed
+* ``observe(outcome)``, ``state()``, ``load_state(state)``: the part remembers finished steps. It changes
+  in ``observe`` only; ``state`` is JSON and goes into every checkpoint.
+
 The loss of a step is built in this order:
 
     ratio_NT   = ratio(logprobs_NT - old_logprobs_NT, mask_NT)
@@ -23,25 +32,48 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from grpokit.spec.flow import Advantages, LossInputs, LossTotals, Rollout, Scores, Selection
+    from grpokit.spec.contracts import Walk
+    from grpokit.spec.flow import (
+        Advantages,
+        Allocation,
+        Draw,
+        Gathered,
+        LossInputs,
+        LossTotals,
+        Resets,
+        Rollout,
+        Sampling,
+        Scores,
+        Selection,
+    )
 
 __all__ = [
     "AXES",
     "Advantage",
     "Aggregate",
     "Aggregation",
+    "Allocate",
     "Clip",
     "Clipped",
     "Correction",
+    "InputsMask",
     "Mask",
     "Ratio",
     "Regulariser",
+    "Reset",
+    "RolloutAdvantage",
+    "RolloutAggregate",
+    "RolloutWay",
+    "Sampler",
     "Select",
 ]
 
 AXES: Mapping[str, str] = {
+    "sampler": "which rows of the data set a step asks",
+    "rollout": "how the completions of a step are drawn",
     "aggregate": "scores of all rewards to one total a completion",
     "advantage": "totals of a group to advantages",
+    "allocate": "which groups go on, and whether the step asks more",
     "select": "which completions train, with what weight",
     "ratio": "how far the policy moved from the one that sampled",
     "clip": "ratio and advantage to the clipped objective",
@@ -49,8 +81,21 @@ AXES: Mapping[str, str] = {
     "correction": "weight for the mismatch of sampler and trainer",
     "regulariser": "penalty a token beside the objective",
     "aggregation": "losses of tokens to one number",
+    "reset": "what begins anew in the course of a run",
 }
 """Axes that ``algorithm.parts`` of a recipe can replace."""
+
+
+class Sampler(Protocol):
+    """``(walk, position, count, step) -> Draw`` of ``count`` rows."""
+
+    def __call__(self, walk: Walk, position: int, count: int, step: int, /) -> Draw: ...
+
+
+class RolloutWay(Protocol):
+    """``(sampling) -> sampling`` of the step ``sampling.step``; seed, step and group stay as they are."""
+
+    def __call__(self, sampling: Sampling, /) -> Sampling: ...
 
 
 class Aggregate(Protocol):
@@ -59,10 +104,36 @@ class Aggregate(Protocol):
     def __call__(self, scores: Scores, /) -> tuple[Tensor, Tensor]: ...
 
 
+class RolloutAggregate(Protocol):
+    """``(scores, rollout) -> totals_PG, valid_PG``, for a part with ``needs_rollout``."""
+
+    needs_rollout: bool
+
+    def __call__(self, scores: Scores, rollout: Rollout, /) -> tuple[Tensor, Tensor]: ...
+
+
 class Advantage(Protocol):
     """``(totals_PG, valid_PG) -> advantages_PG``; invalid rows get 0 and touch no statistics."""
 
     def __call__(self, totals_PG: Tensor, valid_PG: Tensor, /) -> Tensor: ...
+
+
+class RolloutAdvantage(Protocol):
+    """``(totals_PG, valid_PG, rollout) -> advantages_PG``, for a part with ``needs_rollout``."""
+
+    needs_rollout: bool
+
+    def __call__(self, totals_PG: Tensor, valid_PG: Tensor, rollout: Rollout, /) -> Tensor: ...
+
+
+class Allocate(Protocol):
+    """``(gathered) -> Allocation``, after each round of generating and scoring.
+
+    May have a method ``first(prompts) -> int``: prompts of the first round where it asks for another
+    number than the recipe.
+    """
+
+    def __call__(self, gathered: Gathered, /) -> Allocation: ...
 
 
 class Select(Protocol):
@@ -107,6 +178,14 @@ class Mask(Protocol):
     def __call__(self, mask_NT: Tensor, truncated_N: Tensor, /) -> Tensor: ...
 
 
+class InputsMask(Protocol):
+    """``(mask_NT, inputs) -> mask_NT``, for a part with ``needs_inputs``; masks no row wholly."""
+
+    needs_inputs: bool
+
+    def __call__(self, mask_NT: Tensor, inputs: LossInputs, /) -> Tensor: ...
+
+
 class Correction(Protocol):
     """``(old_logprobs_NT, sampler_logprobs_NT, mask_NT) -> weight_NT``, or None for no weight."""
 
@@ -131,6 +210,12 @@ class Aggregation(Protocol):
     def __call__(
         self, loss_NT: Tensor, mask_NT: Tensor, weights_N: Tensor, totals: LossTotals, /
     ) -> Tensor: ...
+
+
+class Reset(Protocol):
+    """``(step) -> Resets`` that are done just before the update of ``step``."""
+
+    def __call__(self, step: int, /) -> Resets: ...
 
 
 Part = Any

@@ -12,15 +12,37 @@ from torch import Tensor
 
 from grpokit.algorithms import axes
 from grpokit.algorithms.aggregate import total_scores
+from grpokit.algorithms.allocate import fixed
 from grpokit.algorithms.build import unknown_axes
 from grpokit.algorithms.correction import no_correction
 from grpokit.algorithms.mask import completion_mask
 from grpokit.algorithms.ratio import token_ratio
 from grpokit.algorithms.regulariser import NoRegulariser, k3
+from grpokit.algorithms.reset import never
+from grpokit.algorithms.rollout import as_given
+from grpokit.algorithms.sampler import in_order
 from grpokit.algorithms.select import keep_all
-from grpokit.spec.flow import Advantages, LossInputs, LossOutputs, Rollout, Scores, Selection
+from grpokit.errors import CheckpointError
+from grpokit.spec.contracts import Walk
+from grpokit.spec.flow import (
+    Advantages,
+    Allocation,
+    Draw,
+    Gathered,
+    LossInputs,
+    LossOutputs,
+    Outcome,
+    Resets,
+    Rollout,
+    Sampling,
+    Scores,
+    Selection,
+)
 
 __all__ = ["DEAD", "Composition"]
+
+FIELDS = {"select": "selector", "allocate": "allocator"}
+"""Fields of ``Composition`` that are not called like their axis."""
 
 DEAD = 1e-8
 """A group whose advantages are all smaller teaches nothing; they are set to exactly 0."""
@@ -30,26 +52,35 @@ DEAD = 1e-8
 class Composition:
     """One part an axis; together they implement the ``Algorithm`` contract.
 
-    A relative of GRPO is this class with other parts. ``replace`` swaps one. The field of the axis
-    ``select`` is called ``selector``, because ``select`` is the contract's method.
+    A relative of GRPO is this class with other parts. ``replace`` swaps one. The fields of the axes
+    ``select`` and ``allocate`` are called ``selector`` and ``allocator``, because the contract has
+    methods of those names.
     """
 
-    advantage: axes.Advantage
+    advantage: axes.Advantage | axes.RolloutAdvantage
     clip: axes.Clip
     aggregation: axes.Aggregation
-    aggregate: axes.Aggregate = total_scores
+    sampler: axes.Sampler = in_order
+    rollout: axes.RolloutWay = as_given
+    aggregate: axes.Aggregate | axes.RolloutAggregate = total_scores
+    allocator: axes.Allocate = fixed
     selector: axes.Select = keep_all
     ratio: axes.Ratio = token_ratio
-    mask: axes.Mask = completion_mask
+    mask: axes.Mask | axes.InputsMask = completion_mask
     correction: axes.Correction = no_correction
     regulariser: axes.Regulariser = dataclasses.field(default_factory=NoRegulariser)
+    reset: axes.Reset = never
 
     def replace(self, axis: str, part: axes.Part) -> Composition:
         """The same algorithm with another part on one axis."""
         if axis not in axes.AXES:
             raise unknown_axes([axis])
-        fields: dict[str, Any] = {"selector" if axis == "select" else axis: part}
+        fields: dict[str, Any] = {FIELDS.get(axis, axis): part}
         return dataclasses.replace(self, **fields)
+
+    def part(self, axis: str) -> axes.Part:
+        """What stands on one axis."""
+        return getattr(self, FIELDS.get(axis, axis))
 
     @property
     def needs_reference(self) -> bool:
@@ -63,16 +94,39 @@ class Composition:
 
     @property
     def skips_zero_advantage(self) -> bool:
-        """Nothing but the advantage moves the policy, so a row without one adds exactly 0."""
-        return bool(getattr(self.regulariser, "inert", False))
+        """Nothing but the advantage moves the policy, so a row without one adds exactly 0.
 
-    def advantages(self, scores: Scores) -> Advantages:
+        A clip may deny it for itself with an attribute ``zero_moves``.
+        """
+        return bool(getattr(self.regulariser, "inert", False)) and not getattr(
+            self.clip, "zero_moves", False
+        )
+
+    def sampling(self, sampling: Sampling) -> Sampling:
+        """How this step draws its completions."""
+        return self.rollout(sampling)
+
+    def first(self, prompts: int) -> int:
+        """Prompts of the first round: those of the recipe, unless the allocation wants another number."""
+        own = getattr(self.allocator, "first", None)
+        return own(prompts) if own else prompts
+
+    def draw(self, walk: Walk, position: int, count: int, step: int) -> Draw:
+        """The next rows of the data set."""
+        return self.sampler(walk, position, count, step)
+
+    def advantages(self, rollout: Rollout, scores: Scores) -> Advantages:
         """Computed in float64, kept in float32. Degenerate groups: see ``advantage``."""
-        totals_PG, valid_PG = self.aggregate(scores)
-        advantages_PG = torch.where(valid_PG, self.advantage(totals_PG, valid_PG), 0.0)
+        totals_PG, valid_PG = _call(self.aggregate, scores, rollout=rollout)
+        found_PG = _call(self.advantage, totals_PG, valid_PG, rollout=rollout)
+        advantages_PG = torch.where(valid_PG, found_PG, 0.0)
         dead_P = (advantages_PG.abs() < DEAD).all(-1)
         advantages_PG = advantages_PG.masked_fill(dead_P.unsqueeze(-1), 0.0)
         return Advantages(advantages_PG=advantages_PG.float(), valid_PG=valid_PG, dead_P=dead_P)
+
+    def allocate(self, gathered: Gathered) -> Allocation:
+        """The groups that go on, or another round."""
+        return self.allocator(gathered)
 
     def select(self, rollout: Rollout, scores: Scores, advantages: Advantages) -> Selection:
         """What the selecting part says, less what can add nothing.
@@ -81,13 +135,8 @@ class Composition:
         advantage stay with weight 0 if nothing else could move the policy through them.
         """
         selection = self.selector(rollout, scores, advantages)
-        truncated_N = torch.tensor(
-            [rollout.completions[p][g].finish == "length" for p, g in selection.rows],
-            dtype=torch.bool,
-        )
-        counts_N: list[bool] = (
-            self.mask(torch.ones(len(selection.rows), 1), truncated_N).bool().any(-1).tolist()
-        )
+        truncated = [rollout.completions[p][g].finish == "length" for p, g in selection.rows]
+        counts_N = self._rows_that_count(torch.tensor(truncated, dtype=torch.bool))
         advantages_PG: list[list[float]] = advantages.advantages_PG.tolist()
         skip = self.skips_zero_advantage
         kept = [
@@ -103,9 +152,22 @@ class Composition:
             denominator=selection.denominator,
         )
 
+    def _rows_that_count(self, truncated_N: Tensor) -> list[bool]:
+        if getattr(self.mask, "needs_inputs", False):
+            return [True] * len(truncated_N)
+        mask: Any = self.mask
+        counts_N: list[bool] = mask(torch.ones(len(truncated_N), 1), truncated_N).any(-1).tolist()
+        return counts_N
+
+    def resets(self, step: int) -> Resets:
+        """What begins anew before the update of ``step``."""
+        return self.reset(step)
+
     def loss(self, inputs: LossInputs) -> LossOutputs:
         """The micro-batch's share of the step's loss, in the order that ``axes`` describes."""
-        inputs = _clean(inputs, self.mask(inputs.mask_NT, inputs.truncated_N))
+        mask: Any = self.mask
+        extra = inputs if getattr(mask, "needs_inputs", False) else inputs.truncated_N
+        inputs = _clean(inputs, mask(inputs.mask_NT, extra))
         mask_NT = inputs.mask_NT
         ratio_NT = self.ratio(inputs.logprobs_NT - inputs.old_logprobs_NT, mask_NT)
         clipped = self.clip(ratio_NT, inputs.advantages_N.unsqueeze(-1), inputs)
@@ -121,9 +183,47 @@ class Composition:
             sums = _sums(inputs, values)
         return LossOutputs(loss=share, sums=sums)
 
+    def observe(self, outcome: Outcome) -> None:
+        """Lets every part that remembers take note of a finished step."""
+        for part in self._parts().values():
+            if hasattr(part, "observe"):
+                part.observe(outcome)
+
+    def state(self) -> dict[str, Any]:
+        """Axis to what its part remembers."""
+        return {
+            axis: part.state() for axis, part in self._parts().items() if hasattr(part, "state")
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Gives every part back what it remembered.
+
+        Raises:
+            CheckpointError: the state is of other parts.
+        """
+        own = {axis: part for axis, part in self._parts().items() if hasattr(part, "state")}
+        if set(own) != set(state):
+            raise CheckpointError(
+                f"the algorithm remembers {_names(own)}, the checkpoint holds {_names(state)}",
+                remedy="resume with the recipe of the run",
+            )
+        for axis, part in own.items():
+            part.load_state(state[axis])
+
+    def _parts(self) -> dict[str, axes.Part]:
+        return {axis: self.part(axis) for axis in axes.AXES}
+
     def _any(self, attribute: str) -> bool:
-        parts = (getattr(self, field.name) for field in dataclasses.fields(self))
-        return any(getattr(part, attribute, False) for part in parts)
+        return any(getattr(part, attribute, False) for part in self._parts().values())
+
+
+def _call(part: Any, *args: Any, rollout: Rollout) -> Any:
+    """A part of the axes ``aggregate`` and ``advantage``, with the rollout if it asks for it."""
+    return part(*args, rollout) if getattr(part, "needs_rollout", False) else part(*args)
+
+
+def _names(states: Mapping[str, Any]) -> str:
+    return ", ".join(sorted(states)) or "nothing"
 
 
 def _clean(inputs: LossInputs, mask_NT: Tensor) -> LossInputs:

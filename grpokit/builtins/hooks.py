@@ -7,7 +7,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from grpokit.api import AlgorithmSpec, DatasetSpec, RewardSpec, hookimpl
-from grpokit.builtins import advantage_parts, algorithms, loss_parts
+from grpokit.builtins import advantage_parts, algorithms, loss_parts, step_parts
 from grpokit.builtins.datasets import specs as datasets
 from grpokit.builtins.rewards import specs as rewards
 
@@ -24,7 +24,12 @@ def grpokit_rewards() -> Iterable[RewardSpec]:
 
 @hookimpl
 def grpokit_algorithms() -> Iterable[AlgorithmSpec]:
-    return (*algorithms.SPECS, *advantage_parts.SPECS, *loss_parts.SPECS)
+    return (
+        *algorithms.SPECS,
+        *step_parts.SPECS,
+        *advantage_parts.SPECS,
+        *loss_parts.SPECS,
+    )
 
 
 @hookimpl

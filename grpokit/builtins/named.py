@@ -13,8 +13,11 @@ _CONFIGS = "grpokit.algorithms.named_config:"
 _NEEDS = frozenset({"logprobs", "custom-loss"})
 
 GRPO_PARTS = {
+    "sampler": ("in-order",),
+    "rollout": ("as-given",),
     "aggregate": ("weighted-sum",),
     "advantage": ("group-zscore",),
+    "allocate": ("fixed",),
     "select": ("keep-all",),
     "mask": ("completion-mask",),
     "ratio": ("token-ratio",),
@@ -22,6 +25,7 @@ GRPO_PARTS = {
     "correction": ("no-correction",),
     "regulariser": ("kl", "entropy-bonus"),
     "aggregation": ("sequence-mean",),
+    "reset": ("never",),
 }
 
 

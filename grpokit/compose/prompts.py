@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "TEMPLATES",
+    "PromptMaker",
     "Template",
     "TemplateError",
     "build_messages",
@@ -184,17 +185,30 @@ def make_prompt(section: PromptSection, row: Row, index: int) -> Prompt:
     )
 
 
-def make_prompts(section: PromptSection, dataset: Dataset, rows: Iterable[int]) -> list[Prompt]:
-    """The prompts of these rows. Equal ones stay apart: the second is called ``id#2``.
+class PromptMaker:
+    """The prompts of one step, in as many calls as it has rounds.
 
-    Random numbers derive from the id, so that a question which appears twice gets different answers.
+    Equal ones stay apart: the second is called ``id#2``. Random numbers derive from the id, so that a
+    question which appears twice in a step gets different answers.
     """
-    seen: Counter[str] = Counter()
-    prompts = []
-    for index in rows:
-        prompt = make_prompt(section, dataset[index], index)
-        seen[prompt.id] += 1
-        if seen[prompt.id] > 1:
-            prompt = replace(prompt, id=f"{prompt.id}#{seen[prompt.id]}")
-        prompts.append(prompt)
-    return prompts
+
+    def __init__(self, section: PromptSection, dataset: Dataset) -> None:
+        self.section = section
+        self.dataset = dataset
+        self.seen: Counter[str] = Counter()
+
+    def __call__(self, rows: Iterable[int]) -> list[Prompt]:
+        """The prompts of these rows of the data set."""
+        prompts = []
+        for index in rows:
+            prompt = make_prompt(self.section, self.dataset[index], index)
+            self.seen[prompt.id] += 1
+            if self.seen[prompt.id] > 1:
+                prompt = replace(prompt, id=f"{prompt.id}#{self.seen[prompt.id]}")
+            prompts.append(prompt)
+        return prompts
+
+
+def make_prompts(section: PromptSection, dataset: Dataset, rows: Iterable[int]) -> list[Prompt]:
+    """The prompts of these rows, equal ones apart."""
+    return PromptMaker(section, dataset)(rows)

@@ -3,22 +3,56 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from grpokit.compose.prompts import make_prompts
+from grpokit.compose.prompts import PromptMaker
+from grpokit.engine.merge import merge_rollouts, merge_scores, pick_rollout, pick_scores
 from grpokit.engine.metrics import step_metrics
 from grpokit.engine.observer import Observer
 from grpokit.engine.order import RowOrder
+from grpokit.engine.totals import Totals
 from grpokit.errors import NonFiniteError
 from grpokit.scoring.budget import ErrorBudget
 from grpokit.scoring.scorer import Scorer
 from grpokit.spec.contracts import Algorithm, Dataset, ShouldStop, StepBackend
-from grpokit.spec.flow import Advantages, Prompt, Rollout, Sampling, Scores, Selection, StepRecord
+from grpokit.spec.flow import (
+    Advantages,
+    Gathered,
+    Outcome,
+    Resets,
+    Rollout,
+    Sampling,
+    Scores,
+    Selection,
+    StepRecord,
+    Update,
+)
 from grpokit.spec.recipe import PromptSection
 
-__all__ = ["Loop", "StepResult"]
+__all__ = ["Batch", "Loop", "StepResult"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """The groups of all rounds of a step, and which of them go on.
+
+    Attributes:
+        whole: all groups, with the advantages that they have among one another.
+        kept: positions of those that go on; one may come twice.
+        rollout, scores, advantages: of those.
+        position: where in the walk the next step begins.
+    """
+
+    whole: Gathered
+    kept: tuple[int, ...]
+    rollout: Rollout
+    scores: Scores
+    advantages: Advantages
+    position: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,30 +60,35 @@ class StepResult:
     """Everything a step produced, for the records and the terminal."""
 
     record: StepRecord
-    rollout: Rollout
-    scores: Scores
-    advantages: Advantages
+    batch: Batch
     selection: Selection
 
 
 @dataclass
 class Stages:
-    """Wall time of each stage, in seconds."""
+    """Wall time of each stage, in seconds, over all its rounds."""
 
     enter: Callable[[str], None]
-    seconds: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
         self.enter(name)
         start = time.perf_counter()
         yield
-        self.seconds[name] = time.perf_counter() - start
+        self.seconds[name] += time.perf_counter() - start
 
 
 @dataclass(kw_only=True)
 class Loop:
-    """The parts of a run, and the one function that puts them together."""
+    """The parts of a run, and the one function that puts them together.
+
+    Attributes:
+        prompts: groups a step, as the recipe has it.
+        forwards: forward passes of one completion in an update.
+        position: where in the walk the next step begins.
+        totals: what the run has used so far.
+    """
 
     backend: StepBackend
     algorithm: Algorithm
@@ -61,49 +100,151 @@ class Loop:
     sampling: Sampling
     observer: Observer
     poll: ShouldStop
-
-    def prompts(self, index: int) -> list[Prompt]:
-        """The P prompts of step ``index``."""
-        return make_prompts(self.prompt, self.dataset, self.order.step(index))
+    prompts: int
+    forwards: int = 1
+    position: int = 0
+    totals: Totals = field(default_factory=Totals)
 
     def step(self, index: int) -> StepResult:
-        """Generate, score, advantages, select, update. If it raises, the policy is unchanged."""
+        """Generate, score, advantages, select, update.
+
+        If it raises, the policy, the place in the data set and what parts remember are unchanged.
+        """
         stages = Stages(lambda name: self.observer.stage(index, name))
         start = time.perf_counter()
-        sampling = replace(self.sampling, step=index)
-        with stages("generate"):
-            rollout = self.backend.generate(self.prompts(index), sampling, self.poll)
-        with stages("score"):
-            scores = self.scorer.score(rollout, self.poll)
-            self.budget.add(scores)
-        self.poll()
-        advantages = self.algorithm.advantages(scores)
-        if not bool(advantages.advantages_PG.isfinite().all()):
-            raise NonFiniteError(
-                "the algorithm made advantages that are not finite",
-                place=f"step {index}",
-                remedy="repair the part `advantage` of the algorithm, or scale the rewards down",
-            )
-        selection = self.algorithm.select(rollout, scores, advantages)
+        batch = self.gather(index, stages)
+        selection = self.algorithm.select(batch.rollout, batch.scores, batch.advantages)
         with stages("update"):
-            update = self.backend.update(
-                self.algorithm.loss, rollout, advantages, selection, index, self.poll
-            )
-        metrics = step_metrics(rollout, scores, advantages, selection, update)
-        epoch = self.order.epoch_of(index)
-        if epoch is not None:
-            metrics["epoch"] = epoch
+            update = self.update(index, batch, selection)
+        metrics = step_metrics(batch.whole, batch.kept, selection, update)
+        self.commit(index, batch, metrics, update)
+        metrics |= self.totals.metrics()
+        epochs = self.order.epochs(self.position)
+        if epochs is not None:
+            metrics["epoch"] = epochs
         seconds = {
             **stages.seconds,
             **{f"update/{name}": value for name, value in update.seconds.items()},
-            **{f"score/{name}": value for name, value in scores.seconds.items()},
+            **{f"score/{name}": value for name, value in batch.whole.scores.seconds.items()},
             "total": time.perf_counter() - start,
         }
         record = StepRecord(step=index, metrics=metrics, seconds=seconds)
-        return StepResult(
-            record=record,
+        return StepResult(record=record, batch=batch, selection=selection)
+
+    def gather(self, index: int, stages: Stages) -> Batch:
+        """Rounds of generating and scoring until the algorithm has the groups it wants."""
+        sampling = self.algorithm.sampling(replace(self.sampling, step=index))
+        make = PromptMaker(self.prompt, self.dataset)
+        position, count = self.position, self.algorithm.first(self.prompts)
+        whole: Gathered | None = None
+        while True:
+            drawn = self.algorithm.draw(self.order, position, count, index)
+            position = drawn.position
+            with stages("generate"):
+                rollout = self.backend.generate(make(drawn.rows), sampling, self.poll)
+            with stages("score"):
+                scores = self.scorer.score(rollout, self.poll)
+                self.budget.add(scores)
+            self.poll()
+            whole = self.together(whole, rollout, scores, index)
+            allocation = self.algorithm.allocate(whole)
+            if not allocation.more:
+                return self.cut(whole, allocation.keep, position, index)
+            count = allocation.more
+
+    def together(
+        self, before: Gathered | None, rollout: Rollout, scores: Scores, index: int
+    ) -> Gathered:
+        """The groups of the rounds before and of this one, with their advantages."""
+        if before is not None:
+            rollout = merge_rollouts(before.rollout, rollout)
+            scores = merge_scores(before.scores, scores)
+        return Gathered(
+            rollout=rollout,
+            scores=scores,
+            advantages=self.advantages(rollout, scores, index),
+            wanted=self.prompts,
+            rounds=before.rounds + 1 if before else 1,
+        )
+
+    def cut(self, whole: Gathered, keep: tuple[int, ...], position: int, index: int) -> Batch:
+        """The groups that go on. Where they are not all, their advantages are computed anew.
+
+        Without a single one the step takes them all: what the update has to do then, it does.
+        """
+        keep = keep or tuple(range(len(whole.rollout.prompts)))
+        rollout, scores, advantages = whole.rollout, whole.scores, whole.advantages
+        if keep != tuple(range(len(rollout.prompts))):
+            rollout, scores = pick_rollout(rollout, keep), pick_scores(scores, keep)
+            advantages = self.advantages(rollout, scores, index)
+        return Batch(
+            whole=whole,
+            kept=keep,
             rollout=rollout,
             scores=scores,
             advantages=advantages,
-            selection=selection,
+            position=position,
         )
+
+    def advantages(self, rollout: Rollout, scores: Scores, index: int) -> Advantages:
+        found = self.algorithm.advantages(rollout, scores)
+        if bool(found.advantages_PG.isfinite().all()):
+            return found
+        raise NonFiniteError(
+            "the algorithm made advantages that are not finite",
+            place=f"step {index}",
+            remedy="repair the part `advantage` of the algorithm, or scale the rewards down",
+        )
+
+    def update(self, index: int, batch: Batch, selection: Selection) -> Update:
+        """Resets what the algorithm wants reset, and trains.
+
+        Nothing of a run can be saved between a reset of the policy and the end of the update, so an
+        interrupt waits that long.
+        """
+        resets = self.algorithm.resets(index)
+        if resets != Resets():
+            self.backend.reset(resets)
+        return self.backend.update(
+            self.algorithm.loss,
+            batch.rollout,
+            batch.advantages,
+            selection,
+            index,
+            None if resets.policy else self.poll,
+        )
+
+    def commit(
+        self, index: int, batch: Batch, metrics: Mapping[str, float], update: Update
+    ) -> None:
+        """Takes note of a finished step. Nothing before this changed anything but the backend."""
+        self.algorithm.observe(
+            Outcome(
+                step=index,
+                rollout=batch.whole.rollout,
+                scores=batch.whole.scores,
+                kept=batch.kept,
+                metrics=metrics,
+            )
+        )
+        self.position = batch.position
+        self.totals = self.totals.plus(
+            questions=len(batch.whole.rollout.prompts),
+            generated=sum(map(len, batch.whole.rollout.completions)),
+            trained=int(metrics["trained_rows"]),
+            forwards=self.forwards,
+            optimizer_steps=update.optimizer_steps,
+        )
+
+    def state(self) -> dict[str, Any]:
+        """What the steps so far left behind, besides the backend: JSON, for a checkpoint."""
+        return {
+            "position": self.position,
+            "totals": self.totals.state(),
+            "algorithm": dict(self.algorithm.state()),
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        self.position = state["position"]
+        self.totals = Totals.of(state["totals"])
+        self.algorithm.load_state(state["algorithm"])

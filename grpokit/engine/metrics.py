@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from grpokit.spec.flow import Advantages, Rollout, Scores, Selection, Update
+from grpokit.spec.flow import Advantages, Gathered, Rollout, Scores, Selection, Update
 
 __all__ = ["METRICS", "rollout_rows", "step_metrics"]
 
@@ -20,6 +20,9 @@ METRICS: dict[str, str] = {
     "dead_groups_high": "share of groups that are dead at the step's highest total",
     "abstained": "share of completions without a total: every reward abstained or failed",
     "failures": "rewards that could not score a completion, counted",
+    "dropped_groups": "share of groups that the allocation left out of the update",
+    "rounds": "rounds of generating and scoring; more than 1 where the algorithm asked for more",
+    "questions": "prompts drawn, those of dropped groups too",
     "trained_rows": "completions that were trained on",
     "length/mean": "mean tokens of a completion",
     "length/min": "shortest completion",
@@ -40,15 +43,25 @@ METRICS: dict[str, str] = {
     "grad_norm": "norm of the gradient before it is clipped",
     "lr": "learning rate of the last optimiser step",
     "optimizer_steps": "optimiser steps taken with this rollout batch",
+    "total/questions_seen": "prompts drawn since the first step",
+    "total/completions_generated": "completions drawn since the first step",
+    "total/completions_trained": "completions that trained since the first step",
+    "total/forwards_saved": "forward passes (policy, old, reference) of completions that did not train",
+    "total/optimizer_steps": "optimiser steps since the first step",
     "skipped_steps": "optimiser steps skipped because the gradient was not finite",
 }
 """Names in ``metrics.jsonl`` and what they mean. Further names may come from an algorithm."""
 
 
 def step_metrics(
-    rollout: Rollout, scores: Scores, advantages: Advantages, selection: Selection, update: Update
+    whole: Gathered, kept: Sequence[int], selection: Selection, update: Update
 ) -> dict[str, float]:
-    """All numbers of one step except times. Names without a value are left out."""
+    """All numbers of one step except times. Names without a value are left out.
+
+    Rewards, lengths and dead groups are those of every group that was drawn: the curve of a run that
+    drops groups means the same as that of one which does not.
+    """
+    rollout, scores = whole.rollout, whole.scores
     metrics: dict[str, float] = {}
     totals = _known(scores.total)
     if totals:
@@ -63,7 +76,11 @@ def step_metrics(
         known = _known(values_PG)
         if known:
             metrics[f"components/{name}"] = statistics.fmean(known)
-    metrics.update(_group_metrics(scores, advantages))
+    metrics.update(_group_metrics(scores, whole.advantages))
+    groups = len(rollout.prompts)
+    metrics["dropped_groups"] = (groups - len(set(kept))) / groups
+    metrics["rounds"] = whole.rounds
+    metrics["questions"] = groups
     metrics["failures"] = len(scores.failures)
     metrics["trained_rows"] = len(_trained(selection))
     metrics.update(_length_metrics(rollout))
@@ -101,15 +118,25 @@ def _length_metrics(rollout: Rollout) -> dict[str, float]:
 
 
 def rollout_rows(
-    step: int, rollout: Rollout, scores: Scores, advantages: Advantages, selection: Selection
+    step: int,
+    rollout: Rollout,
+    scores: Scores,
+    kept: Sequence[int],
+    advantages: Advantages,
+    selection: Selection,
 ) -> list[dict[str, Any]]:
-    """One row a prompt for ``rollouts.jsonl``: every completion, its scores, advantage and fate."""
-    kept = _trained(selection)
+    """One row a prompt for ``rollouts.jsonl``: every completion, its scores, advantage and fate.
+
+    ``advantages`` and ``selection`` are of the groups ``kept``; one that was dropped says so, and its
+    advantages are 0.
+    """
+    trained = {(kept[place], g) for place, g in _trained(selection)}
     failed = {(f.prompt_index, f.sample, f.reward): f.message for f in scores.failures}
-    advantages_PG: list[list[float]] = advantages.advantages_PG.tolist()
+    known: dict[int, list[float]] = dict(zip(kept, advantages.advantages_PG.tolist(), strict=True))
     rows = []
     for p, prompt in enumerate(rollout.prompts):
         completions = []
+        advantages_G = known.get(p, [0.0] * len(rollout.completions[p]))
         for g, completion in enumerate(rollout.completions[p]):
             row: dict[str, Any] = {
                 "sample": g,
@@ -118,12 +145,15 @@ def rollout_rows(
                 "finish": completion.finish,
                 "rewards": {name: values[p][g] for name, values in scores.rewards.items()},
                 "total": scores.total[p][g],
-                "advantage": advantages_PG[p][g],
-                "kept": (p, g) in kept,
+                "advantage": advantages_G[g],
+                "kept": (p, g) in trained,
             }
             errors = {name: failed[p, g, name] for name in row["rewards"] if (p, g, name) in failed}
             completions.append({**row, "errors": errors} if errors else row)
-        rows.append({"step": step, "prompt": _prompt_row(prompt), "completions": completions})
+        dropped = {} if p in known else {"dropped": True}
+        rows.append(
+            {"step": step, "prompt": _prompt_row(prompt), **dropped, "completions": completions}
+        )
     return rows
 
 

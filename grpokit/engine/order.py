@@ -1,4 +1,4 @@
-"""Which rows make up which step: a pure function of (seed, step), so a resume needs no state."""
+"""The walk through the data set: a pure function of (seed, position)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from grpokit.errors import PreflightError
-from grpokit.spec.contracts import Dataset
+from grpokit.spec.contracts import Dataset, Row
 from grpokit.spec.seeds import derive_seed
 
 __all__ = ["RowOrder"]
@@ -17,7 +17,7 @@ _MAX_TRIES = 1000
 
 
 class RowOrder:
-    """Row indices for each step.
+    """The ``Walk`` of a run.
 
     A finite data set is walked in epochs, each a new permutation (or the file's order); a step
     that crosses the end of an epoch takes the rest from the next. An endless one is drawn from
@@ -29,31 +29,35 @@ class RowOrder:
         dataset: Dataset,
         *,
         seed: int,
-        prompts: int,
         shuffle: bool = True,
         keep: Callable[[int], bool] | None = None,
     ) -> None:
         self.seed = seed
-        self.prompts = prompts
+        self.dataset = dataset
         self.shuffle = shuffle
         self._keep = keep
         self._rows = _kept_rows(dataset, keep)
         self._epoch = lru_cache(maxsize=2)(self._permutation)
 
-    def step(self, index: int) -> list[int]:
-        """The P row indices of step ``index`` (steps count from 1)."""
-        first = (index - 1) * self.prompts
-        return [self._at(position) for position in range(first, first + self.prompts)]
+    @property
+    def size(self) -> int | None:
+        """Rows of an epoch, those that ``keep`` refuses left out; None without an end."""
+        return None if self._rows is None else len(self._rows)
 
-    def epoch_of(self, index: int) -> float | None:
-        """How many epochs are behind after step ``index``; None for an endless data set."""
-        return None if self._rows is None else index * self.prompts / len(self._rows)
-
-    def _at(self, position: int) -> int:
+    def at(self, position: int) -> int:
+        """The row at ``position`` of the walk, from 0 on."""
         if self._rows is None:
             return self._endless(position)
         epoch, offset = divmod(position, len(self._rows))
         return self._epoch(epoch)[offset]
+
+    def row(self, index: int) -> Row:
+        """The columns of data set row ``index``."""
+        return self.dataset[index]
+
+    def epochs(self, position: int) -> float | None:
+        """How many epochs lie behind ``position``; None for an endless data set."""
+        return None if self._rows is None else position / len(self._rows)
 
     def _permutation(self, epoch: int) -> list[int]:
         rows = list(self._rows or ())

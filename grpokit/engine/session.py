@@ -102,6 +102,7 @@ class _Session:
     best_score: float = float("-inf")
     window: deque[float] = field(default_factory=deque)
     budget: dict[str, Any] = field(default_factory=dict)
+    loop_state: dict[str, Any] = field(default_factory=dict)
     evaluator: Evaluator | None = None
 
     def run_steps(self) -> RunEnd:
@@ -127,22 +128,24 @@ class _Session:
         return end
 
     def _record(self, result: StepResult) -> None:
-        record = result.record
+        record, batch = result.record, result.batch
+        rollout, scores = batch.whole.rollout, batch.whole.scores
         self.run.metrics.append(
             [{"step": record.step, **record.metrics, "seconds": dict(record.seconds)}]
         )
         if self.recipe.train.save_rollouts:
             self.run.rollouts.append(
                 rollout_rows(
-                    record.step, result.rollout, result.scores, result.advantages, result.selection
+                    record.step, rollout, scores, batch.kept, batch.advantages, result.selection
                 )
             )
         self.done = record.step
         self.budget = self.loop.budget.state()
+        self.loop_state = self.loop.state()
         if "reward" in record.metrics:
             self.window.append(record.metrics["reward"])
-        self.observer.step(record, result.rollout, result.scores)
-        self.watchers.call("on_step", record, result.rollout.completions[0])
+        self.observer.step(record, rollout, scores)
+        self.watchers.call("on_step", record, rollout.completions[0])
 
     def _evaluate_if_due(self) -> None:
         every = self.recipe.eval.every
@@ -202,6 +205,7 @@ class _Session:
             "best_step": self.best_step,
             "best_score": best,
             "budget": self.budget,
+            "loop": self.loop_state,
         }
 
     def restore(self) -> None:
@@ -216,12 +220,14 @@ class _Session:
             ):  # else it was damaged, or made room for one
                 self.best_step, self.best_score = state["best_step"], state["best_score"]
             self.loop.budget.load_state(state["budget"])
+            self.loop.load_state(state["loop"])
         elif self.run.metrics.size:
             self.observer.say("no checkpoint was saved yet; starting again from step 1")
         self.run.metrics.cut(state.get("metrics_bytes", 0))
         self.run.rollouts.cut(state.get("rollouts_bytes", 0))
         JsonLines(self.run.path / "evals.jsonl").keep(lambda row: row["step"] <= self.done)
         self.budget = self.loop.budget.state()
+        self.loop_state = self.loop.state()
         rewards = (row["reward"] for row in self.run.metrics.read() if "reward" in row)
         self.window = deque(rewards, maxlen=self.recipe.train.save_every)
 
@@ -263,6 +269,8 @@ def _open(
         sampling=sampling_of(recipe),
         observer=observer,
         poll=flag.poll,
+        prompts=recipe.rollout.prompts,
+        forwards=_forwards(recipe, algorithm),
     )
     session = _Session(
         recipe=recipe,
@@ -318,10 +326,16 @@ def _order(recipe: Recipe, dataset: Dataset, backend: StepBackend) -> RowOrder:
     return RowOrder(
         dataset,
         seed=recipe.train.seed,
-        prompts=rollout.prompts,
         shuffle=rollout.shuffle,
         keep=keep if limit is not None else None,
     )
+
+
+def _forwards(recipe: Recipe, algorithm: Algorithm) -> int:
+    """Forward passes of one completion in an update: policy, old policy, reference policy."""
+    optim = recipe.optim
+    old = optim.iterations * optim.minibatches > 1
+    return optim.iterations + old + algorithm.needs_reference
 
 
 def _add_remedy(error: GrpokitError, remedy: str) -> None:

@@ -15,5 +15,6 @@ CAPABILITIES: dict[Capability, str] = {
     "exact-resume": "a resumed run equals the uninterrupted one bit by bit",
     "lora": "low-rank adapters",
     "full": "full fine-tuning",
+    "reset": "policy, optimiser or reference policy can begin anew in the course of a run",
     "seeded-rows": "each completion has its own seed",
 }

@@ -80,8 +80,8 @@ class AlgorithmSpec(ComponentSpec):
     Attributes:
         paper: arXiv id.
         formula: one line of plain text.
-        axis: "", or one of advantage, select, ratio, clip, mask, aggregation, regulariser,
-            aggregate, sampler, allocation, rollout, correction.
+        axis: "", or one of sampler, rollout, aggregate, advantage, allocate, select, ratio, clip,
+            mask, correction, regulariser, aggregation, reset.
         min_group: smallest ``rollout.group`` that teaches anything; 2 where the group is the baseline.
         parts: of a named algorithm: (axis, names of parts) in the order of a step.
         excludes: (id of another part, reason): together they make no sense, and plan refuses them.

@@ -10,11 +10,16 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from grpokit.spec.flow import (
         Advantages,
+        Allocation,
         Completion,
+        Draw,
+        Gathered,
         LossInputs,
         LossOutputs,
         Message,
+        Outcome,
         Prompt,
+        Resets,
         Rollout,
         Sampling,
         Scores,
@@ -32,9 +37,11 @@ __all__ = [
     "Model",
     "Preflight",
     "Problem",
+    "Row",
     "Score",
     "ShouldStop",
     "StepBackend",
+    "Walk",
 ]
 
 Row = Mapping[str, Any]
@@ -73,8 +80,30 @@ class Score:
 
 
 @runtime_checkable
+class Walk(Protocol):
+    """The endless sequence of data set rows that a run goes through, and the rows themselves.
+
+    A pure function of seed and position: epochs after one another, each in a new order.
+    """
+
+    @property
+    def size(self) -> int | None:
+        """Rows of an epoch; None for a data set without end."""
+
+    def at(self, position: int) -> int:
+        """The data set row at ``position`` (from 0) of the walk."""
+
+    def row(self, index: int) -> Row:
+        """The columns of data set row ``index``."""
+
+
+@runtime_checkable
 class Algorithm(Protocol):
-    """What differs between GRPO and its relatives. The loop never asks which one it runs."""
+    """What differs between GRPO and its relatives. The loop never asks which one it runs.
+
+    A step goes through the methods in this order. Only ``observe`` may change the algorithm, and
+    only once the step is done: a step that is interrupted and taken again finds it as it was.
+    """
 
     @property
     def needs_reference(self) -> bool: ...
@@ -89,11 +118,35 @@ class Algorithm(Protocol):
         ``select`` then gives such rows weight 0, which is all that a backend has to look at.
         """
 
-    def advantages(self, scores: Scores) -> Advantages: ...
+    def sampling(self, sampling: Sampling) -> Sampling:
+        """How this step (``sampling.step``) draws; the recipe's way is given."""
+
+    def first(self, prompts: int) -> int:
+        """Prompts of the step's first round, where the recipe asks for ``prompts``."""
+
+    def draw(self, walk: Walk, position: int, count: int, step: int) -> Draw:
+        """The next ``count`` rows from ``position`` of the walk on."""
+
+    def advantages(self, rollout: Rollout, scores: Scores) -> Advantages: ...
+
+    def allocate(self, gathered: Gathered) -> Allocation:
+        """The groups that go on, or another round."""
 
     def select(self, rollout: Rollout, scores: Scores, advantages: Advantages) -> Selection: ...
 
+    def resets(self, step: int) -> Resets:
+        """What begins anew before the update of ``step``."""
+
     def loss(self, inputs: LossInputs) -> LossOutputs: ...
+
+    def observe(self, outcome: Outcome) -> None:
+        """Takes note of a finished step."""
+
+    def state(self) -> Mapping[str, Any]:
+        """What was noted, as JSON; a checkpoint keeps it."""
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Takes back what ``state`` gave."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,6 +224,13 @@ class StepBackend(Model, Protocol):
         should_stop: ShouldStop | None = None,
     ) -> Update:
         """Trains on the selected rows. If ``should_stop`` raises, the state is as before the call."""
+
+    def reset(self, resets: Resets) -> None:
+        """Begins anew what ``resets`` names. Called just before ``update``, never with nothing set.
+
+        Doing it twice in a row is doing it once. Between a reset of the policy and the end of the
+        update nothing can be saved.
+        """
 
     def save_policy(self, folder: Path) -> None:
         """Writes what evaluation and export need (an adapter where there is one)."""

@@ -1,7 +1,8 @@
 """What flows through one step. Read this file first.
 
-    Prompt_P -generate-> Rollout_PG -score-> Scores_PG -advantages-> Advantages_PG
-             -select-> Selection_N -loss/update-> Update -record-> StepRecord
+    Draw -> Prompt_P -generate-> Rollout_PG -score-> Scores_PG -advantages-> Advantages_PG
+         -allocate-> (another round, or) -select-> Selection_N -loss/update-> Update
+         -record-> StepRecord; the Outcome goes to the parts that remember
 
 Suffixes: P prompts of the step, G completions a prompt (the group), T tokens of a completion,
 N rows (completions) that train. Everything up to ``Scores`` is plain Python, so that rewards and
@@ -19,12 +20,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Advantages",
+    "Allocation",
     "Completion",
+    "Draw",
+    "Gathered",
     "LossInputs",
     "LossOutputs",
     "LossTotals",
     "Message",
+    "Outcome",
     "Prompt",
+    "Resets",
     "Rollout",
     "Sampling",
     "ScoreFailure",
@@ -57,6 +63,19 @@ class Prompt:
     index: int
     row: Mapping[str, Any]
     messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draw:
+    """The rows that a step asks next, and where in the walk the following draw begins.
+
+    Attributes:
+        rows: positions in the data set; one may come more than once.
+        position: the first position of the walk that is not behind us.
+    """
+
+    rows: tuple[int, ...]
+    position: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,6 +176,36 @@ class Advantages:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Gathered:
+    """What the rounds of a step gave so far: the groups of all of them, in order.
+
+    Attributes:
+        wanted: groups that the recipe asks for a step, ``rollout.prompts``.
+        rounds: rounds behind us, at least 1.
+    """
+
+    rollout: Rollout
+    scores: Scores
+    advantages: Advantages
+    wanted: int
+    rounds: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Allocation:
+    """Which groups the step goes on with, and how many more it asks for.
+
+    Attributes:
+        keep: groups (positions in ``Gathered.rollout``), in the order in which they train; one may
+            come twice. Read only if ``more`` is 0.
+        more: prompts of another round; 0 ends the rounds.
+    """
+
+    keep: tuple[int, ...]
+    more: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Selection:
     """Which completions train: N (p, g) pairs in a fixed order, and a weight for each.
 
@@ -192,6 +241,8 @@ class LossInputs:
 
     ``logprobs_NT`` carries the gradient. ``old_logprobs_NT`` equals its detached value where the
     rollout batch is used for one optimiser step. ``mask_NT`` is 1 on tokens that count.
+    ``tokens_NT`` holds token ids (0 in the padding). ``seed`` is another one for each micro-batch of a
+    run, for parts that draw by lot.
     """
 
     logprobs_NT: Tensor
@@ -204,6 +255,8 @@ class LossInputs:
     truncated_N: Tensor
     mask_NT: Tensor
     totals: LossTotals
+    tokens_NT: Tensor | None = None
+    seed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,6 +278,36 @@ class Update:
     metrics: Mapping[str, float]
     optimizer_steps: int
     seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resets:
+    """What begins anew just before an update.
+
+    Attributes:
+        policy: the trained weights are those of the first step again.
+        optimizer: AdamW forgets its moments.
+        reference: the reference policy becomes the present one.
+    """
+
+    policy: bool = False
+    optimizer: bool = False
+    reference: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """A finished step, for parts that remember.
+
+    ``rollout`` and ``scores`` hold the groups of all rounds, also those that did not train; ``kept``
+    are the positions of those that did.
+    """
+
+    step: int
+    rollout: Rollout
+    scores: Scores
+    kept: tuple[int, ...]
+    metrics: Mapping[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -212,6 +213,9 @@ def test_the_best_gets_most_and_the_worst_nothing_good(part):
         assert (sorted_PG[:, 0] <= 1e-12).all()
 
 
+NO_ROLLOUT: Any = None  # these parts look at scores only
+
+
 def test_parts_fit_into_grpo():
     scores = Scores(
         rewards={"a": [[1.0, 0, 0.5]], "b": [[3, None, 1]]}, components={}, total=[[1, 0, 0.5]]
@@ -219,12 +223,12 @@ def test_parts_fit_into_grpo():
     grpo = build(GrpoConfig())
     assert isinstance(grpo, Composition)
     for part in ALL:
-        assert grpo.replace("advantage", part).advantages(scores).advantages_PG.any()
+        assert grpo.replace("advantage", part).advantages(NO_ROLLOUT, scores).advantages_PG.any()
     for part in (
         parts.normalise_then_sum(NormaliseConfig(weights={"a": 1.0, "b": 0.5})),
         parts.power(PowerConfig()),
     ):
-        assert grpo.replace("aggregate", part).advantages(scores).advantages_PG.any()
+        assert grpo.replace("aggregate", part).advantages(NO_ROLLOUT, scores).advantages_PG.any()
 
 
 # Axis aggregate.

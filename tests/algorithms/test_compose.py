@@ -203,7 +203,7 @@ SCORES = Scores(rewards={}, components={}, total=[[1.0, 0.0, None], [0.1, 0.1, 0
 
 
 def advantages_of(**settings) -> Advantages:
-    return build(GrpoConfig(**settings)).advantages(SCORES)
+    return build(GrpoConfig(**settings)).advantages(ROLLOUT, SCORES)
 
 
 def test_advantages_of_scores():
@@ -245,7 +245,7 @@ def test_drop_dead_leaves_every_denominator():
 def test_nothing_selected():
     scores = dataclasses.replace(SCORES, total=[[1.0] * 3, [None] * 3])
     algorithm = build(GrpoConfig(drop_dead=True))
-    advantages = algorithm.advantages(scores)
+    advantages = algorithm.advantages(ROLLOUT, scores)
     assert advantages.dead_P.all()
     selection = algorithm.select(ROLLOUT, scores, advantages)
     assert selection.rows == ()

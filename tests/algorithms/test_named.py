@@ -43,7 +43,7 @@ def test_the_spec_names_the_parts_that_run(spec):
     assert isinstance(composition, Composition)
     assert {axis for axis, _ in spec.parts} == set(AXES)
     for axis, names in spec.parts:
-        actual = getattr(composition, "selector" if axis == "select" else axis)
+        actual = composition.part(axis)
         told = set().union(*(kinds(made(PARTS[axis, name])) for name in names))
         assert kinds(actual) == told, f"{axis}: {names}"
 

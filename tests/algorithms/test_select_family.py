@@ -75,7 +75,7 @@ def test_top_k_in_grpo_trains_the_kept_that_have_an_advantage():
     algorithm = build(GrpoConfig()).replace("select", parts.top_k(TopKConfig(keep=3)))
     rollout = make_rollout(LENGTHS, LENGTHS)
     scores = make_scores(REWARDS, [1.0] * 6)
-    selection = algorithm.select(rollout, scores, algorithm.advantages(scores))
+    selection = algorithm.select(rollout, scores, algorithm.advantages(rollout, scores))
     assert selection.weights == (0, 1, 1, 0, 0, 1, *[0] * 6)
     assert selection.denominator == 12
 

@@ -38,6 +38,9 @@ class Case:
     batch: dict[str, torch.Tensor]
 
 
+NO_ROLLOUT: Any = None  # GRPO's parts look at scores only
+
+
 def completions() -> list[list[int]]:
     """P x G ragged completions; those of full length are truncated, the others end."""
     rng = torch.Generator().manual_seed(7)
@@ -179,7 +182,7 @@ def test_loss_gradients_and_metrics(case, theirs, ours):
     truncated_N = torch.tensor([row[-1] != EOS for row in ids])
     assert truncated_N.any()
     mask_NT = torch.arange(batch["completion_ids"].shape[1]) < lengths_N[:, None]
-    advantages = algorithm.advantages(Scores(rewards={}, components={}, total=REWARDS))
+    advantages = algorithm.advantages(NO_ROLLOUT, Scores(rewards={}, components={}, total=REWARDS))
     kept_N = ~truncated_N if config.mask_truncated else torch.ones(P * G, dtype=torch.bool)
     totals = LossTotals(
         rows=P * G, tokens=int((mask_NT & kept_N[:, None]).sum()), max_tokens=MAX_TOKENS
@@ -229,7 +232,7 @@ def test_advantages(case, scale):
         from grpokit.algorithms import group_centred
 
         algorithm = algorithm.replace("advantage", group_centred)
-    advantages = algorithm.advantages(Scores(rewards={}, components={}, total=REWARDS))
+    advantages = algorithm.advantages(NO_ROLLOUT, Scores(rewards={}, components={}, total=REWARDS))
     found = advantages.advantages_PG.reshape(-1)
     torch.testing.assert_close(found, made.batch["advantages"].float(), rtol=1e-5, atol=1e-5)
     assert found[5] == 0
@@ -249,7 +252,7 @@ def test_advantages_by_the_deviation_of_the_batch(case, aggregation):
             "aggregate", functools.partial(normalised_sum, weights={"r": 1.0})
         )
     scores = Scores(rewards={"r": REWARDS}, components={}, total=REWARDS)
-    found = algorithm.advantages(scores).advantages_PG.reshape(-1)
+    found = algorithm.advantages(NO_ROLLOUT, scores).advantages_PG.reshape(-1)
     torch.testing.assert_close(found, made.batch["advantages"].float(), rtol=1e-5, atol=1e-5)
     assert found[5] == 0
     assert found.abs().max() > 0.1

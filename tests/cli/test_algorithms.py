@@ -44,7 +44,7 @@ def test_list_parts_axis_by_axis(tmp_path):
     assert ("ratio", "fam/odd") in names
     assert names.index(("ratio", "token-ratio")) < names.index(("ratio", "fam/odd"))
     seen = list(dict.fromkeys(axis for axis, _ in names))
-    assert seen[:3] == ["aggregate", "advantage", "select"]
+    assert seen[:4] == ["sampler", "rollout", "aggregate", "advantage"]
     assert len(seen) == len({axis for axis, _ in names})
 
 

@@ -9,6 +9,7 @@ from grpokit.engine.metrics import METRICS, rollout_rows, step_metrics
 from grpokit.spec.flow import (
     Advantages,
     Completion,
+    Gathered,
     Prompt,
     Rollout,
     Sampling,
@@ -56,8 +57,13 @@ def parts() -> tuple[Rollout, Scores, Advantages, Selection, Update]:
     return rollout, scores, advantages, selection, update
 
 
+def whole(rounds: int = 1) -> Gathered:
+    rollout, scores, advantages, *_ = parts()
+    return Gathered(rollout=rollout, scores=scores, advantages=advantages, wanted=3, rounds=rounds)
+
+
 def test_numbers_of_a_step() -> None:
-    metrics = step_metrics(*parts())
+    metrics = step_metrics(whole(), (0, 1, 2), *parts()[3:])
     expected = {
         "reward": 3 / 5,
         "rewards/r/mean": 3 / 5,
@@ -67,6 +73,9 @@ def test_numbers_of_a_step() -> None:
         "abstained": 1 / 6,
         "failures": 1,
         "trained_rows": 2,
+        "dropped_groups": 0,
+        "rounds": 1,
+        "questions": 3,
         "length/mean": 3.0,
         "length/min": 1,
         "length/max": 5,
@@ -83,7 +92,7 @@ def test_numbers_of_a_step() -> None:
 
 def test_rollout_rows_tell_what_failed_and_what_trained() -> None:
     rollout, scores, advantages, selection, _ = parts()
-    rows = rollout_rows(7, rollout, scores, advantages, selection)
+    rows = rollout_rows(7, rollout, scores, (0, 1, 2), advantages, selection)
     assert [row["step"] for row in rows] == [7, 7, 7]
     assert [item["kept"] for row in rows for item in row["completions"]] == [
         True, True, False, False, False, False,
@@ -91,3 +100,28 @@ def test_rollout_rows_tell_what_failed_and_what_trained() -> None:
     assert rows[2]["completions"][1]["errors"] == {"r": "boom"}
     assert rows[2]["completions"][1]["total"] is None
     assert "errors" not in rows[0]["completions"][0]
+
+
+def test_groups_that_do_not_go_on_count_in_the_rewards_and_train_nothing() -> None:
+    """Group 2 comes first and group 1 twice; group 0 is dropped."""
+    rollout, scores, _, _, update = parts()
+    kept = (2, 1, 1)
+    advantages = Advantages(
+        advantages_PG=torch.tensor([[2.0, 0.0], [1.0, -1.0], [1.0, -1.0]]),
+        valid_PG=torch.ones(3, 2, dtype=torch.bool),
+        dead_P=torch.zeros(3, dtype=torch.bool),
+    )
+    selection = Selection(rows=((0, 0), (1, 1), (2, 1)), weights=(1.0, 1.0, 1.0), denominator=3)
+    metrics = step_metrics(whole(rounds=2), kept, selection, update)
+    assert metrics["reward"] == pytest.approx(3 / 5)
+    assert metrics["dead_groups"] == pytest.approx(2 / 3)
+    assert metrics["dropped_groups"] == pytest.approx(1 / 3)
+    assert (metrics["rounds"], metrics["questions"], metrics["trained_rows"]) == (2, 3, 3)
+    rows = rollout_rows(7, rollout, scores, kept, advantages, selection)
+    assert [row.get("dropped", False) for row in rows] == [True, False, False]
+    table = [[(c["advantage"], c["kept"]) for c in row["completions"]] for row in rows]
+    assert table == [
+        [(0.0, False), (0.0, False)],
+        [(1.0, False), (-1.0, True)],
+        [(2.0, True), (0.0, False)],
+    ]

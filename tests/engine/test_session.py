@@ -67,11 +67,16 @@ class Steps:
         if index == self.stop:
             raise Interrupted(2)
         record = StepRecord(step=index, metrics={"reward": self.rewards[index - 1]}, seconds={})
-        rollout: Any = SimpleNamespace(completions=[()])
+        whole = SimpleNamespace(rollout=SimpleNamespace(completions=[()]), scores=SCORES)
+        batch: Any = SimpleNamespace(whole=whole)
         nothing: Any = None
-        return StepResult(
-            record=record, rollout=rollout, scores=SCORES, advantages=nothing, selection=nothing
-        )
+        return StepResult(record=record, batch=batch, selection=nothing)
+
+    def state(self) -> dict[str, Any]:
+        return {}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        assert state == {}
 
 
 def make_session(path: Path, steps: Steps, *, keep: int = 2) -> _Session:
@@ -130,7 +135,12 @@ def test_best_is_the_mean_of_as_many_steps_after_an_interrupt(tmp_path: Path) ->
 
 def test_a_best_checkpoint_that_is_gone_is_forgotten(tmp_path: Path) -> None:
     session = make_session(tmp_path, Steps([], stop=1))
-    state = {"metrics_bytes": 0, "rollouts_bytes": 0, "budget": session.loop.budget.state()}
+    state = {
+        "metrics_bytes": 0,
+        "rollouts_bytes": 0,
+        "budget": session.loop.budget.state(),
+        "loop": {},
+    }
     session.store.save(2, session._write, {**state, "best_step": 1, "best_score": 0.9})
     session.restore()
     assert (session.done, session.best_step, session.best_score) == (2, None, float("-inf"))

@@ -69,8 +69,9 @@ def random_inputs(
 
 def _by_token(inputs: LossInputs) -> dict[str, torch.Tensor]:
     values = {field.name: getattr(inputs, field.name) for field in dataclasses.fields(inputs)}
+    other = ("mask_NT", "tokens_NT")
     return {
-        name: value for name, value in values.items() if name.endswith("_NT") and name != "mask_NT"
+        name: value for name, value in values.items() if name.endswith("_NT") and name not in other
     }
 
 

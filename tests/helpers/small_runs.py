@@ -60,7 +60,7 @@ def steps(folder: Path, algorithm: Composition, count: int) -> Iterator[Step]:
             sampling = Sampling(group=GROUP, max_tokens=LENGTH, seed=3, step=step)
             rollout = backend.generate(prompts, sampling)
             scores = scored(rollout)
-            advantages = algorithm.advantages(scores)
+            advantages = algorithm.advantages(rollout, scores)
             selection = algorithm.select(rollout, scores, advantages)
             update = backend.update(algorithm.loss, rollout, advantages, selection, step)
             reward = sum(map(sum, scores.total)) / (PROMPTS * GROUP)

@@ -57,9 +57,11 @@ def scores_of() -> Callable[[Rewards], Scores]:
 
 
 @pytest.fixture(scope="session")
-def advantages_of(scores_of) -> Callable[..., Advantages]:
+def advantages_of(rollout_of, scores_of) -> Callable[..., Advantages]:
     """The advantages that the algorithm makes of ``rewards``."""
-    return lambda rewards, **settings: build(CppoConfig(**settings)).advantages(scores_of(rewards))
+    return lambda rewards, **settings: build(CppoConfig(**settings)).advantages(
+        rollout_of(rewards), scores_of(rewards)
+    )
 
 
 @pytest.fixture(scope="session")
@@ -70,7 +72,7 @@ def select(rollout_of, scores_of) -> Callable[..., Selection]:
         algorithm = build(CppoConfig(**settings))
         scores = scores_of(rewards)
         rollout = rollout_of(rewards, seed=seed, step=step)
-        return algorithm.select(rollout, scores, algorithm.advantages(scores))
+        return algorithm.select(rollout, scores, algorithm.advantages(rollout, scores))
 
     return make
 

@@ -47,7 +47,7 @@ SCALES = {
 
 def step(algorithm: Algorithm, rollout: Rollout, scores: Any, inputs_of: Any, leaf_PGT: Any) -> Any:
     """Selection and loss of one step, from a leaf that holds the log-probs of every completion."""
-    advantages = algorithm.advantages(scores)
+    advantages = algorithm.advantages(rollout, scores)
     selection = algorithm.select(rollout, scores, advantages)
     p_N, g_N = (list(index) for index in zip(*selection.rows, strict=True))
     new_NT = leaf_PGT[p_N, g_N]
@@ -121,7 +121,9 @@ def test_the_part_in_another_algorithm_selects_the_same(rollout_of, scores_of):
     )
     part = algorithms.build_algorithm(grpo, {"select": prune.build(PruneConfig(rate=0.5))})
     rollout, scores = rollout_of(REWARDS), scores_of(REWARDS)
-    found = [each.select(rollout, scores, each.advantages(scores)) for each in (whole, part)]
+    found = [
+        each.select(rollout, scores, each.advantages(rollout, scores)) for each in (whole, part)
+    ]
     assert found[0].rows == found[1].rows
     assert len(found[0].rows) == 6
 
@@ -227,7 +229,7 @@ def test_pruned_completions_do_not_reach_the_weights(recipe, rollout, scores_of,
     """Other tokens in the pruned rows: bit-equal weights. Other tokens in a row that stays: not."""
     algorithm = build(CppoConfig(rate=0.5, **settings))
     scores = scores_of(REWARDS)
-    advantages = algorithm.advantages(scores)
+    advantages = algorithm.advantages(rollout, scores)
     selection = algorithm.select(rollout, scores, advantages)
 
     def changed(rows: set[tuple[int, int]]) -> Rollout:

@@ -24,8 +24,11 @@ def grpokit_algorithms() -> Iterable[AlgorithmSpec]:
             paper="2503.22342",
             formula="GRPO over I_q = the k completions of largest |A_i|, k = G (1 - rate)",
             parts=(
+                ("sampler", ("in-order",)),
+                ("rollout", ("as-given",)),
                 ("aggregate", ("weighted-sum",)),
                 ("advantage", ("group-zscore",)),
+                ("allocate", ("fixed",)),
                 ("select", ("cppo/prune",)),
                 ("mask", ("completion-mask",)),
                 ("ratio", ("token-ratio",)),
@@ -33,6 +36,7 @@ def grpokit_algorithms() -> Iterable[AlgorithmSpec]:
                 ("correction", ("no-correction",)),
                 ("regulariser", ("kl",)),
                 ("aggregation", ("token-mean",)),
+                ("reset", ("never",)),
             ),
         ),
         AlgorithmSpec(

@@ -23,6 +23,7 @@ from grpokit.api import (
     PreflightError,
     Prompt,
     Recipe,
+    Resets,
     Rollout,
     Sampling,
     Selection,
@@ -228,6 +229,10 @@ class HfBackend:
             should_stop=should_stop,
         )
         return self.trainer.update(job)
+
+    def reset(self, resets: Resets) -> None:
+        """Begins policy, optimiser or reference anew, before an update."""
+        self.trainer.reset(resets)
 
     # ------------------------------------------------------------- saving
 

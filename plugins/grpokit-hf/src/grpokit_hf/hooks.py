@@ -27,6 +27,7 @@ def grpokit_backends() -> list[BackendSpec]:
                     "exact-resume",
                     "lora",
                     "full",
+                    "reset",
                     "seeded-rows",
                 }
             ),
@@ -46,7 +47,16 @@ def grpokit_models() -> list[ModelSpec]:
             license="Apache-2.0",
             parameters=134_515_008,
             size=272_600_000,
-        )
+        ),
+        ModelSpec(
+            name="tiny-sums",
+            summary="A tiny model that half knows how to add: for trying things out in seconds.",
+            target="grpokit_hf.catalogue.tiny:bring",
+            source="made on this machine from a seed, some ten seconds",
+            license="Apache-2.0",
+            parameters=95_296,
+            size=400_000,
+        ),
     ]
 
 

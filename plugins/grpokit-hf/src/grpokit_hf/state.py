@@ -1,7 +1,8 @@
 """Policy and training state on disk: safetensors and JSON, nothing that runs when it is read.
 
 policy/  adapter_model.safetensors + adapter_config.json, or a whole model folder
-state/   optimizer.safetensors (AdamW's moments by weight name), trainer.json (counters)
+state/   optimizer.safetensors (AdamW's moments by weight name), trainer.json (counters),
+         reference.safetensors (the reference policy, once it was reset)
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ __all__ = ["load_weights", "policy_folder", "restore_state", "write_policy", "wr
 log = logging.getLogger("grpokit.hf")
 
 FORMAT = 1
+REFERENCE = "reference.safetensors"
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 
@@ -133,6 +135,8 @@ def write_state(trainer: Trainer, folder: Path) -> None:
         moments = trainer.optimizer.state.get(weight, {})
         tensors |= {f"{kind}/{name}": moments[kind] for kind in MOMENTS if kind in moments}
     save_tensors(tensors, folder / "optimizer.safetensors")
+    if trainer.reference_moved:
+        save_tensors(trainer.moved_reference(), folder / REFERENCE)
     record = {
         "format": FORMAT,
         "bad_streak": trainer.bad_streak,
@@ -161,6 +165,11 @@ def restore_state(trainer: Trainer, folder: Path) -> None:
             trainer.optimizer.state[weight] = {
                 kind: value.to(weight.device).clone() for kind, value in moments.items()
             }
+    if (folder / REFERENCE).is_file():
+        saved = read(folder / REFERENCE)
+        trainer.set_reference(
+            {name: value.to(trainer.policy.device) for name, value in saved.items()}
+        )
     trainer.bad_streak = int(record["bad_streak"])
     asked = trainer.recipe.optim.micro_batch
     if record.get("micro_batch", asked) == asked:  # else it was changed for the resumed run

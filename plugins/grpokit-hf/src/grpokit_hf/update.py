@@ -20,19 +20,21 @@ from torch import Tensor
 
 from grpokit.api import (
     LossFunction,
-    LossInputs,
     LossTotals,
     NonFiniteError,
     OutOfMemoryError,
     Recipe,
+    Resets,
     ShouldStop,
     Update,
     derive_seed,
 )
+from grpokit_hf.inputs import loss_inputs
 from grpokit_hf.load import Policy
-from grpokit_hf.nn.batch import Batch, Row, micro_batches, minibatches, to_batch
+from grpokit_hf.nn.batch import Row, micro_batches, minibatches, to_batch
 from grpokit_hf.nn.forward import Forward
 from grpokit_hf.optim import learning_rate, make_optimizer
+from grpokit_hf.reset import copy_of, first_weights, put, swapped
 
 __all__ = ["Job", "Trainer", "free_memory"]
 
@@ -100,10 +102,13 @@ class Trainer:
     """Optimiser and counters of a policy.
 
     Attributes:
-        reference: log-probs under the frozen reference, or None if the algorithm needs none.
+        reference_model: a frozen copy where all weights train; an adapter needs none.
+        reference_weights: the adapter that is the reference since its last reset; before it, None.
+        reference_moved: the reference is no longer the model that was loaded.
         bad_streak: optimiser steps skipped in a row.
         limit_rows: micro-batch size after memory ran out; None as long as it did not.
-        torn: an update failed after its first optimiser step, so the weights are between two steps.
+        torn: an update failed after its first optimiser step, or a reset of the policy was not followed
+            by one, so the weights are between two steps.
     """
 
     def __init__(self, policy: Policy, recipe: Recipe, reference: Any = None) -> None:
@@ -114,7 +119,36 @@ class Trainer:
         self.bad_streak = 0
         self.limit_rows: int | None = recipe.optim.micro_batch
         self.needs_reference = False
+        self.reference_weights: dict[str, Tensor] | None = None
+        self.reference_moved = False
         self.torn = False
+
+    def reset(self, resets: Resets) -> None:
+        """Begins anew what is named; a reset reference is the policy before its own reset."""
+        if resets.reference:
+            self.set_reference(copy_of(self.policy.weights))
+        if resets.policy:
+            self.torn = True
+            first_weights(self.policy, self.recipe)
+        if resets.optimizer:
+            self.optimizer = make_optimizer(self.policy.weights, self.recipe)
+            self.bad_streak = 0
+
+    def set_reference(self, weights: dict[str, Tensor]) -> None:
+        """Makes ``weights`` (those that train, by name) the reference policy."""
+        self.reference_moved = True
+        if self.reference_model is None:
+            self.reference_weights = weights
+        else:
+            put(dict(self.reference_model.named_parameters()), weights)
+
+    def moved_reference(self) -> dict[str, Tensor]:
+        """The reference to be saved; empty as long as it is the model that was loaded."""
+        if not self.reference_moved:
+            return {}
+        if self.reference_weights is not None:
+            return self.reference_weights
+        return dict(self.reference_model.named_parameters())
 
     def update(self, job: Job) -> Update:
         """All optimiser steps of one rollout batch. Before the first one nothing is changed."""
@@ -196,9 +230,12 @@ class Trainer:
         self.limit_rows = (largest + 1) // 2
 
     def reference_logprobs(self, rows: Sequence[Row], job: Job) -> dict[int, Tensor]:
-        """Log-probs under the model as it was: the adapter switched off, or a frozen copy."""
+        """Log-probs under the reference: the adapter switched off or another, or a frozen copy."""
         if self.reference_model is not None:
             return self.all_logprobs(rows, job, self.policy.forward(self.reference_model))
+        if self.reference_weights is not None:
+            with swapped(self.policy.weights, self.reference_weights):
+                return self.all_logprobs(rows, job, self.policy.forward())
         with self.policy.model.disable_adapter():
             return self.all_logprobs(rows, job, self.policy.forward())
 
@@ -302,7 +339,15 @@ class Trainer:
             batch = to_batch(part, self.policy.tokenizer.pad_id, self.policy.device)
             with self.dropout_seed(job.step, inner, place):
                 values = forward(batch, job.temperature, with_entropy=True)
-            inputs = loss_inputs(batch, values.logprobs_M, values.entropy_M, old, reference, totals)
+            inputs = loss_inputs(
+                batch,
+                values.logprobs_M,
+                values.entropy_M,
+                old,
+                reference,
+                totals,
+                seed=derive_seed(self.recipe.train.seed, "loss", job.step, inner, place),
+            )
             outputs = job.loss(inputs)
             if outputs.loss.requires_grad:
                 outputs.loss.backward()  # type: ignore[no-untyped-call]
@@ -331,43 +376,6 @@ class Trainer:
                 place=f"step {step}",
                 remedy="lower optim.lr, or set model.dtype: float32",
             )
-
-
-def loss_inputs(
-    batch: Batch,
-    logprobs_M: Tensor,
-    entropy_M: Tensor | None,
-    old: Mapping[int, Tensor],
-    reference: Mapping[int, Tensor],
-    totals: LossTotals,
-) -> LossInputs:
-    """The micro-batch as the algorithm sees it: N rows, padded to T tokens."""
-    mask_NT = batch.mask_NT
-
-    def spread(values_M: Tensor) -> Tensor:
-        empty_NT = torch.zeros(mask_NT.shape, dtype=values_M.dtype, device=mask_NT.device)
-        return empty_NT.masked_scatter(mask_NT, values_M)
-
-    logprobs_NT = spread(logprobs_M)
-    known = [row.sampler_logprobs for row in batch.rows]
-    sampler = [values for values in known if values is not None]
-    return LossInputs(
-        logprobs_NT=logprobs_NT,
-        old_logprobs_NT=gathered(batch, old, spread) if old else logprobs_NT.detach(),
-        ref_logprobs_NT=gathered(batch, reference, spread) if reference else None,
-        sampler_logprobs_NT=batch.padded(sampler) if len(sampler) == len(known) else None,
-        entropy_NT=None if entropy_M is None else spread(entropy_M),
-        advantages_N=batch.column([row.advantage for row in batch.rows]),
-        weights_N=batch.column([row.weight for row in batch.rows]),
-        truncated_N=torch.tensor([row.truncated for row in batch.rows], device=mask_NT.device),
-        mask_NT=mask_NT.to(logprobs_NT.dtype),
-        totals=totals,
-    )
-
-
-def gathered(batch: Batch, table: Mapping[int, Tensor], spread: Any) -> Tensor:
-    values: Tensor = spread(torch.cat([table[row.index] for row in batch.rows]))
-    return values
 
 
 def free_memory(device: torch.device) -> None:
