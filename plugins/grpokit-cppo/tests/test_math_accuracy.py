@@ -41,6 +41,7 @@ def _needs_math_verify() -> None:
         ("<answer>1/2</answer>", 0.0),
         ("<answer>0.5</answer>", 0.0),
         ("I do not know.", 0.0),
+        ("$\\frac{1}{2}$", 0.0),  # neither in a box nor behind words that announce it
         ("\\boxed{", 0.0),
         ("", 0.0),
     ],

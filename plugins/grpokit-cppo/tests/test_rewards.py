@@ -95,6 +95,7 @@ def test_the_answer_is_found_as_by_splitting():
         ("", "#### 18", 0.0),
         ("...", "#### ...", 0.0),
         ("yes", "#### yes", 2.0),
+        ("no", "#### yes", 0.0),
     ],
 )
 def test_accuracy(answer, gold, score):

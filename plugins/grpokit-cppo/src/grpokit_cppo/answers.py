@@ -31,9 +31,8 @@ def has_form(text: str, *, legacy: bool = False) -> bool:
     if joint < 0:
         return False
     after = joint + len(JOINT)
-    if text.endswith(CLOSE) and len(text) - len(CLOSE) >= after:
-        return True
-    return legacy and text.find(f"{CLOSE}\n", after) >= 0
+    # A closing tag cannot begin within the joint, so one at the end stands behind it.
+    return text.endswith(CLOSE) or (legacy and text.find(f"{CLOSE}\n", after) >= 0)
 
 
 def tagged_answer(text: str) -> str | None:
