@@ -133,6 +133,8 @@ def _data(entry: Entry) -> dict[str, Any]:
 
 
 def _parameters(count: int) -> str:
+    if count < 1e6:
+        return f"{count / 1e3:.0f}k"
     return f"{count / 1e9:.1f}B" if count >= 1e9 else f"{count / 1e6:.0f}M"
 
 

@@ -69,6 +69,7 @@ SHAPE = {
 def bring(cache: Path) -> Path:
     """Makes the model in ``cache`` and returns its folder. One thread, about ten seconds."""
     import torch
+    from safetensors.torch import save_file
     from transformers import LlamaConfig, LlamaForCausalLM
 
     folder = cache / "model"
@@ -76,10 +77,13 @@ def bring(cache: Path) -> Path:
     log.info("making a tiny model: it learns to add until it answers %.0f%%", 100 * ENOUGH)
     with one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        model = LlamaForCausalLM(LlamaConfig(**SHAPE))
+        config = LlamaConfig(**SHAPE, architectures=["LlamaForCausalLM"], dtype="float32")
+        model = LlamaForCausalLM(config)
         steps = teach(model)
     log.info("it took %d steps", steps)
-    model.save_pretrained(folder)
+    config.save_pretrained(folder)
+    weights = {name: weight.contiguous() for name, weight in model.state_dict().items()}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     write_tokenizer(folder)
     return folder
 
