@@ -4,6 +4,7 @@
     sampler       which rows a step asks; rollout: how they are drawn
     allocate      which groups go on, and whether the step asks more; reset: what begins anew
     aggregate     scores -> totals_PG, valid_PG: weighted sum, z-scores summed, power
+    shaping       on the same axis: totals by length (soft overlong, cosine, stop properly); metric
     advantage     group z-score, group centred, leave one out, pass@k
     advantage_batch  scaled over the batch: batch std, REINFORCE++-baseline, Beta-normalised
     gae           for a critic, not wired: generalised advantages, clipped value loss
@@ -23,7 +24,11 @@
     advantage_parts  the same for more parts of advantage, aggregate, select; advantage_config
     loss_parts    the same for parts of the loss beyond GRPO's own; loss_config
     step_parts    the same for parts of sampler, rollout, allocate, reset; step_config
+    shaping_parts  the same for totals by length; shaping_config
     grpo          the algorithm GRPO; grpo_config holds its settings
+    relatives, objectives, baselines  the other named algorithms; named_config holds their settings
+    gpg           parts of GPG
+    like          conventions of other frameworks, for ``like: trl`` and ``like: verl``
 
 Functions are found on first use: ``grpokit.algorithms.token_logprobs`` imports torch, ``import
 grpokit.algorithms`` does not.

@@ -11,7 +11,7 @@ from grpokit.algorithms.advantage import group_zscore
 from grpokit.errors import ComponentError
 from grpokit.spec.flow import Scores
 
-__all__ = ["normalised_sum", "power_scores", "total_scores"]
+__all__ = ["normalised_sum", "power_scores", "table", "total_scores"]
 
 
 def total_scores(scores: Scores) -> tuple[Tensor, Tensor]:
@@ -21,7 +21,7 @@ def total_scores(scores: Scores) -> tuple[Tensor, Tensor]:
     abstained there is no total: the row is invalid and its place holds 0. All groups must have the
     same size.
     """
-    return _table(scores.total)
+    return table(scores.total)
 
 
 def normalised_sum(
@@ -46,7 +46,7 @@ def normalised_sum(
     totals_PG, valid_PG = total_scores(scores)
     summed_PG = torch.zeros_like(totals_PG)
     for name, weight in weights.items():
-        values_PG, given_PG = _table(scores.rewards[name])
+        values_PG, given_PG = table(scores.rewards[name])
         scored_PG = group_zscore(values_PG, given_PG & valid_PG, std_ddof=std_ddof, std_eps=std_eps)
         summed_PG = summed_PG + weight * scored_PG
     return summed_PG, valid_PG
@@ -62,7 +62,8 @@ def power_scores(scores: Scores, *, exponent: float = 4.0) -> tuple[Tensor, Tens
     return totals_PG.sign() * totals_PG.abs().pow(exponent), valid_PG
 
 
-def _table(rows: Sequence[Sequence[float | None]]) -> tuple[Tensor, Tensor]:
+def table(rows: Sequence[Sequence[float | None]]) -> tuple[Tensor, Tensor]:
+    """values_PG in float64 with 0 in place of None, and where there was a value."""
     values_PG = torch.tensor(
         [[0.0 if value is None else float(value) for value in group] for group in rows],
         dtype=torch.float64,

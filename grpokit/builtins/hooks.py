@@ -7,7 +7,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from grpokit.api import AlgorithmSpec, DatasetSpec, RewardSpec, hookimpl
-from grpokit.builtins import advantage_parts, algorithms, loss_parts, step_parts
+from grpokit.builtins import advantage_parts, algorithms, loss_parts, steered, step_parts
 from grpokit.builtins.datasets import specs as datasets
 from grpokit.builtins.rewards import specs as rewards
 
@@ -29,6 +29,7 @@ def grpokit_algorithms() -> Iterable[AlgorithmSpec]:
         *step_parts.SPECS,
         *advantage_parts.SPECS,
         *loss_parts.SPECS,
+        *steered.SPECS,
     )
 
 
