@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from grpokit.compose.arithmetic import arithmetic
+from grpokit.compose.asked import as_asked
 from grpokit.compose.data import open_dataset
 from grpokit.compose.dimensions import parameters, read_dimensions
 from grpokit.compose.lengths import check_lengths
@@ -67,6 +69,11 @@ class Draft:
     def recipe(self) -> Recipe:
         return self.loaded.recipe
 
+    @cached_property
+    def asked(self) -> Recipe:
+        """The recipe with the questions and tokens that a step really asks."""
+        return as_asked(self.recipe, self.catalog)
+
     def finish(self) -> Plan:
         recipe = self.recipe
         self.findings += [
@@ -83,7 +90,7 @@ class Draft:
         eval_rows = self._held_out()
         memory, available = self._memory(preflight, max(lengths, default=None))
         disk, free = self._disk(preflight)
-        numbers = arithmetic(recipe, dataset.size if dataset else None)
+        numbers = arithmetic(self.asked, dataset.size if dataset else None)
         facts = Facts(
             recipe=recipe,
             arithmetic=numbers,
@@ -166,7 +173,7 @@ class Draft:
             self._add(error, "P206", "model")
             return "", []
         lengths = [preflight.count(text) for text in texts] if preflight.count else []
-        self.findings += check_lengths(self.recipe, preflight.dimensions, lengths)
+        self.findings += check_lengths(self.asked, preflight.dimensions, lengths)
         return texts[0], lengths
 
     def _rewards(
@@ -234,7 +241,7 @@ class Draft:
         on_cpu = "cuda" not in preflight.device.lower()
         available = available_memory() if on_cpu else gpu_memory()
         found = estimate(
-            self.recipe,
+            self.asked,
             preflight.dimensions,
             prompt_tokens=prompt_tokens,
             needs_reference=needs_reference(self.recipe, self.loaded.settings),
@@ -258,7 +265,7 @@ class Draft:
         return found, available
 
     def _disk(self, preflight: Preflight) -> tuple[dict[str, int], int | None]:
-        parts = dict(disk_forecast(self.recipe, read_dimensions(preflight.dimensions)))
+        parts = dict(disk_forecast(self.asked, read_dimensions(preflight.dimensions)))
         free = free_disk(Path(self.recipe.train.out))
         needed = sum(parts.values())
         if free is not None and needed > free:

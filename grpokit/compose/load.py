@@ -16,6 +16,7 @@ from grpokit.compose.nodes import Node, at, dotted, to_data
 from grpokit.compose.nodes import Path as KeyPath
 from grpokit.compose.overrides import apply_overrides
 from grpokit.compose.semantics import check_semantics
+from grpokit.spec.config import Config
 from grpokit.spec.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -86,17 +87,16 @@ def load_recipe(
     report.extend(item for item in checked.items if not (unread and item.code in _CASCADES))
     if report.errors or recipe is None:
         raise report.fail(name_or_path)
+    configs = {key: item.config for key, item in named.items() if item.config is not None}
     settings = {
-        key: component.config.model_dump(mode="json", by_alias=True)
-        for key, component in named.items()
-        if component.config is not None
+        key: config.model_dump(mode="json", by_alias=True) for key, config in configs.items()
     }
     return Loaded(
         recipe=recipe,
         name=found.name,
         path=found.path,
         data=to_data(tree),
-        provenance=_provenance(tree, recipe, settings),
+        provenance=_provenance(tree, recipe, settings, _filled(configs)),
         notes=report.notes,
         settings=settings,
     )
@@ -113,14 +113,27 @@ def resolved(loaded: Loaded) -> dict[str, Any]:
     return data
 
 
-def _provenance(tree: Node, recipe: Recipe, settings: dict[str, dict[str, Any]]) -> dict[str, str]:
+def _provenance(
+    tree: Node,
+    recipe: Recipe,
+    settings: dict[str, dict[str, Any]],
+    filled: dict[str, str],
+) -> dict[str, str]:
     shell = Loaded(recipe=recipe, name="", path=None, data={}, provenance={}, settings=settings)
-    return {dotted(path): _origin(tree, path) for path in _leaf_paths(resolved(shell))}
+    found: dict[str, str] = {}
+    for path in _leaf_paths(resolved(shell)):
+        name, node = dotted(path), at(tree, path)
+        found[name] = filled.get(name, "default") if node is None else str(node.mark)
+    return found
 
 
-def _origin(tree: Node, path: KeyPath) -> str:
-    node = at(tree, path)
-    return "default" if node is None else str(node.mark)
+def _filled(configs: dict[str, Config]) -> dict[str, str]:
+    """Dotted path to origin of settings that another setting chose, such as ``like``."""
+    return {
+        f"{key}.with.{name}": origin
+        for key, config in configs.items()
+        for name, origin in getattr(config, "origins", dict)().items()
+    }
 
 
 def _leaf_paths(data: Any, prefix: KeyPath = ()) -> list[KeyPath]:

@@ -20,9 +20,10 @@ class Config(BaseModel):
     where a float is asked for). Unknown keys are errors. NaN and infinity are refused.
 
     The docstring under a field is its description (see :func:`documented`). Where values decide, a
-    component's settings may have two methods, which ``recipes check`` asks: ``needs()``, the
-    capabilities that they want of the backend, and ``misfit(prompts=, group=)``, None or the setting
-    that does not fit a step of this shape, the fact and the remedy.
+    component's settings may have methods that ``recipes check`` and ``plan`` ask: ``needs()``, the
+    capabilities that they want of the backend; ``misfit(prompts=, group=)``, None or the setting
+    that does not fit a step of this shape, the fact and the remedy; and of an algorithm or its parts
+    ``asks(prompts=, max_tokens=)``, the questions of a step's first round and its longest completion.
     """
 
     model_config = ConfigDict(

@@ -19,6 +19,7 @@ import torch
 from transformers import get_cosine_schedule_with_warmup
 
 from commands import Commands
+from grpokit.compose.asked import as_asked
 from grpokit.compose.load import load_recipe
 from grpokit.compose.prompts import build_messages
 from grpokit.registry.catalog import Catalog
@@ -49,6 +50,7 @@ AUTHORS: dict[str, tuple[Any, Any]] = {
     "rewards.1.weight": (1.0, 1.0),
     "algorithm.use": ("cppo/cppo", "cppo/cppo"),
     "algorithm.with.rate": (0.875, 0.75),
+    "algorithm.with.allocation": ("fixed", "fixed"),
     "algorithm.with.metric": ("smallest", "smallest"),
     "algorithm.with.scope": ("device", "device"),
     "algorithm.with.devices": (None, 3),
@@ -58,7 +60,7 @@ AUTHORS: dict[str, tuple[Any, Any]] = {
     "algorithm.with.std_ddof": (1, 1),
     "algorithm.with.std_eps": (1e-4, 1e-4),
     "algorithm.parts": ({}, {}),
-    "rollout.prompts": (8, 12),
+    "rollout.prompts": (1, 3),
     "rollout.group": (16, 16),
     "rollout.temperature": (1.0, 1.0),
     "rollout.top_p": (1.0, 1.0),
@@ -175,13 +177,10 @@ def test_the_other_rates_of_the_page(row):
         (GSM, 7473, 1, rest[:3]),
         (MATH, 7500, 3, rest[3:]),
     ):
-        values = {
-            "algorithm.with.rate": f"{rate:g}",
-            "rollout.prompts": f"{prompts:g}",
-            "train.steps": f"{steps:g}",
-        }
+        values = {"algorithm.with.rate": f"{rate:g}", "train.steps": f"{steps:g}"}
         changes = [f"{key}={value}" for key, value in values.items()]
         recipe = load_recipe(name, overrides=changes, catalog=Catalog.load()).recipe
+        assert as_asked(recipe, Catalog.load()).rollout.prompts == prompts
         assert kept == 16 * (1 - rate)
         assert prompts * kept == 16 * devices
         assert recipe.train.steps == rows // prompts
@@ -268,7 +267,8 @@ def test_two_real_steps(commands, name, pools, kept_each):
     recipe = recipe_of(name)
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "reward" in line] == [1, 2]
-    prompts, group = recipe.rollout.prompts, recipe.rollout.group
+    group, prompts = recipe.rollout.group, as_asked(recipe, Catalog.load()).rollout.prompts
+    assert prompts == {GSM: 8, PAPER: 8, MATH: 12}[name]
     for index, line in enumerate(line for line in lines if "reward" in line):
         assert line["trained_rows"] == pools * kept_each
         assert line["optimizer_steps"] == 2

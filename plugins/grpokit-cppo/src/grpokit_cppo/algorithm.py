@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from grpokit.api import Algorithm, algorithms
+from grpokit_cppo.allocate import Allocate
 from grpokit_cppo.config import CppoConfig
 from grpokit_cppo.prune import Prune
 
@@ -26,9 +27,10 @@ def build(config: CppoConfig) -> Algorithm:
     L = -1/sum_{i in I} L_i  sum_{i in I} sum_t [min(w A_i, clip(w, 1-eps, 1+eps) A_i) - beta k3]
 
     as in the authors' code; ``aggregation: sequence-mean`` is the paper's 1/k sum_i 1/L_i sum_t.
+    With ``allocation`` further questions take the places that pruning frees (``Allocate``).
     Degenerate: see ``Prune``; with rate 0 it is GRPO.
     """
-    return algorithms.Composition(
+    composition = algorithms.Composition(
         advantage=partial(
             algorithms.group_zscore, std_ddof=config.std_ddof, std_eps=config.std_eps
         ),
@@ -39,3 +41,7 @@ def build(config: CppoConfig) -> Algorithm:
         regulariser=algorithms.KlPenalty(config.beta),
         aggregation=AGGREGATIONS[config.aggregation],
     )
+    allocating = config.allocating()
+    if allocating is None:
+        return composition
+    return composition.replace("allocate", Allocate(config=allocating, place="algorithm.with"))

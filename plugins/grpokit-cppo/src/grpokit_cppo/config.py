@@ -1,4 +1,4 @@
-"""Settings of the part ``prune`` and of the algorithm ``cppo``. No torch here."""
+"""Settings of the parts ``prune`` and ``allocate`` and of the algorithm ``cppo``. No torch here."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from grpokit.api import Config
 
-__all__ = ["DEFAULT_RATE", "CppoConfig", "PruneConfig"]
+__all__ = ["DEFAULT_RATE", "AllocationConfig", "CppoConfig", "PruneConfig"]
 
 DEFAULT_RATE = 0.5
 """What the authors' script ships."""
@@ -91,6 +91,46 @@ class PruneConfig(Config):
         return ("rate", fact, f"set rate to {rates}, or change rollout.group")
 
 
+class AllocationConfig(Config):
+    """Questions that fill the places which pruning frees (arXiv 2503.22342)."""
+
+    rate: float = Field(default=DEFAULT_RATE, ge=0, lt=1)
+    """Share of completions that is pruned: the step asks rollout.prompts / (1 - rate) questions, which must be a whole number."""
+    mode: Literal["fixed", "refill"] = "fixed"
+    """Ask so many questions once (the authors' code), or drop those without a signal and ask others in further rounds."""
+    max_rounds: int = Field(default=10, ge=1)
+    """Rounds of a step under refill, the first one included."""
+    on_bound: Literal["train", "error"] = "train"
+    """What happens when the batch is not full after the last round: train on what there is, or end the run."""
+    devices: int = Field(default=1, ge=1)
+    """Under refill a batch that stays short is cut to a multiple of this; the number that prune has under scope device."""
+
+    def questions(self, prompts: int) -> int:
+        """Questions that fill the places of ``prompts`` whole groups."""
+        return round(prompts / (1 - self.rate))
+
+    def problem(self, prompts: int) -> tuple[str, str, str] | None:
+        """The setting that does not fit, the fact and the remedy; None if all do."""
+        exact = prompts / (1 - self.rate)
+        if abs(exact - round(exact)) <= 1e-6:
+            return None
+        fact = (
+            f"rate {self.rate:g} makes {exact:.6g} questions of rollout.prompts {prompts}, "
+            "which is no whole number"
+        )
+        rate = 1 - 1 / max(1, round(1 / (1 - self.rate)))
+        return ("rate", fact, f"set rate to {rate:.10g}, or change rollout.prompts")
+
+    def misfit(self, *, prompts: int, group: int) -> tuple[str, str, str] | None:
+        """The same, for ``recipes check``."""
+        del group
+        return self.problem(prompts)
+
+    def asks(self, *, prompts: int, max_tokens: int) -> tuple[int, int]:
+        """Questions and longest completion of a step, for the plan."""
+        return self.questions(prompts), max_tokens
+
+
 class CppoConfig(PruneConfig):
     """Completion pruning policy optimisation (arXiv 2503.22342), with the defaults of its authors' code."""
 
@@ -106,6 +146,46 @@ class CppoConfig(PruneConfig):
     """Added to the standard deviation: 1e-4 in the authors' main code, 1e-6 in their verl version."""
     aggregation: Literal["token-mean", "sequence-mean", "constant-length"] = "token-mean"
     """How token losses become one: token-mean (the authors' code), sequence-mean (the paper), constant-length (Dr. GRPO)."""
+    allocation: Literal["none", "fixed", "refill"] = "none"
+    """Further questions for the places that pruning frees: none, rollout.prompts / (1 - rate) questions in place of rollout.prompts (fixed, the authors' code), or as many that have a signal, in further rounds (refill)."""
+    max_rounds: int = Field(default=10, ge=1)
+    """For allocation refill: rounds of a step, the first one included."""
+    on_bound: Literal["train", "error"] = "train"
+    """For allocation refill: train on a batch that is not full after the last round, or end the run."""
+
+    @model_validator(mode="after")
+    def _check_allocation(self) -> CppoConfig:
+        if self.allocation != "none" and (self.keep is not None or self.metric == "threshold"):
+            odd = "metric threshold" if self.metric == "threshold" else "keep"
+            raise ValueError(
+                f"allocation counts in rate, and {odd} is set; set rate, or allocation: none"
+            )
+        return self
+
+    def allocating(self) -> AllocationConfig | None:
+        """The settings of the part ``allocate``; None without allocation."""
+        if self.allocation == "none":
+            return None
+        return AllocationConfig(
+            rate=DEFAULT_RATE if self.rate is None else self.rate,
+            mode=self.allocation,
+            max_rounds=self.max_rounds,
+            on_bound=self.on_bound,
+            devices=self.devices,
+        )
+
+    def misfit(self, *, prompts: int, group: int) -> tuple[str, str, str] | None:
+        """A step of ``prompts`` whole groups: first how many questions fill it, then what they keep."""
+        allocating = self.allocating()
+        if allocating is None:
+            return super().misfit(prompts=prompts, group=group)
+        problem = allocating.problem(prompts)
+        return problem or super().misfit(prompts=allocating.questions(prompts), group=group)
+
+    def asks(self, *, prompts: int, max_tokens: int) -> tuple[int, int]:
+        """Questions and longest completion of a step, for the plan."""
+        allocating = self.allocating()
+        return (allocating.questions(prompts) if allocating else prompts), max_tokens
 
     def needs(self) -> frozenset[str]:
         """Capabilities that these settings ask of the backend, beyond those of the algorithm."""

@@ -49,6 +49,16 @@ def grpokit_algorithms() -> Iterable[AlgorithmSpec]:
             paper="2503.22342",
             formula="keep the k of largest |A_i|, k = G (1 - rate); or |A_i| >= gamma",
         ),
+        AlgorithmSpec(
+            name="allocate",
+            axis="allocate",
+            min_group=2,
+            summary="Further questions for the places that pruning frees, at once or until they have a signal.",
+            target="grpokit_cppo.allocate:build",
+            config="grpokit_cppo.config:AllocationConfig",
+            paper="2503.22342",
+            formula="P / (1 - rate) questions for P; refill: without those of A = 0",
+        ),
     ]
 
 
