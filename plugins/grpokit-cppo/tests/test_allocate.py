@@ -93,7 +93,8 @@ def test_the_bound(gathered) -> None:
     assert part(rate=0.75, mode="refill", max_rounds=4)(short).more == 1
     with pytest.raises(GrpokitError, match=r"3 rounds 3 of 4 questions have a signal; 4 are"):
         part(rate=0.75, mode="refill", max_rounds=3, on_bound="error")(short)
-    assert part(rate=0.5, mode="refill", max_rounds=1)(gathered([DEAD, DEAD])).keep == ()
+    nothing = gathered([DEAD, DEAD, DEAD], rounds=2)
+    assert part(rate=0.5, mode="refill", max_rounds=2)(nothing).keep == (0, 1)
 
 
 def test_the_algorithm_prunes_what_the_allocation_left(rollout_of, scores_of, gathered) -> None:

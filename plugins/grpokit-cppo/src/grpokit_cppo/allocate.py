@@ -21,7 +21,7 @@ class Allocate:
     ``devices``), or the run ends, as ``on_bound`` says.
 
     Degenerate: with rate 0 ``fixed`` is one round of the recipe's questions. Where no question of all
-    rounds has a signal they all go on, and only a divergence can train on them.
+    rounds has a signal those of the first go on, and only a divergence can train on them.
     """
 
     config: AllocationConfig
@@ -59,7 +59,8 @@ class Allocate:
                 remedy=f"set {self.place}.on_bound: train, raise max_rounds, or take questions that "
                 "the model solves sometimes",
             )
-        return Allocation(keep=tuple(live[: len(live) - len(live) % config.devices]))
+        whole = len(live) - len(live) % config.devices
+        return Allocation(keep=tuple(live[:whole] or range(self.first(gathered.wanted))))
 
 
 def build(config: AllocationConfig) -> Allocate:
