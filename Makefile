@@ -6,7 +6,7 @@ BIN := .venv/bin
 PLUGINS := plugins/grpokit-hf plugins/grpokit-cppo plugins/grpokit-example-reward
 PROJECTS := pyproject.toml $(addsuffix /pyproject.toml,$(PLUGINS)) plugins/grpokit-hf/constraints.txt
 
-.PHONY: demo test check lint types imports docs clean
+.PHONY: demo test check lint types imports docs bench clean
 
 demo: .venv/installed
 	$(BIN)/grpokit train quickstart
@@ -31,6 +31,10 @@ imports: .venv/installed-dev
 # Writes the generated pages of docs/reference.
 docs: .venv/installed-dev
 	$(BIN)/python docs/generate.py
+
+# Compares algorithms on a small task, some minutes on a CPU, and writes the page of docs.
+bench: .venv/installed-dev
+	$(BIN)/python docs/bench.py
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -12,6 +12,7 @@ The map, from the bottom up (a module may import only what stands above it in th
     engine      session, step loop, records, checkpoints (the door to torch)
     evaluate    sampling a checkpoint; intervals and paired tests
     report      reading run directories
+    bench       one task for many algorithms, compared
     cli         the commands
 
 Beside the layers: ``builtins`` are core's own components, registered through the public hooks,

@@ -15,7 +15,7 @@ from grpokit.errors import RecipeError
 if TYPE_CHECKING:
     from grpokit.registry.catalog import Catalog
 
-__all__ = ["DEFAULT", "Contestant", "parse_contestants"]
+__all__ = ["DEFAULT", "Contestant", "default_contestants", "parse_contestants"]
 
 DEFAULT = (
     "grpo",
@@ -28,7 +28,7 @@ DEFAULT = (
     "lite-ppo",
     "cppo/cppo",
 )
-"""What is compared when nothing else is asked for."""
+"""What is compared when nothing else is asked for, as far as it is installed."""
 
 _RESET = "algorithm=null"
 _SETTING = re.compile(r"[A-Za-z_][\w.-]*=.*", re.DOTALL)
@@ -50,6 +50,12 @@ class Contestant:
     def slug(self) -> str:
         """The label as the beginning of a folder's name."""
         return re.sub(r"[^A-Za-z0-9._-]+", "-", self.label).strip("-.") or "algorithm"
+
+
+def default_contestants(catalog: Catalog) -> tuple[Contestant, ...]:
+    """:data:`DEFAULT`, less those of plugins that are not installed."""
+    known = [name for name in DEFAULT if catalog.matches("algorithm", name)]
+    return parse_contestants(",".join(known), catalog)
 
 
 def parse_contestants(text: str, catalog: Catalog) -> tuple[Contestant, ...]:

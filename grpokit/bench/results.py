@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -50,6 +51,7 @@ def results(
         "device": plan["device"],
         "machine": machine(),
         "environment": plan["environment"],
+        "finished": _last_written(finished),
         "base": {key: base[key] for key in ("accuracy", "interval", "items")},
         "algorithms": algorithms,
     }
@@ -64,6 +66,13 @@ def machine() -> dict[str, Any]:
     except (OSError, StopIteration):
         pass
     return {"processor": name, "cores": os.cpu_count(), "system": platform.system()}
+
+
+def _last_written(finished: Sequence[Finished]) -> str:
+    """When the last step of all runs was recorded."""
+    files = (RunDir(each.cell.folder).metrics.path for each in finished)
+    times = [path.stat().st_mtime for path in files if path.exists()]
+    return datetime.fromtimestamp(max(times, default=0.0), UTC).isoformat(timespec="seconds")
 
 
 def _algorithm(matrix: Matrix, finished: Sequence[Finished]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from grpokit.cli import render
+from grpokit.errors import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,6 +18,7 @@ app = typer.Typer(no_args_is_help=True, help="Compare algorithms on one task.")
 
 TASK = "bench-sums"
 """The recipe when none is named: a tiny model learns to add."""
+NO_PICTURE = "for a picture: pip install 'grpokit[plot]', and the same command again"
 
 
 @app.callback()
@@ -57,7 +59,7 @@ def algorithms(
     ordinary run directory below OUT/runs. Called again after an interrupt, or with more algorithms
     or seeds, it trains only what is missing.
     """
-    from grpokit.bench.contestants import DEFAULT, parse_contestants
+    from grpokit.bench.contestants import default_contestants, parse_contestants
     from grpokit.bench.matrix import make_matrix
     from grpokit.bench.results import results
     from grpokit.bench.runs import run_all
@@ -65,7 +67,9 @@ def algorithms(
     from grpokit.registry.catalog import Catalog
 
     catalog = Catalog.load()
-    contestants = parse_contestants(names if names is not None else ",".join(DEFAULT), catalog)
+    contestants = (
+        default_contestants(catalog) if names is None else parse_contestants(names, catalog)
+    )
     matrix = make_matrix(
         recipe,
         contestants,
@@ -82,11 +86,13 @@ def algorithms(
     written = _write(out, data)
     if as_json:
         render.print_json(data)
-        return
-    _show(data)
-    render.say(f"\nwritten to {out}: {', '.join(written)}; runs in {out / 'runs'}")
-    if "bench.svg" not in written:
-        render.say("a picture needs matplotlib: pip install matplotlib, and call it again", "dim")
+    else:
+        _show(data)
+        render.say(f"\nwritten to {out}: {', '.join(written)}; runs in {out / 'runs'}")
+        if "bench.svg" not in written:
+            render.say(NO_PICTURE, "dim")
+    if all(each.failure for each in finished):
+        raise typer.Exit(ExitCode.NON_FINITE)
 
 
 def _write(out: Path, data: Mapping[str, Any]) -> list[str]:

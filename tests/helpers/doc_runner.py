@@ -25,7 +25,7 @@ from docs_commands import commands, options_of
 
 from doc_pages import ROOT, Block, blocks
 
-HEAVY = {("train",), ("eval",), ("models", "pull")}
+HEAVY = {("train",), ("eval",), ("models", "pull"), ("bench", "algorithms")}
 DISTRIBUTIONS = {
     tomllib.loads(path.read_text())["project"]["name"]
     for path in (ROOT / "pyproject.toml", *(ROOT / "plugins").glob("*/pyproject.toml"))

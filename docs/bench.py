@@ -1,0 +1,74 @@
+"""Runs the comparison of algorithms and writes its table and picture into the documentation.
+
+    python docs/bench.py [OPTIONS of `grpokit bench algorithms`]
+
+Runs stand below ``bench/COMMIT``: interrupted, it goes on; after a commit it begins anew. Needs
+matplotlib. ``make bench`` is the same.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from grpokit.bench.tables import legend, markdown
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs/benchmarks-algorithms.md"
+IMAGES = ROOT / "docs/images"
+BLOCK = re.compile(r"(<!-- made by docs/bench.py -->\n).*(<!-- end -->\n)", re.DOTALL)
+
+
+def commit() -> str:
+    """The commit whose code runs, and whether it was changed."""
+
+    def git(*args: str) -> str:
+        done = subprocess.run(["git", *args], cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S603, S607
+        return done.stdout.strip()
+
+    changed = git("status", "--porcelain", "--", "grpokit", "plugins", "recipes")
+    return git("rev-parse", "--short=10", "HEAD") + ("-changed" if changed else "")
+
+
+def facts(data: dict[str, Any], made_from: str) -> str:
+    """Where the numbers come from."""
+    machine, versions = data["machine"], data["environment"]
+    hours = sum(run["seconds"]["total"] for run in runs(data)) / 60
+    return (
+        f"`make bench` wrote this from {len(list(runs(data)))} runs that ended on "
+        f"{data['finished'][:10]}, at commit `{made_from}`, with Python {versions['python']} and torch "
+        f"{versions['torch']} on {machine['processor']} ({machine['cores']} cores, one thread a run). "
+        f"The steps of all runs took {hours:.1f} minutes.\n"
+    )
+
+
+def runs(data: dict[str, Any]) -> list[dict[str, Any]]:
+    return [run for each in data["algorithms"] for run in each["runs"] if not run["failure"]]
+
+
+def main() -> None:
+    made_from = commit()
+    out = ROOT / "bench" / made_from
+    command = [sys.executable, "-m", "grpokit", "bench", "algorithms", "--out", str(out)]
+    subprocess.run([*command, *sys.argv[1:]], check=True)  # noqa: S603
+    data = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    for suffix in ("svg", "png"):
+        shutil.copyfile(out / f"bench.{suffix}", IMAGES / f"bench-algorithms.{suffix}")
+    picture = "![Accuracy and reward curves of each algorithm](images/bench-algorithms.svg)\n"
+    parts = [facts(data, made_from), picture, markdown(data), " ".join(legend(data)) + "\n"]
+    page = PAGE.read_text(encoding="utf-8")
+    block = "\n".join(parts)
+    text, count = BLOCK.subn(lambda found: f"{found[1]}\n{block}\n{found[2]}", page)
+    if not count:
+        sys.exit(f"{PAGE} has no place for the table")
+    PAGE.write_text(text, encoding="utf-8")
+    print(f"written: {PAGE}")
+
+
+if __name__ == "__main__":
+    main()
