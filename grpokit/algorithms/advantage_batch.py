@@ -7,13 +7,16 @@ such groups.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from grpokit.algorithms.advantage import group_centred
 from grpokit.errors import ComponentError
+from grpokit.spec.flow import Rollout
 
-__all__ = ["batch_std", "beta_normalised", "fit_beta", "reinforce_baseline"]
+__all__ = ["TokenWhitened", "batch_std", "beta_normalised", "fit_beta", "reinforce_baseline"]
 
 
 def batch_std(totals_PG: Tensor, valid_PG: Tensor, *, std_eps: float = 1e-4) -> Tensor:
@@ -37,6 +40,7 @@ def reinforce_baseline(
     *,
     variance_eps: float = 1e-8,
     lengths_PG: Tensor | None = None,
+    shift_dead: bool = False,
 ) -> Tensor:
     """Distance from the group's mean, whitened over the batch (REINFORCE++, arXiv 2501.03262).
 
@@ -46,7 +50,7 @@ def reinforce_baseline(
     Statistics of the batch count every completion once; mean_batch a is then 0 by construction.
     With ``lengths_PG`` they count every token once, as in verl. After ``normalise-then-sum`` this is
     GDPO (arXiv 2601.05242). Degenerate: see the module; a group with equal totals keeps 0 under
-    lengths too, where verl gives it -mean / std.
+    lengths too, unless ``shift_dead`` gives it -mean / std as verl does.
     """
     centred_PG = group_centred(totals_PG, valid_PG)
     counts_PG = valid_PG.to(totals_PG.dtype)
@@ -57,8 +61,29 @@ def reinforce_baseline(
     degrees = (counts_PG.sum() - 1).clamp(min=1)
     variance = (counts_PG * (centred_PG - mean).square()).sum() / degrees
     alive_P1 = (centred_PG != 0).any(-1, keepdim=True)
+    if shift_dead and bool(alive_P1.any()):
+        alive_P1 = torch.ones_like(alive_P1)
     white_PG = (centred_PG - mean) / (variance + variance_eps).sqrt()
     return torch.where(valid_PG & alive_P1, white_PG, 0.0)
+
+
+@dataclass
+class TokenWhitened:
+    """``reinforce_baseline`` with statistics over tokens, as a part that asks for the rollout."""
+
+    variance_eps: float = 1e-8
+    shift_dead: bool = False
+    needs_rollout: bool = True
+
+    def __call__(self, totals_PG: Tensor, valid_PG: Tensor, rollout: Rollout, /) -> Tensor:
+        lengths = [[len(one.token_ids) for one in group] for group in rollout.completions]
+        return reinforce_baseline(
+            totals_PG,
+            valid_PG,
+            variance_eps=self.variance_eps,
+            lengths_PG=torch.tensor(lengths, dtype=totals_PG.dtype).reshape(totals_PG.shape),
+            shift_dead=self.shift_dead,
+        )
 
 
 def fit_beta(means_P: Tensor) -> tuple[Tensor, Tensor]:

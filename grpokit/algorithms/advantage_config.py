@@ -31,6 +31,10 @@ class WhitenConfig(Config):
 
     variance_eps: float = Field(default=1e-8, ge=0)
     """Added to the variance of the batch, under the root."""
+    count: Literal["completions", "tokens"] = "completions"
+    """What the batch's mean and variance count once: each completion, or each token (verl)."""
+    dead_groups: Literal["zero", "shifted"] = "zero"
+    """A group with equal totals gets 0, or under count: tokens is shifted by the batch's mean like the others (verl)."""
 
 
 class PassAtKConfig(Config):

@@ -35,7 +35,9 @@ def rloo_baseline() -> axes.Advantage:
     return advantage.leave_one_out
 
 
-def reinforce_baseline(config: WhitenConfig) -> axes.Advantage:
+def reinforce_baseline(config: WhitenConfig) -> axes.Advantage | axes.RolloutAdvantage:
+    if config.count == "tokens":
+        return advantage_batch.TokenWhitened(config.variance_eps, config.dead_groups == "shifted")
     return partial(advantage_batch.reinforce_baseline, variance_eps=config.variance_eps)
 
 

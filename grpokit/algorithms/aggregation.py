@@ -3,10 +3,12 @@
 Each function returns the micro-batch's share: denominators are those of the whole optimiser step,
 so that shares of any split add up to the same loss. ``token_mean_local`` is the exception by
 definition. weights_N multiplies rows; mask_NT is 1 on tokens that count. A row without such a token
-adds 0 and still counts in the row means (as in TRL; verl leaves it out).
+adds 0; whether the row means count it, says ``totals.rows`` (``empty_rows`` of the named algorithms).
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 from torch import Tensor
 
@@ -57,14 +59,21 @@ def token_mean_local(
 
 
 def constant_length(
-    loss_NT: Tensor, mask_NT: Tensor, weights_N: Tensor, totals: LossTotals
+    loss_NT: Tensor,
+    mask_NT: Tensor,
+    weights_N: Tensor,
+    totals: LossTotals,
+    *,
+    denominator: Literal["rows-and-length", "length"] = "rows-and-length",
 ) -> Tensor:
     """Sum over tokens by a constant length (Dr. GRPO, arXiv 2503.20783): no length bias.
 
-    sum_i sum_t l_it / (rows * L_max), with L_max the length limit of the rollout. verl divides by
-    the length only.
+    sum_i sum_t l_it / (rows * L_max), with L_max the length limit of the rollout (TRL, verl 0.9.1).
+    Denominator ``length``: sum_i sum_t l_it / L_max, so that the loss grows with the batch (verl until
+    January 2026).
     """
-    return _weighted_sum(loss_NT, mask_NT, weights_N) / max(totals.rows * totals.max_tokens, 1)
+    rows = totals.rows if denominator == "rows-and-length" else 1
+    return _weighted_sum(loss_NT, mask_NT, weights_N) / max(rows * totals.max_tokens, 1)
 
 
 def _weighted_sum(loss_NT: Tensor, mask_NT: Tensor, weights_N: Tensor) -> Tensor:

@@ -187,7 +187,11 @@ class InputsMask(Protocol):
 
 
 class Correction(Protocol):
-    """``(old_logprobs_NT, sampler_logprobs_NT, mask_NT) -> weight_NT``, or None for no weight."""
+    """``(old_logprobs_NT, sampler_logprobs_NT, mask_NT) -> weight_NT``, or None for no weight.
+
+    May have a method ``shrink(inputs, rows=) -> inputs`` that takes tokens out of the mask and out of
+    the denominators before the ratio is computed, and with ``rows`` also rows that have none left.
+    """
 
     def __call__(
         self, old_logprobs_NT: Tensor, sampler_logprobs_NT: Tensor | None, mask_NT: Tensor, /

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
@@ -81,6 +83,7 @@ def clip_off_policy(
     inputs: LossInputs,
     *,
     threshold: float = 0.5,
+    drift: Literal["current", "old"] = "current",
     epsilon: float = 0.2,
     epsilon_high: float | None = None,
     delta: float | None = None,
@@ -89,12 +92,15 @@ def clip_off_policy(
 
     A row counts if A >= 0 or 1/L_i sum_t (log pi_sampler - log pi) <= threshold. Where the sampler's
     log-probs are not known, those of the old policy stand for them. A row that does not count adds 0
-    and stays in every denominator. Share: ``off_policy``, tokens of such rows.
+    and stays in every denominator. ``drift`` current measures the policy as it is now, inner steps
+    included (TRL); old measures the mismatch of sampler and trainer alone. Share: ``off_policy``,
+    tokens of such rows.
     """
     sampler_NT = inputs.sampler_logprobs_NT
     start_NT = inputs.old_logprobs_NT if sampler_NT is None else sampler_NT
     mask_NT = inputs.mask_NT
-    gap_NT = (start_NT - inputs.logprobs_NT.detach()) * mask_NT
+    now_NT = inputs.logprobs_NT.detach() if drift == "current" else inputs.old_logprobs_NT
+    gap_NT = (start_NT - now_NT) * mask_NT
     gap_N1 = gap_NT.sum(-1, keepdim=True) / mask_NT.sum(-1, keepdim=True).clamp(min=1)
     left_N1 = (advantages_N1 < 0) & (gap_N1 > threshold)
     clipped = clip_ratio(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -54,7 +54,8 @@ class Composition:
 
     A relative of GRPO is this class with other parts. ``replace`` swaps one. The fields of the axes
     ``select`` and ``allocate`` are called ``selector`` and ``allocator``, because the contract has
-    methods of those names.
+    methods of those names. ``empty_rows`` is no part: row means count completions whose every token
+    is masked, or leave them out.
     """
 
     advantage: axes.Advantage | axes.RolloutAdvantage
@@ -70,6 +71,7 @@ class Composition:
     correction: axes.Correction = no_correction
     regulariser: axes.Regulariser = dataclasses.field(default_factory=NoRegulariser)
     reset: axes.Reset = never
+    empty_rows: Literal["count", "leave-out"] = "count"
 
     def replace(self, axis: str, part: axes.Part) -> Composition:
         """The same algorithm with another part on one axis."""
@@ -131,8 +133,9 @@ class Composition:
     def select(self, rollout: Rollout, scores: Scores, advantages: Advantages) -> Selection:
         """What the selecting part says, less what can add nothing.
 
-        Rows whose every token is masked leave; the denominator still counts them. Rows without
-        advantage stay with weight 0 if nothing else could move the policy through them.
+        Rows whose every token is masked leave; ``empty_rows`` says whether the denominator counts
+        them. Rows without advantage stay with weight 0 if nothing else could move the policy through
+        them.
         """
         selection = self.selector(rollout, scores, advantages)
         truncated = [rollout.completions[p][g].finish == "length" for p, g in selection.rows]
@@ -146,10 +149,11 @@ class Composition:
             )
             if counts
         ]
+        masked = len(counts_N) - len(kept) if self.empty_rows == "leave-out" else 0
         return Selection(
             rows=tuple(row for row, _ in kept),
             weights=tuple(weight for _, weight in kept),
-            denominator=selection.denominator,
+            denominator=max(selection.denominator - masked, 0),
         )
 
     def _rows_that_count(self, truncated_N: Tensor) -> list[bool]:
@@ -168,6 +172,8 @@ class Composition:
         mask: Any = self.mask
         extra = inputs if getattr(mask, "needs_inputs", False) else inputs.truncated_N
         inputs = _clean(inputs, mask(inputs.mask_NT, extra))
+        if shrink := getattr(self.correction, "shrink", None):
+            inputs = shrink(inputs, rows=self.empty_rows == "leave-out")
         mask_NT = inputs.mask_NT
         ratio_NT = self.ratio(inputs.logprobs_NT - inputs.old_logprobs_NT, mask_NT)
         clipped = self.clip(ratio_NT, inputs.advantages_N.unsqueeze(-1), inputs)

@@ -7,11 +7,15 @@ carries no gradient.
 
 from __future__ import annotations
 
+import dataclasses
+from dataclasses import dataclass
 from typing import Literal
 
 from torch import Tensor
 
-__all__ = ["importance_weight", "no_correction", "truncated_weight"]
+from grpokit.spec.flow import LossInputs
+
+__all__ = ["Rejection", "importance_weight", "no_correction", "truncated_weight"]
 
 LIMIT = 60.0
 """Largest logarithm of a weight before it is cut: e^60 is finite in float32."""
@@ -71,3 +75,49 @@ def importance_weight(
     if cap is not None:
         weight_NT = weight_NT.masked_fill(weight_NT > cap, 0.0)
     return weight_NT if floor is None else weight_NT.masked_fill(weight_NT < floor, 0.0)
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """``importance_weight`` with cut mask, where what is outside the bounds leaves the denominators too.
+
+    As in verl's rejection a rejected token is masked: its divergence does not count either, and the
+    means are over what is left. Lengths of rows shrink exactly. The rows and tokens of the step shrink by
+    the share that is left in the micro-batch, because the others are not known there: exact where the
+    step is one micro-batch. TRL keeps the denominators, as ``importance_weight`` alone does.
+    """
+
+    level: Literal["token", "sequence"]
+    cap: float | None = 2.0
+    floor: float | None = None
+
+    def __call__(
+        self, old_logprobs_NT: Tensor, sampler_logprobs_NT: Tensor | None, mask_NT: Tensor
+    ) -> Tensor | None:
+        return importance_weight(
+            old_logprobs_NT,
+            sampler_logprobs_NT,
+            mask_NT,
+            level=self.level,
+            cap=self.cap,
+            floor=self.floor,
+        )
+
+    def shrink(self, inputs: LossInputs, *, rows: bool) -> LossInputs:
+        """The inputs without rejected tokens; ``rows``: rows that have none left do not count."""
+        before_NT = inputs.mask_NT
+        weight_NT = self(inputs.old_logprobs_NT, inputs.sampler_logprobs_NT, before_NT)
+        assert weight_NT is not None
+        after_NT = before_NT * (weight_NT > 0)
+        totals = dataclasses.replace(
+            inputs.totals, tokens=_left(inputs.totals.tokens, before_NT, after_NT)
+        )
+        if rows:
+            any_before_N, any_after_N = before_NT.amax(-1), after_NT.amax(-1)
+            totals = dataclasses.replace(totals, rows=_left(totals.rows, any_before_N, any_after_N))
+        return dataclasses.replace(inputs, mask_NT=after_NT, totals=totals)
+
+
+def _left(total: int, before: Tensor, after: Tensor) -> int:
+    """The share of a total that is left, to the nearest whole."""
+    return round(total * float(after.sum()) / max(float(before.sum()), 1.0))

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from torch import Tensor
+
 from grpokit.algorithms import aggregation, axes
 from grpokit.algorithms.advantage import group_zscore
-from grpokit.algorithms.clip import clip_ratio
+from grpokit.algorithms.clip import clip_ratio, dual_clip
 from grpokit.algorithms.compose import Composition
-from grpokit.algorithms.grpo_config import GrpoConfig, PenaltyConfig, PolicyConfig, StdConfig
+from grpokit.algorithms.grpo_config import (
+    GrpoConfig,
+    PenaltyConfig,
+    PolicyConfig,
+    RatioConfig,
+    StdConfig,
+)
 from grpokit.algorithms.mask import completion_mask, finished_mask
+from grpokit.algorithms.ratio import token_ratio
 from grpokit.algorithms.regulariser import EntropyBonus, KlPenalty, Sum
 from grpokit.algorithms.select import drop_zero, keep_all
 
-__all__ = ["AGGREGATIONS", "around", "build", "clip_of", "penalties_of", "zscore_of"]
+__all__ = ["AGGREGATIONS", "around", "build", "clip_of", "penalties_of", "ratio_of", "zscore_of"]
 
 AGGREGATIONS: dict[str, axes.Aggregation] = {
     "sequence-mean": aggregation.sequence_mean,
@@ -38,6 +48,7 @@ def build(config: GrpoConfig) -> Composition:
         config,
         advantage=zscore_of(config),
         selector=drop_zero if config.drop_dead else keep_all,
+        ratio=ratio_of(config),
         clip=clip_of(config),
         aggregation=AGGREGATIONS[config.aggregation],
     )
@@ -48,6 +59,7 @@ def around(config: PenaltyConfig, **parts: Any) -> Composition:
     return Composition(
         mask=finished_mask if config.mask_truncated else completion_mask,
         regulariser=penalties_of(config),
+        empty_rows=config.empty_rows,
         **parts,
     )
 
@@ -59,19 +71,22 @@ def zscore_of(config: StdConfig) -> axes.Advantage:
 
 def clip_of(config: PolicyConfig) -> axes.Clip:
     """The clipped objective that the settings describe."""
-    return partial(
-        clip_ratio,
-        epsilon=config.epsilon,
-        epsilon_high=config.epsilon_high,
-        delta=config.delta,
-    )
+    low, high = config.epsilon, config.epsilon_high
+    if config.dual_clip is not None:
+        return partial(dual_clip, epsilon=low, epsilon_high=high, floor=config.dual_clip)
+    return partial(clip_ratio, epsilon=low, epsilon_high=high, delta=config.delta)
+
+
+def ratio_of(config: RatioConfig, level: Callable[..., Tensor] = token_ratio) -> axes.Ratio:
+    """The ratio of that level within the bounds that the settings describe."""
+    return partial(level, log_max=config.log_ratio_max, log_min=config.log_ratio_min)
 
 
 def penalties_of(config: PenaltyConfig) -> axes.Regulariser:
     """Divergence and entropy bonus; with both at 0 they are inert."""
     return Sum(
         (
-            KlPenalty(config.beta, config.kl_estimator, config.kl_times_ratio),
+            KlPenalty(config.beta, config.kl_estimator, config.kl_times_ratio, config.kl_limit),
             EntropyBonus(config.entropy_coef),
         )
     )

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, model_validator
 
 from grpokit.algorithms.grpo_config import check_delta
 from grpokit.spec.config import Config
 
 __all__ = [
+    "BoundsConfig",
     "CispoConfig",
     "DualClipConfig",
     "GmpoConfig",
+    "GpgScaleConfig",
     "KlCovConfig",
+    "LengthConfig",
     "OffPolicyConfig",
+    "RejectConfig",
     "SapoConfig",
     "VespoConfig",
     "WeightConfig",
@@ -35,6 +41,8 @@ class OffPolicyConfig(Config):
 
     threshold: float = Field(default=0.5, ge=0)
     """Mean log-ratio a token beyond which a completion with negative advantage is left out."""
+    drift: Literal["current", "old"] = "current"
+    """What is compared with the sampler: the policy as it is now (TRL), or as it was when the update began."""
     epsilon: float = Field(default=0.2, gt=0, le=1)
     """Lower clip range, and the upper one unless epsilon_high is set."""
     epsilon_high: float | None = Field(default=None, gt=0)
@@ -80,6 +88,29 @@ class GmpoConfig(Config):
     """Upper clip range of the log-ratio; 0.4 is the ratio e^0.4 = 1.49."""
 
 
+class GpgScaleConfig(Config):
+    """Settings of ``gpg-scale``."""
+
+    nonzero: Literal["advantages", "rewards"] = "advantages"
+    """Completions that the scale divides by: those of groups with unequal totals (the paper), or those whose total is not 0 (verl)."""
+
+
+class BoundsConfig(Config):
+    """Settings of the parts of ``ratio``."""
+
+    log_max: float = Field(default=60.0, gt=0, le=60)
+    """Upper bound of the ratio's logarithm, without gradient beyond; 20 in verl (10 for GSPO)."""
+    log_min: float | None = Field(default=None, lt=0)
+    """Lower bound of the ratio's logarithm, without gradient beyond; -20 in verl, null is none."""
+
+
+class LengthConfig(Config):
+    """Settings of ``constant-length``."""
+
+    denominator: Literal["rows-and-length", "length"] = "rows-and-length"
+    """Divide by completions times rollout.max_tokens, or by rollout.max_tokens alone."""
+
+
 class KlCovConfig(Config):
     """Settings of ``kl-cov``."""
 
@@ -103,17 +134,24 @@ class VespoConfig(Config):
 
 
 class WeightConfig(Config):
-    """Settings of ``truncate-sequence``, ``mask-token`` and ``mask-sequence``."""
+    """Settings of ``truncate-sequence``."""
 
     cap: float = Field(default=2.0, gt=0)
-    """Largest weight; beyond it a weight is cut to it (truncate) or to 0 (mask)."""
+    """Largest weight; beyond it a weight is cut to it (truncate-sequence) or to 0 (mask-token, mask-sequence)."""
     floor: float | None = Field(default=None, ge=0)
-    """Smallest weight; below it a weight is raised to it (truncate) or cut to 0 (mask)."""
+    """Smallest weight; below it a weight is raised to it (truncate-sequence) or cut to 0 (mask-token, mask-sequence)."""
 
     @model_validator(mode="after")
     def _check(self) -> WeightConfig:
         _check_bounds(self.floor, self.cap)
         return self
+
+
+class RejectConfig(WeightConfig):
+    """Settings of ``mask-token`` and ``mask-sequence``."""
+
+    denominator: Literal["keep", "shrink"] = "keep"
+    """What is outside the bounds still counts in the means (TRL), or is masked wholly (verl's rejection)."""
 
 
 def _check_bounds(floor: float | None, cap: float) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from grpokit.algorithms import aggregation, axes, clip, correction, covariance, objective, ratio
 from grpokit.algorithms.loss_config import (
+    BoundsConfig,
     CispoConfig,
     DualClipConfig,
     GmpoConfig,
     KlCovConfig,
     OffPolicyConfig,
+    RejectConfig,
     SapoConfig,
     VespoConfig,
     WeightConfig,
@@ -26,6 +28,7 @@ __all__ = [
     "mask_sequence",
     "mask_token",
     "sapo",
+    "sequence_product",
     "sequence_sum",
     "sequence_token_ratio",
     "truncate_sequence",
@@ -33,8 +36,12 @@ __all__ = [
 ]
 
 
-def sequence_token_ratio() -> axes.Ratio:
-    return ratio.sequence_token_ratio
+def sequence_token_ratio(config: BoundsConfig) -> axes.Ratio:
+    return partial(ratio.sequence_token_ratio, **_settings(config))
+
+
+def sequence_product(config: BoundsConfig) -> axes.Ratio:
+    return partial(ratio.sequence_product, **_settings(config))
 
 
 def dual_clip(config: DualClipConfig) -> axes.Clip:
@@ -71,12 +78,20 @@ def truncate_sequence(config: WeightConfig) -> axes.Correction:
     )
 
 
-def mask_token(config: WeightConfig) -> axes.Correction:
-    return partial(correction.importance_weight, level="token", cut="mask", **_settings(config))
+def mask_token(config: RejectConfig) -> axes.Correction:
+    return _masking("token", config)
 
 
-def mask_sequence(config: WeightConfig) -> axes.Correction:
-    return partial(correction.importance_weight, level="sequence", cut="mask", **_settings(config))
+def mask_sequence(config: RejectConfig) -> axes.Correction:
+    return _masking("sequence", config)
+
+
+def _masking(level: Literal["token", "sequence"], config: RejectConfig) -> axes.Correction:
+    if config.denominator == "shrink":
+        return correction.Rejection(level, config.cap, config.floor)
+    return partial(
+        correction.importance_weight, level=level, cut="mask", cap=config.cap, floor=config.floor
+    )
 
 
 def sequence_sum() -> axes.Aggregation:

@@ -7,7 +7,7 @@ from functools import partial
 from grpokit.algorithms import objective
 from grpokit.algorithms.aggregation import sequence_mean, token_mean
 from grpokit.algorithms.compose import Composition
-from grpokit.algorithms.grpo import around, zscore_of
+from grpokit.algorithms.grpo import around, ratio_of, zscore_of
 from grpokit.algorithms.named_config import (
     NamedCispoConfig,
     NamedGmpoConfig,
@@ -24,7 +24,13 @@ def cispo(config: NamedCispoConfig) -> Composition:
     L = -sum_it sg[min(w, cap)] A_i log pi / sum_i L_i. No token loses its gradient.
     """
     clip = partial(objective.cispo, cap=config.cap, floor=config.floor)
-    return around(config, advantage=zscore_of(config), clip=clip, aggregation=token_mean)
+    return around(
+        config,
+        advantage=zscore_of(config),
+        ratio=ratio_of(config),
+        clip=clip,
+        aggregation=token_mean,
+    )
 
 
 def sapo(config: NamedSapoConfig) -> Composition:
@@ -34,7 +40,13 @@ def sapo(config: NamedSapoConfig) -> Composition:
         temperature_pos=config.temperature_pos,
         temperature_neg=config.temperature_neg,
     )
-    return around(config, advantage=zscore_of(config), clip=clip, aggregation=sequence_mean)
+    return around(
+        config,
+        advantage=zscore_of(config),
+        ratio=ratio_of(config),
+        clip=clip,
+        aggregation=sequence_mean,
+    )
 
 
 def gmpo(config: NamedGmpoConfig) -> Composition:

@@ -42,8 +42,8 @@ class KlConfig(Config):
 
     beta: float = Field(default=0.04, ge=0)
     """Weight of the divergence from the reference policy."""
-    estimator: Literal["k1", "k2", "k3"] = "k3"
-    """Estimator of the divergence a token."""
+    estimator: Literal["k1", "k2", "k3", "ref-weighted"] = "k3"
+    """Estimator of the divergence a token; ref-weighted is OpenPipe's term."""
     times_ratio: bool = False
     """Multiply by the ratio, with its gradient (arXiv 2512.02556)."""
     limit: float | None = Field(default=None, gt=0)

@@ -7,6 +7,7 @@ from functools import partial
 from grpokit.algorithms import advantage, aggregate, aggregation, axes, mask, ratio, select
 from grpokit.algorithms import clip as clips
 from grpokit.algorithms import correction as corrections
+from grpokit.algorithms.loss_config import BoundsConfig, LengthConfig
 from grpokit.algorithms.part_config import (
     ClipConfig,
     EntropyConfig,
@@ -59,12 +60,12 @@ def drop_zero() -> axes.Select:
     return select.drop_zero
 
 
-def token_ratio() -> axes.Ratio:
-    return ratio.token_ratio
+def token_ratio(config: BoundsConfig) -> axes.Ratio:
+    return partial(ratio.token_ratio, log_max=config.log_max, log_min=config.log_min)
 
 
-def sequence_ratio() -> axes.Ratio:
-    return ratio.sequence_ratio
+def sequence_ratio(config: BoundsConfig) -> axes.Ratio:
+    return partial(ratio.sequence_ratio, log_max=config.log_max, log_min=config.log_min)
 
 
 def clip(config: ClipConfig) -> axes.Clip:
@@ -116,5 +117,5 @@ def token_mean_local() -> axes.Aggregation:
     return aggregation.token_mean_local
 
 
-def constant_length() -> axes.Aggregation:
-    return aggregation.constant_length
+def constant_length(config: LengthConfig) -> axes.Aggregation:
+    return partial(aggregation.constant_length, denominator=config.denominator)

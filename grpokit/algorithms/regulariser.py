@@ -17,7 +17,17 @@ from torch import Tensor
 from grpokit.algorithms.axes import Regulariser
 from grpokit.spec.flow import LossInputs
 
-__all__ = ["ESTIMATORS", "EntropyBonus", "KlPenalty", "NoRegulariser", "Sum", "k1", "k2", "k3"]
+__all__ = [
+    "ESTIMATORS",
+    "EntropyBonus",
+    "KlPenalty",
+    "NoRegulariser",
+    "Sum",
+    "k1",
+    "k2",
+    "k3",
+    "ref_weighted",
+]
 
 
 def k1(logprobs_NT: Tensor, ref_logprobs_NT: Tensor) -> Tensor:
@@ -36,7 +46,21 @@ def k3(logprobs_NT: Tensor, ref_logprobs_NT: Tensor) -> Tensor:
     return x_NT.exp() - x_NT - 1
 
 
-ESTIMATORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"k1": k1, "k2": k2, "k3": k3}
+def ref_weighted(logprobs_NT: Tensor, ref_logprobs_NT: Tensor) -> Tensor:
+    """A token's term of KL(pi_ref || pi): pi_ref (log pi_ref - log pi). OpenPipe's loss has it.
+
+    No estimate of KL(pi || pi_ref): it is the sampled token's share of the opposite divergence, and can
+    be negative. It weighs tokens by the reference's probability.
+    """
+    return ref_logprobs_NT.exp() * (ref_logprobs_NT - logprobs_NT)
+
+
+ESTIMATORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "k1": k1,
+    "k2": k2,
+    "k3": k3,
+    "ref-weighted": ref_weighted,
+}
 
 
 @dataclass(frozen=True)
@@ -61,7 +85,7 @@ class KlPenalty:
     """
 
     beta: float
-    estimator: Literal["k1", "k2", "k3"] = "k3"
+    estimator: Literal["k1", "k2", "k3", "ref-weighted"] = "k3"
     times_ratio: bool = False
     limit: float | None = None
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from grpokit.algorithms.advantage import group_centred
 from grpokit.algorithms.aggregation import (
     constant_length,
-    sequence_mean,
     sequence_sum,
     token_mean_local,
 )
 from grpokit.algorithms.compose import Composition
-from grpokit.algorithms.grpo import around, clip_of, zscore_of
+from grpokit.algorithms.grpo import AGGREGATIONS, around, clip_of, ratio_of, zscore_of
 from grpokit.algorithms.named_config import BnpoTrlConfig, DrGrpoConfig, GspoConfig, LuspoConfig
 from grpokit.algorithms.ratio import sequence_ratio, sequence_token_ratio
 
@@ -22,10 +23,14 @@ def dr_grpo(config: DrGrpoConfig) -> Composition:
 
     A_i = r_i - mean r,   L = -sum_i sum_t min(w A_i, clip(w) A_i) / (N L_max)
 
-    L_max is ``rollout.max_tokens``. The division by N is TRL's; verl divides by L_max alone.
+    L_max is ``rollout.max_tokens``. ``denominator`` length leaves N out.
     """
     return around(
-        config, advantage=group_centred, clip=clip_of(config), aggregation=constant_length
+        config,
+        advantage=group_centred,
+        ratio=ratio_of(config),
+        clip=clip_of(config),
+        aggregation=partial(constant_length, denominator=config.denominator),
     )
 
 
@@ -36,7 +41,11 @@ def bnpo_trl(config: BnpoTrlConfig) -> Composition:
     of arXiv 2506.02864 is another method, which changes the advantage.
     """
     return around(
-        config, advantage=zscore_of(config), clip=clip_of(config), aggregation=token_mean_local
+        config,
+        advantage=zscore_of(config),
+        ratio=ratio_of(config),
+        clip=clip_of(config),
+        aggregation=token_mean_local,
     )
 
 
@@ -50,9 +59,9 @@ def gspo(config: GspoConfig) -> Composition:
     return around(
         config,
         advantage=zscore_of(config),
-        ratio=sequence_ratio,
+        ratio=ratio_of(config, sequence_ratio),
         clip=clip_of(config),
-        aggregation=sequence_mean,
+        aggregation=AGGREGATIONS[config.aggregation],
     )
 
 
@@ -61,9 +70,15 @@ def gspo_token(config: GspoConfig) -> Composition:
 
     s_it = sg[s_i] * pi_it / sg[pi_it]. With one advantage a completion its gradient is GSPO's.
     """
-    return gspo(config).replace("ratio", sequence_token_ratio)
+    return gspo(config).replace("ratio", ratio_of(config, sequence_token_ratio))
 
 
 def luspo(config: LuspoConfig) -> Composition:
     """LUSPO (arXiv 2602.05261; the formula is TRL's): GSPO in which a completion weighs its length."""
-    return gspo(config).replace("aggregation", sequence_sum)
+    return around(
+        config,
+        advantage=zscore_of(config),
+        ratio=ratio_of(config, sequence_ratio),
+        clip=clip_of(config),
+        aggregation=sequence_sum,
+    )

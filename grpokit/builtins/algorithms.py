@@ -9,6 +9,7 @@ __all__ = ["SPECS"]
 
 _PARTS = "grpokit.algorithms.parts:"
 _CONFIGS = "grpokit.algorithms.part_config:"
+_BOUNDS = "grpokit.algorithms.loss_config:BoundsConfig"
 
 ADVANTAGES = (
     AlgorithmSpec(
@@ -78,6 +79,7 @@ OBJECTIVES = (
         axis="ratio",
         summary="Ratio of new to old policy, each token by itself.",
         target=_PARTS + "token_ratio",
+        config=_BOUNDS,
         paper="1707.06347",
         formula="w_it = pi(o_it) / pi_old(o_it)",
     ),
@@ -86,6 +88,7 @@ OBJECTIVES = (
         axis="ratio",
         summary="One ratio a completion: the geometric mean of its tokens' (GSPO).",
         target=_PARTS + "sequence_ratio",
+        config=_BOUNDS,
         paper="2507.18071",
         formula="s_i = exp(1/L_i sum_t log w_it)",
         excludes=(
@@ -172,6 +175,7 @@ LOSSES = (
         axis="aggregation",
         summary="Sum over tokens by rows times the length limit (Dr. GRPO).",
         target=_PARTS + "constant_length",
+        config="grpokit.algorithms.loss_config:LengthConfig",
         paper="2503.20783",
         formula="sum_i sum_t l_it / (N L_max)",
     ),

@@ -15,8 +15,42 @@ OBJECTIVES = (
         axis="ratio",
         summary="The sequence's ratio in value, each token's own in gradient (GSPO-token).",
         target=_PARTS + "sequence_token_ratio",
+        config=_CONFIGS + "BoundsConfig",
         paper="2507.18071",
         formula="s_it = sg[s_i] w_it / sg[w_it]",
+    ),
+    AlgorithmSpec(
+        name="sequence-product",
+        axis="ratio",
+        summary="One ratio a completion: the product of its tokens' (TRL's RLOO).",
+        target=_PARTS + "sequence_product",
+        config=_CONFIGS + "BoundsConfig",
+        paper="2402.14740",
+        formula="W_i = prod_t w_it",
+        excludes=(
+            (
+                "constant-length",
+                "a ratio of the whole completion would count once for each of its tokens",
+            ),
+        ),
+    ),
+    AlgorithmSpec(
+        name="log-prob",
+        axis="clip",
+        summary="REINFORCE: no ratio and no clip (GPG).",
+        target="grpokit.algorithms.gpg:log_prob",
+        paper="2504.02546",
+        formula="A log pi",
+    ),
+    AlgorithmSpec(
+        name="gpg-scale",
+        axis="advantage",
+        min_group=2,
+        summary="Distance from the group's mean, scaled up for completions that teach nothing (GPG).",
+        target="grpokit.algorithms.gpg:gpg_scale",
+        config=_CONFIGS + "GpgScaleConfig",
+        paper="2504.02546",
+        formula="A_i = N / M (r_i - mean r), M completions that count",
     ),
     AlgorithmSpec(
         name="dual-clip",
@@ -64,7 +98,7 @@ OBJECTIVES = (
         formula="A exp(mean_t c_t), c_t = log w_t clipped to [-low, high] on the side of A",
         excludes=tuple(
             (name, "it takes the log-probs themselves, so the ratio would have no effect")
-            for name in ("sequence-ratio", "sequence-token-ratio")
+            for name in ("sequence-ratio", "sequence-token-ratio", "sequence-product")
         ),
     ),
     AlgorithmSpec(
@@ -101,7 +135,7 @@ CORRECTIONS = (
         axis="correction",
         summary="Importance weight a token, 0 outside its bounds (IcePop).",
         target=_PARTS + "mask_token",
-        config=_CONFIGS + "WeightConfig",
+        config=_CONFIGS + "RejectConfig",
         formula="rho 1[floor <= rho <= cap], rho = pi_old / pi_sampler",
     ),
     AlgorithmSpec(
@@ -109,7 +143,7 @@ CORRECTIONS = (
         axis="correction",
         summary="Importance weight of the whole completion, 0 outside its bounds (MIS).",
         target=_PARTS + "mask_sequence",
-        config=_CONFIGS + "WeightConfig",
+        config=_CONFIGS + "RejectConfig",
         formula="rho 1[floor <= rho <= cap], rho = prod_t pi_old / pi_sampler",
     ),
 )

@@ -100,7 +100,7 @@ NAMED = (
         paper="2507.18071",
         formula="s_it = sg[s_i] pi_it / sg[pi_it]",
         target=_RELATIVES + "gspo_token",
-        config="GspoConfig",
+        config="GspoTokenConfig",
         ratio="sequence-token-ratio",
     ),
     _named(
@@ -178,6 +178,17 @@ NAMED = (
         target=_BASELINES + "lite_ppo",
         config="LitePpoConfig",
         advantage="batch-std",
+        aggregation="token-mean",
+    ),
+    _named(
+        "gpg",
+        "A plain policy gradient with the group's mean as baseline: no ratio, no clip.",
+        paper="2504.02546",
+        formula="-N/M sum_it A log pi / sum_i L_i, A_i = r_i - mean r",
+        target=_BASELINES + "gpg",
+        config="GpgConfig",
+        advantage="gpg-scale",
+        clip="log-prob",
         aggregation="token-mean",
     ),
     _named(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,7 +14,9 @@ from grpokit.cli.plugins import component_data, show_settings
 from grpokit.errors import ComponentError
 
 if TYPE_CHECKING:
+    from grpokit.algorithms.like import Conventions
     from grpokit.registry.catalog import Catalog, Entry
+    from grpokit.registry.settings import Setting
     from grpokit.spec.components import AlgorithmSpec
 
 app = typer.Typer(no_args_is_help=True, help="List algorithms and show what they are composed of.")
@@ -114,6 +118,8 @@ def _show(catalog: Catalog, entry: Entry) -> None:
         )
     place = f"algorithm.parts.{spec.axis}.with" if spec.axis else "algorithm.with"
     show_settings(data, place)
+    for word, table in data["like"].items():
+        render.say(f"  like: {word:<5} {_selected(table, data['settings'])}", limit=1000)
 
 
 def _data(catalog: Catalog, entry: Entry) -> dict[str, Any]:
@@ -123,7 +129,29 @@ def _data(catalog: Catalog, entry: Entry) -> dict[str, Any]:
         backend.id: sorted(spec.needs - backend.spec.provides)
         for backend in catalog.entries("backend")
     }
-    return component_data(entry) | {"parts": dict(spec.parts), "backends": lacking}
+    own = {"parts": dict(spec.parts), "backends": lacking, "like": _like(entry)}
+    return component_data(entry) | own
+
+
+def _like(entry: Entry) -> Conventions:
+    from grpokit.algorithms.like import choices
+    from grpokit.registry.resolve import config_model
+
+    try:
+        model = config_model(entry)
+    except ComponentError:  # told where the settings are
+        return {}
+    return {} if model is None else choices(model)
+
+
+def _selected(table: Mapping[str, Any] | str, settings: Sequence[Setting]) -> str:
+    """The values that are not the defaults."""
+    if not isinstance(table, Mapping):
+        return f"not possible: {table}"
+    usual = {item.name: item.default for item in settings}
+    values = {name: json.dumps(value) for name, value in table.items()}
+    other = [f"{name}: {text}" for name, text in values.items() if usual.get(name) != text]
+    return ", ".join(other) or "the defaults"
 
 
 def _formulas(catalog: Catalog, names: tuple[str, ...]) -> str:

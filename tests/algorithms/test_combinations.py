@@ -32,13 +32,14 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 def chosen(seed: int) -> dict[str, AlgorithmSpec]:
-    """A part of every axis, none of which excludes another. Each part appears in some of the forty."""
+    """A part of every axis, none of which excludes another. Each part has its turn in the forty."""
     draw = random.Random(seed)
+    turn = {spec.axis: spec for spec in [spec for spec in SPECS if spec.axis][seed::40]}
     while True:
         found = {}
         for axis in AXES:
             parts = [spec for spec in SPECS if spec.axis == axis]
-            found[axis] = parts[(seed + draw.randrange(len(parts))) % len(parts)]
+            found[axis] = turn.get(axis) or draw.choice(parts)
         names = {spec.name for spec in found.values()}
         if not any(other in names for spec in found.values() for other, _ in spec.excludes):
             return found
