@@ -7,6 +7,7 @@ no draw exceeds.
 
 from __future__ import annotations
 
+import dataclasses
 from functools import partial
 
 import pytest
@@ -28,6 +29,7 @@ from grpokit.algorithms import (
     sequence_token_ratio,
     token_mean,
 )
+from grpokit.algorithms.correction import Rejection
 from loss_draws import DRAWS, MAX_TOKENS, ROWS, check, compose, draw, inputs, ours
 
 pytest.importorskip(
@@ -153,6 +155,47 @@ def test_correction(core, level, cut, cap, floor, threshold):
         torch.testing.assert_close(mine_NT * found.mask_NT, weight_NT)
         expected = their_loss(core, found, "vanilla", "token-mean", weight_NT, **WIDE)
         check(ours(algorithm, inputs(found)), expected, f"{level} {cut}, draw {seed}")
+
+
+@pytest.mark.parametrize("level", ["token", "sequence"])
+@pytest.mark.parametrize("mode", ["token-mean", "seq-mean-token-mean"])
+def test_rejection_that_shrinks_the_denominators(core, level, mode):
+    """verl's k1 bounds are of the inverse ratio. What it rejects is masked, for the divergence too."""
+    from verl.trainer.ppo.rollout_corr_helper import (
+        compute_rollout_correction_weights,
+        compute_rollout_rejection_mask,
+    )
+
+    cap, floor = 1.25, 0.7
+    names = {"token": "token_k1", "sequence": "seq_sum_k1"}
+    algorithm = compose(
+        clip=DUAL,
+        correction=Rejection(level, cap, floor),
+        aggregation=MODES[mode],
+        regulariser=KlPenalty(0.1, limit=10.0),
+    )
+    algorithm = dataclasses.replace(algorithm, empty_rows="leave-out")
+    rejected = 0
+    for seed in DRAWS:
+        found = draw(seed)
+        log_NT = found.old_NT - found.sampler_NT
+        mask_NT, _ = compute_rollout_rejection_mask(
+            log_NT, found.mask_NT, names[level], f"{1 / cap}_{1 / floor}"
+        )
+        if not mask_NT.any():
+            continue
+        rejected += int((found.mask_NT - mask_NT).sum())
+        weight_NT, _ = compute_rollout_correction_weights(log_NT, mask_NT, level, 1e9)
+        kept = dataclasses.replace(found, mask_NT=mask_NT)
+        loss, gradient_NT = their_loss(core, kept, "vanilla", mode, weight_NT, **WIDE)
+        logprobs_NT = found.logprobs_NT.clone().requires_grad_()
+        kl = core.agg_loss(core.kl_penalty(logprobs_NT, found.ref_NT, "low_var_kl"), mask_NT, mode)
+        expected = (
+            loss + 0.1 * kl.detach(),
+            gradient_NT + 0.1 * torch.autograd.grad(kl, logprobs_NT)[0],
+        )
+        check(ours(algorithm, inputs(found, rows_of(found))), expected, f"{level} {seed}")
+    assert rejected > 100
 
 
 @pytest.mark.parametrize(("theirs", "ours_"), [("k1", "k1"), ("k2", "k2"), ("low_var_kl", "k3")])
