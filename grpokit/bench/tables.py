@@ -9,8 +9,10 @@ __all__ = ["accuracy_rows", "legend", "markdown", "percent", "time_rows", "work_
 
 Row = tuple[str, ...]
 ACCURACY = ("algorithm", ">correct", ">95% interval", ">vs first, points", "verdict")
-TIME = ("algorithm", "reward", ">last", ">generate", ">score", ">update", ">other", ">total")
-WORK = ("algorithm", ">completions", ">trained", ">dead groups", ">tokens", ">optim steps")
+TIME = ("algorithm", "reward", ">last", ">generate", ">score", ">update", ">total")
+WORK = ("algorithm", ">completions", ">trained", ">dead", ">tokens", ">updates")
+CURVE = 8
+"""Blocks of a reward curve."""
 
 
 def percent(share: float, digits: int = 1) -> str:
@@ -21,7 +23,7 @@ def accuracy_rows(data: Mapping[str, Any]) -> list[Row]:
     """Who learnt it. The base model, which all began with, comes first."""
     base = data["base"]
     low, high = base["interval"]
-    rows: list[Row] = [("(before)", percent(base["accuracy"]), _range(low, high), "", "")]
+    rows: list[Row] = [("(before)", percent(base["accuracy"]), _short(low, high), "", "")]
     for item in data["algorithms"]:
         if item["accuracy"] is None:
             rows.append((item["label"], "failed", "", "", ""))
@@ -31,7 +33,7 @@ def accuracy_rows(data: Mapping[str, Any]) -> list[Row]:
             (
                 item["label"],
                 percent(item["accuracy"]["mean"]),
-                _range(*interval) if interval else "one seed",
+                _short(*interval) if interval else "one seed",
                 _points(item["difference"]),
                 item["difference"]["verdict"] if item["difference"] else "",
             )
@@ -41,11 +43,11 @@ def accuracy_rows(data: Mapping[str, Any]) -> list[Row]:
 
 def time_rows(data: Mapping[str, Any], sparkline: Any) -> list[Row]:
     """How the reward went, and seconds a run."""
-    names = ("generate", "score", "update", "other", "total")
+    names = ("generate", "score", "update", "total")
     return [
         (
             item["label"],
-            sparkline(item["reward"], 12),
+            sparkline(item["reward"], CURVE),
             f"{item['reward_last']['mean']:.2f}",
             *(f"{item['seconds'][name]:.1f}" for name in names),
         )
@@ -146,6 +148,10 @@ def _done(data: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _range(low: float, high: float) -> str:
     return f"{100 * low:.1f} to {100 * high:.1f}"
+
+
+def _short(low: float, high: float) -> str:
+    return f"{100 * low:.1f}-{100 * high:.1f}"
 
 
 def _points(difference: Mapping[str, Any] | None) -> str:

@@ -18,6 +18,7 @@ app = typer.Typer(no_args_is_help=True, help="Compare algorithms on one task.")
 
 TASK = "bench-sums"
 """The recipe when none is named: a tiny model learns to add."""
+WORK = "work a run (dead: groups that teach nothing; updates: optimiser steps)"
 NO_PICTURE = "for a picture: pip install 'grpokit[plot]', and the same command again"
 
 
@@ -120,7 +121,7 @@ def _show(data: Mapping[str, Any]) -> None:
     rows = tables.time_rows(data, sparkline)
     render.table(tables.TIME, rows, title="reward, and seconds a run", styles=bold)
     render.say()
-    render.table(tables.WORK, tables.work_rows(data), title="work a run", styles=bold)
+    render.table(tables.WORK, tables.work_rows(data), title=WORK, styles=bold)
     for item in data["algorithms"]:
         for run in item["runs"]:
             if run["failure"]:

@@ -57,8 +57,8 @@ def data() -> dict[str, Any]:
 
 def test_verdicts_follow_the_intervals(data: dict[str, Any]) -> None:
     before, grpo, plus, rloo, broken = tables.accuracy_rows(data)
-    assert before == ("(before)", "30.0%", "20.0 to 40.0", "", "")
-    assert grpo[1:3] == ("51.0%", "48.5 to 53.5")
+    assert before == ("(before)", "30.0%", "20.0-40.0", "", "")
+    assert grpo[1:3] == ("51.0%", "48.5-53.5")
     assert grpo[3:] == ("", "")
     assert (plus[3], plus[4]) == ("+10.3 (+8.9 to +11.8)", "better")
     assert rloo[4] == "unclear"
@@ -72,7 +72,7 @@ def test_tables_fit_80_columns(data: dict[str, Any]) -> None:
         (tables.WORK, tables.work_rows(data)),
     ):
         columns = list(zip([head.removeprefix(">") for head in heads], *rows, strict=True))
-        width = sum(max(map(len, column)) for column in columns) + 2 * (len(columns) - 1)
+        width = sum(max(map(len, column)) for column in columns) + 3 * (len(columns) - 1)
         assert width <= 80
 
 

@@ -63,7 +63,7 @@ def runs(commands: Commands, data: dict[str, Any]) -> Iterator[tuple[dict[str, A
 
 def test_the_output_has_the_tables(bench: tuple[str, dict[str, Any]]) -> None:
     output, _ = bench
-    for part in ("(before)", "dr-grpo", "vs first, points", "update", "dead groups", "Student's t"):
+    for part in ("(before)", "dr-grpo", "vs first, points", "update", "dead: groups", "Student's t"):
         assert part in output
     assert "4/4 dr-grpo, seed 6: " in output
     assert "Traceback" not in output
