@@ -9,34 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from doc_pages import ROOT, blocks, pages
+from doc_pages import ROOT, blocks, pages, write_project
 
 LANGUAGES = {"", "text", "python", "yaml", "console", "bash", "toml", "json", "jsonl"}
 
 
 def page_id(page: Path) -> str:
     return str(page.relative_to(ROOT))
-
-
-def write_project(page: Path, folder: Path) -> Path | None:
-    """Writes the files of the page's project and installs it, as its reader does."""
-    found = [block for block in blocks(page.read_text("utf-8")) if block.kind == "file"]
-    for block in found:
-        path = folder / block.what
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(block.text, "utf-8")
-    project = next((block.what for block in found if block.what.endswith("pyproject.toml")), None)
-    if project is None:
-        return None
-    site = folder.with_name("site")
-    options = ["--quiet", "--no-deps", "--no-build-isolation", "--disable-pip-version-check"]
-    subprocess.run(
-        [sys.executable, "-m", "pip", "install", *options, "--target", str(site), "."],
-        cwd=(folder / project).parent,
-        check=True,
-        timeout=120,
-    )
-    return site
 
 
 @pytest.mark.parametrize("page", pages(), ids=page_id)

@@ -9,6 +9,8 @@ A directive is an HTML comment right above a block:
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,3 +74,24 @@ def anchors(text: str) -> set[str]:
     """Fragments that the headings of a page make, as GitHub forms them."""
     heads = re.findall(r"^#+ (.+)$", _BLOCK.sub("", text), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", head.lower()).strip().replace(" ", "-") for head in heads}
+
+
+def write_project(page: Path, folder: Path) -> Path | None:
+    """Writes the files of the page's project and installs it, as its reader does."""
+    found = [block for block in blocks(page.read_text("utf-8")) if block.kind == "file"]
+    for block in found:
+        path = folder / block.what
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(block.text, "utf-8")
+    project = next((block.what for block in found if block.what.endswith("pyproject.toml")), None)
+    if project is None:
+        return None
+    site = folder.with_name("site")
+    options = ["--quiet", "--no-deps", "--no-build-isolation", "--disable-pip-version-check"]
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", *options, "--target", str(site), "."],
+        cwd=(folder / project).parent,
+        check=True,
+        timeout=120,
+    )
+    return site
