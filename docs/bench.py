@@ -38,12 +38,12 @@ def commit() -> str:
 def facts(data: dict[str, Any], made_from: str) -> str:
     """Where the numbers come from."""
     machine, versions = data["machine"], data["environment"]
-    hours = sum(run["seconds"]["total"] for run in runs(data)) / 60
+    minutes = sum(run["seconds"]["total"] for run in runs(data)) / 60
     return (
         f"`make bench` wrote this from {len(list(runs(data)))} runs that ended on "
         f"{data['finished'][:10]}, at commit `{made_from}`, with Python {versions['python']} and torch "
         f"{versions['torch']} on {machine['processor']} ({machine['cores']} cores, one thread a run). "
-        f"The steps of all runs took {hours:.1f} minutes.\n"
+        f"The steps of all runs took {minutes:.1f} minutes.\n"
     )
 
 

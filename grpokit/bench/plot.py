@@ -13,7 +13,11 @@ __all__ = ["draw", "drawable"]
 
 COLUMNS = 3
 """Small pictures side by side."""
+POINTS = 60
+"""Points of a curve."""
 GREY = "#b8b8b8"
+SHADES = (0, 2, 4, 6, 8, 10, 12, 16, 18, 1, 3, 5, 7, 9, 11, 13, 17, 19)
+"""Colours of matplotlib's tab20: the dark ones first, and no grey."""
 
 
 def drawable() -> bool:
@@ -39,9 +43,8 @@ def draw(data: Mapping[str, Any], stem: Path) -> tuple[Path, ...]:
     figure = plt.figure(figsize=(11.5, 1.0 + 1.45 * rows), layout="constrained")
     sides: Any = figure.subfigures(1, 2, width_ratios=(2, 3), wspace=0.02)
     left, right = sides
-    colours = [
-        plt.get_cmap("tab20")(number % 10 * 2 + number // 10 % 2) for number in range(len(done))
-    ]
+    palette = plt.get_cmap("tab20")
+    colours = [palette(SHADES[number % len(SHADES)]) for number in range(len(done))]
     _accuracies(left.subplots(), data, done, colours)
     _curves(right.subplots(rows, COLUMNS, sharex=True, sharey=True, squeeze=False), done, colours)
     right.supylabel("mean reward", fontsize=9)
@@ -77,13 +80,13 @@ def _accuracies(
         if accuracy["interval"]:
             axis.plot([100 * end for end in accuracy["interval"]], [place] * 2, color=colour, lw=2)
         seeds = [100 * value for value in accuracy["values"]]
-        axis.plot(seeds, [place] * len(seeds), "o", color=colour, markersize=3, alpha=0.6)
-        axis.plot(100 * accuracy["mean"], place, "o", color=colour, markersize=7)
+        axis.plot(100 * accuracy["mean"], place, "o", color=colour, markersize=8)
+        axis.plot(seeds, [place] * len(seeds), "o", color=colour, mfc="white", markersize=3.5)
     axis.set(
         yticks=range(len(done)),
         yticklabels=[item["label"] for item in done],
         ylim=(len(done) - 0.5, -0.5),
-        xlabel=f"held-out questions answered, % (95% interval over {len(data['seeds'])} seeds)",
+        xlabel=f"% of held-out questions (95% interval, {len(data['seeds'])} seeds)",
     )
     axis.grid(axis="x", color="#e6e6e6")
     axis.set_axisbelow(True)
@@ -93,6 +96,7 @@ def _accuracies(
 
 def _curves(axes: Any, done: Sequence[Mapping[str, Any]], colours: Sequence[Any]) -> None:
     means = [_smooth(item["reward"]) for item in done]
+    steps = _points(len(means[0]))
     for place, axis in enumerate(axes.flat):
         axis.spines[["top", "right"]].set_visible(False)
         if place >= len(done):
@@ -100,9 +104,8 @@ def _curves(axes: Any, done: Sequence[Mapping[str, Any]], colours: Sequence[Any]
             axes.flat[place - COLUMNS].tick_params(labelbottom=True)
             continue
         for mean in means:
-            axis.plot(range(1, len(mean) + 1), mean, color=GREY, linewidth=0.6, alpha=0.7)
+            axis.plot(steps, mean, color=GREY, linewidth=0.6, alpha=0.7)
         seeds = [_smooth(run["reward"]) for run in done[place]["runs"] if not run["failure"]]
-        steps = range(1, len(means[place]) + 1)
         axis.fill_between(
             steps,
             [min(values) for values in zip(*seeds, strict=True)],
@@ -115,7 +118,12 @@ def _curves(axes: Any, done: Sequence[Mapping[str, Any]], colours: Sequence[Any]
         axis.set_title(done[place]["label"], fontsize=9, loc="left", pad=3)
 
 
+def _points(count: int) -> list[int]:
+    """The steps of a curve that are drawn, the last one among them."""
+    return sorted({round(count * part / POINTS) for part in range(1, POINTS + 1)} - {0})
+
+
 def _smooth(values: Sequence[float]) -> list[float]:
-    """The mean of the last twentieth of the steps at each step."""
+    """The mean of the last twentieth of the steps, at each step that is drawn."""
     window = max(1, len(values) // 20)
-    return [fmean(values[max(0, place - window + 1) : place + 1]) for place in range(len(values))]
+    return [fmean(values[max(0, step - window) : step]) for step in _points(len(values))]

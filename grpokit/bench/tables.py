@@ -112,7 +112,7 @@ def markdown(data: Mapping[str, Any]) -> str:
     ]
     base = data["base"]
     before = f"{percent(base['accuracy'])} ({_range(*base['interval'])})"
-    rows: list[Sequence[str]] = [["*before training*", before, *[""] * (len(heads) - 2)]]
+    rows: list[Sequence[str]] = [["*(before)*", before, *[""] * (len(heads) - 2)]]
     rows += [_markdown_row(item, len(heads)) for item in data["algorithms"]]
     rule = ["---", "---:", "---:", "---", *["---:"] * (len(heads) - 4)]
     lines = [f"| {' | '.join(cells)} |" for cells in (heads, rule, *rows)]
