@@ -96,7 +96,7 @@ def draw(seed: int, *, jump: float = 6.0, abstain: bool = False) -> Step:
         truncated_N=truncated_N,
         logprobs_NT=logprobs_NT,
         old_NT=old_NT,
-        ref_NT=logprobs_NT + 0.6 * normal(),
+        ref_NT=logprobs_NT + (0.6, 2.0)[seed % 2] * normal(),
         mask_NT=mask_NT,
         trained_NT=mask_NT * ~truncated_N[:, None],
     )
