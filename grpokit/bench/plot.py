@@ -96,7 +96,7 @@ def _accuracies(
 
 def _curves(axes: Any, done: Sequence[Mapping[str, Any]], colours: Sequence[Any]) -> None:
     means = [_smooth(item["reward"]) for item in done]
-    steps = _points(len(means[0]))
+    steps = _points(len(done[0]["reward"]))
     for place, axis in enumerate(axes.flat):
         axis.spines[["top", "right"]].set_visible(False)
         if place >= len(done):

@@ -104,3 +104,27 @@ def test_the_picture(data: dict[str, Any], tmp_path: Path) -> None:
     assert "odd" not in text  # what failed has no curve
     again = plot.draw(data, tmp_path / "again")
     assert again[0].read_text("utf-8") == text
+
+
+@pytest.mark.parametrize("steps", [1, 7, 60, 200])
+def test_curves_end_at_the_last_step(data: dict[str, Any], steps: int) -> None:
+    mpl = pytest.importorskip("matplotlib")
+    mpl.use("agg")
+    from matplotlib import pyplot as plt
+
+    values = [number / steps for number in range(1, steps + 1)]
+    done = data["algorithms"][:2]
+    for item in done:
+        item["reward"] = values
+        for run in item["runs"]:
+            run["reward"] = values
+    figure, axes = plt.subplots(1, 3, squeeze=False)
+    plot._curves(axes, done, ["red", "blue"])
+    lines = axes[0, 0].get_lines()
+    plt.close(figure)
+    window = max(1, steps // 20)
+    for line in lines:
+        assert line.get_xdata()[-1] == steps
+        assert line.get_ydata()[-1] == pytest.approx(sum(values[-window:]) / window)
+    assert len(lines) == 3  # both in grey, one in its colour
+    assert len(lines[0].get_xdata()) == min(steps, plot.POINTS)
