@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
@@ -119,7 +119,8 @@ class PlainTraining(_Training):
         )
         render.say(
             f"step {record.step}/{self.last} reward={metrics.get('reward', float('nan')):.3f} "
-            f"dead={metrics['dead_groups']:.0%} {rewards} length={metrics['length/mean']:.1f} "
+            f"dead={metrics['dead_groups']:.0%} {rewards} {rounds_of(metrics)}"
+            f"length={metrics['length/mean']:.1f} "
             f"truncated={metrics['truncated']:.0%} {record.seconds['total']:.1f}s left={self.left}"
         )
         if self.samples_due():
@@ -199,6 +200,8 @@ class LiveTraining(_Training):
             self._row("length", "length/mean", ""),
             self._row("truncated", "truncated", ""),
         ]
+        if max(self.history.get("rounds", [1])) > 1:
+            rows.append(self._row("questions", "questions", ""))
         if "entropy" in self.history:
             rows.append(self._row("entropy", "entropy", ""))
         return [render.grid(rows, right=(1, 2))]
@@ -217,7 +220,16 @@ class LiveTraining(_Training):
 def _number(name: str, value: float) -> str:
     if name in {"dead_groups", "truncated"}:
         return f"{value:.0%}"
+    if name == "questions":
+        return f"{value:.0f}"
     return f"{value:.1f}" if name == "length/mean" else f"{value:.3f}"
+
+
+def rounds_of(metrics: Mapping[str, float]) -> str:
+    """The questions of a step that asked more than once."""
+    if metrics.get("rounds", 1) <= 1:
+        return ""
+    return f"questions={metrics['questions']:.0f} in {metrics['rounds']:.0f} rounds "
 
 
 def sample_line(rollout: Rollout, scores: Scores) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from grpokit.cli.live import PlainTraining, end_lines, sparkline
+from grpokit.cli.live import PlainTraining, end_lines, rounds_of, sparkline
 from grpokit.engine.observer import RunEnd
 
 
@@ -35,3 +35,8 @@ def test_a_sparkline_shows_the_whole_run():
     rising = sparkline([step / 999 for step in range(1000)], width=8)
     assert rising == "▁▂▃▄▅▆▇█"
     assert len(sparkline(list(range(33)), width=32)) == 32
+
+
+def test_rounds_are_told_where_there_are_several():
+    assert rounds_of({"rounds": 1, "questions": 8}) == ""
+    assert rounds_of({"rounds": 3, "questions": 14}) == "questions=14 in 3 rounds "
