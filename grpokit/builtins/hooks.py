@@ -7,7 +7,14 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from grpokit.api import AlgorithmSpec, DatasetSpec, RewardSpec, hookimpl
-from grpokit.builtins import advantage_parts, algorithms, loss_parts, steered, step_parts
+from grpokit.builtins import (
+    advantage_parts,
+    algorithms,
+    further,
+    loss_parts,
+    steered,
+    step_parts,
+)
 from grpokit.builtins.datasets import specs as datasets
 from grpokit.builtins.rewards import specs as rewards
 
@@ -30,6 +37,7 @@ def grpokit_algorithms() -> Iterable[AlgorithmSpec]:
         *advantage_parts.SPECS,
         *loss_parts.SPECS,
         *steered.SPECS,
+        *further.SPECS,
     )
 
 

@@ -27,6 +27,8 @@ SPECS = [
 SETTINGS: dict[str, dict[str, Any]] = {
     "beta-normalised": {"alpha": 1.5, "beta": 1.5, "low": -3.0, "high": 3.0},
     "normalise-then-sum": {"weights": {"digits": 1.0}},
+    "selective": {"marker": [5]},
+    "threshold": {"threshold": -9.0},
 }
 """What a part cannot do without, or with other parts' totals."""
 
