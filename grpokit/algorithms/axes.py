@@ -202,7 +202,8 @@ class Regulariser(Protocol):
     """``(inputs, ratio_NT) -> penalty_NT``, or None for nothing.
 
     May have attributes ``needs_reference`` and ``needs_entropy`` (bool, taken as False when absent)
-    and ``inert`` (bool): it never adds anything, so rows without advantage can be skipped.
+    and ``inert`` (bool): it never adds anything, so rows without advantage can be skipped. A method
+    ``apart(inputs) -> share`` or None adds what is not aggregated like the objective.
     """
 
     def __call__(self, inputs: LossInputs, ratio_NT: Tensor, /) -> Tensor | None: ...

@@ -184,6 +184,9 @@ class Composition:
         penalty_NT = self.regulariser(inputs, ratio_NT)
         loss_NT = policy_NT if penalty_NT is None else policy_NT + penalty_NT
         share = self.aggregation(loss_NT, mask_NT, inputs.weights_N, inputs.totals)
+        apart: Any = getattr(self.regulariser, "apart", None)
+        if apart is not None and (own := apart(inputs)) is not None:
+            share = share + own
         with torch.no_grad():
             values = {"policy_loss": policy_NT, "ratio": ratio_NT, **clipped.shares}
             sums = _sums(inputs, values)

@@ -87,6 +87,6 @@ def penalties_of(config: PenaltyConfig) -> axes.Regulariser:
     return Sum(
         (
             KlPenalty(config.beta, config.kl_estimator, config.kl_times_ratio, config.kl_limit),
-            EntropyBonus(config.entropy_coef),
+            EntropyBonus(config.entropy_coef, config.entropy_mean),
         )
     )

@@ -36,6 +36,8 @@ class PenaltyConfig(like.Likeable):
     """Bound of the divergence a token, in both directions; 10 in verl. null is none."""
     entropy_coef: float = Field(default=0.0, ge=0)
     """Weight of an entropy bonus a token; 0 is off."""
+    entropy_mean: Literal["objective", "tokens"] = "objective"
+    """The bonus is aggregated like the objective (verl), or the mean of the step's tokens under every aggregation (TRL)."""
     mask_truncated: bool = False
     """Completions that ran into rollout.max_tokens add no loss; their reward still counts in the group."""
     empty_rows: Literal["count", "leave-out"] = "count"

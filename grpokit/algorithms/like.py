@@ -68,12 +68,14 @@ _TRL = {
     "kl_estimator": "k3",
     "kl_times_ratio": True,
     "kl_limit": None,
+    "entropy_mean": "tokens",
     "empty_rows": "count",
 }
 _VERL = {
     "kl_estimator": "k3",
     "kl_times_ratio": False,
     "kl_limit": 10.0,
+    "entropy_mean": "objective",
     "empty_rows": "leave-out",
 }
 _TRL_RATIO = {"log_ratio_max": 60.0, "log_ratio_min": None}

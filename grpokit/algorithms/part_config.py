@@ -59,6 +59,8 @@ class EntropyConfig(Config):
 
     coefficient: float = Field(default=0.001, ge=0)
     """Weight of the entropy a token."""
+    mean: Literal["objective", "tokens"] = "objective"
+    """Aggregated like the objective (verl), or the mean of the step's tokens under every aggregation (TRL)."""
 
     def needs(self) -> frozenset[str]:
         """Capabilities that these settings ask of the backend."""

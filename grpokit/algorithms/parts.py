@@ -102,7 +102,7 @@ def kl(config: KlConfig) -> axes.Regulariser:
 
 
 def entropy_bonus(config: EntropyConfig) -> axes.Regulariser:
-    return EntropyBonus(config.coefficient)
+    return EntropyBonus(config.coefficient, config.mean)
 
 
 def sequence_mean() -> axes.Aggregation:

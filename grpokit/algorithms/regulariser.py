@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from grpokit.algorithms.axes import Regulariser
@@ -112,11 +113,13 @@ class KlPenalty:
 class EntropyBonus:
     """Rewards a policy that keeps its options open: -coefficient * H(pi) a token.
 
-    Aggregated like the objective (as in verl; TRL takes the mean of each micro-batch's tokens, which
-    depends on the split). Degenerate: coefficient 0 adds nothing and needs no entropy.
+    ``mean`` objective aggregates it like the objective (verl). Tokens takes the mean of the step's
+    tokens under every aggregation: TRL's, without its dependence on the split into micro-batches.
+    Degenerate: coefficient 0 adds nothing and needs no entropy.
     """
 
     coefficient: float
+    mean: Literal["objective", "tokens"] = "objective"
 
     @property
     def inert(self) -> bool:
@@ -128,6 +131,15 @@ class EntropyBonus:
 
     def __call__(self, inputs: LossInputs, ratio_NT: Tensor) -> Tensor | None:
         del ratio_NT
+        return self._term(inputs) if self.mean == "objective" else None
+
+    def apart(self, inputs: LossInputs) -> Tensor | None:
+        """The micro-batch's share of what is not aggregated like the objective."""
+        if self.mean == "objective" or (term_NT := self._term(inputs)) is None:
+            return None
+        return (term_NT * inputs.mask_NT).sum() / max(inputs.totals.tokens, 1)
+
+    def _term(self, inputs: LossInputs) -> Tensor | None:
         if self.inert:
             return None
         if inputs.entropy_NT is None:
@@ -161,3 +173,9 @@ class Sum:
         for value_NT in found[1:]:
             penalty_NT = penalty_NT + value_NT
         return penalty_NT
+
+    def apart(self, inputs: LossInputs) -> Tensor | None:
+        """The sum of what the terms keep apart."""
+        terms = [term.apart(inputs) for term in self.terms if hasattr(term, "apart")]
+        found = [value for value in terms if value is not None]
+        return torch.stack(found).sum() if found else None

@@ -113,7 +113,7 @@ def test_the_command_line_shows_both_sets():
         " ".join(line.split())
         for line in grpokit("algorithms", "show", "bnpo-trl").stdout.splitlines()
     }
-    assert "like: trl kl_times_ratio: true" in told
+    assert 'like: trl kl_times_ratio: true, entropy_mean: "tokens"' in told
     assert any(line.startswith("like: verl not possible: verl has no loss") for line in told)
     done = grpokit("algorithms", "show", "cispo", "--json")
     (found,) = json.loads(done.stdout)["algorithms"]

@@ -23,7 +23,8 @@ trl = pytest.importorskip("trl", reason="trl is in the dev dependency group", ex
 
 DRAWS = range(50)
 BETA = 0.05
-COMMON = {"beta": BETA, "mask_truncated": True}
+ENTROPY = 0.01
+COMMON = {"beta": BETA, "entropy_coef": ENTROPY, "mask_truncated": True}
 WIDE = {"epsilon": 0.2, "epsilon_high": 0.28}
 SEQUENCE = {"importance_sampling_level": "sequence"}
 GSPO = {"loss_type": "grpo", "epsilon_high": 0.28, **SEQUENCE}
@@ -41,8 +42,8 @@ CASES = {
     "sapo": ({}, {"loss_type": "sapo"}),
     "vespo": ({}, {"loss_type": "vespo"}),
     "lite-ppo": ({}, {"scale_rewards": "batch"}),
-    "gmpo": ({}, {"epsilon": 0.4}),
-    "rloo": ({"beta": 0.0}, {}),
+    "gmpo": ({"entropy_coef": 0.0}, {"epsilon": 0.4}),
+    "rloo": ({"beta": 0.0, "entropy_coef": 0.0}, {}),
 }
 
 
@@ -138,7 +139,7 @@ def their_loss(monkeypatch, trainers, fed, step: Step, name: str, settings: dict
     logprobs_NT = step.logprobs_NT.clone().requires_grad_()
 
     def model_says(values_NT):
-        given = (values_NT, torch.zeros_like(values_NT), None)
+        given = (values_NT, step.entropy_NT, None)
         monkeypatch.setattr(trainer, "_get_per_token_logps_and_entropies", lambda *_, **__: given)
 
     monkeypatch.setattr(trainer, "beta", 0.0)
@@ -150,6 +151,9 @@ def their_loss(monkeypatch, trainers, fed, step: Step, name: str, settings: dict
     batch = {**batch, "old_per_token_logps": step.old_NT, "ref_per_token_logps": step.ref_NT}
     batch["advantages"] = batch["advantages"].double()
     monkeypatch.setattr(trainer, "beta", 0.0 if kind == "rloo" else BETA)
+    if kind == "grpo":
+        monkeypatch.setattr(trainer, "entropy_coef", ENTROPY)
+        monkeypatch.setattr(trainer, "_entropy_bonus_enabled", True)
     model_says(logprobs_NT)
     loss = function(trainer, None, batch)
     (gradient_NT,) = torch.autograd.grad(loss, logprobs_NT)

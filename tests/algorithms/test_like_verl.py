@@ -1,7 +1,7 @@
 """``like: verl`` gives the numbers of verl 0.9.1's real code, from rewards to loss and gradient.
 
 verl's functions are called with their own defaults: the advantage estimator, the policy loss, and the
-divergence with verl's way of adding it (``verl.workers.utils.losses.ppo_loss``). What stands in the
+divergence and the entropy bonus with verl's way of adding them (``verl.workers.utils.losses.ppo_loss``). What stands in the
 recipe beside ``like`` is on both sides: clip ranges, beta, and that truncated completions do not train.
 """
 
@@ -19,7 +19,8 @@ pytest.importorskip(
 
 DRAWS = range(50)
 BETA = 0.05
-COMMON = {"beta": BETA, "mask_truncated": True}
+ENTROPY = 0.01
+COMMON = {"beta": BETA, "entropy_coef": ENTROPY, "mask_truncated": True}
 WIDE = {"epsilon": 0.2, "epsilon_high": 0.28}
 THEIR_WIDE = {"clip_ratio_low": 0.2, "clip_ratio_high": 0.28}
 NORM = {"norm_adv_by_std_in_grpo": False}
@@ -76,7 +77,7 @@ def their_advantages(core, step: Step, estimator: str):
 
 
 def their_loss(core, step: Step, case):
-    """Policy loss plus the divergence, as ``ppo_loss`` adds them."""
+    """Policy loss, divergence and entropy bonus, as ``ppo_loss`` adds them."""
     from verl.workers.config import ActorConfig
 
     _, loss_mode, aggregation, estimator, settings = case
@@ -97,8 +98,8 @@ def their_loss(core, step: Step, case):
     )
     if loss_mode == "geo_mean":  # counts every row, as the trainer's global_batch_size does
         config.global_batch_info["global_batch_size"] = ROWS
-    loss = loss + BETA * core.agg_loss(
-        loss_mat=kl_NT,
+    loss = loss + core.agg_loss(
+        loss_mat=BETA * kl_NT - ENTROPY * step.entropy_NT,
         loss_mask=step.trained_NT,
         loss_agg_mode=aggregation
         or {"geo_mean": "seq-mean-token-mean", **DEFAULT_MODE}.get(loss_mode, config.loss_agg_mode),

@@ -43,6 +43,7 @@ class Step:
     logprobs_NT: Tensor
     old_NT: Tensor
     ref_NT: Tensor
+    entropy_NT: Tensor
     mask_NT: Tensor
     trained_NT: Tensor
 
@@ -97,6 +98,7 @@ def draw(seed: int, *, jump: float = 6.0, abstain: bool = False) -> Step:
         logprobs_NT=logprobs_NT,
         old_NT=old_NT,
         ref_NT=logprobs_NT + (0.6, 2.0)[seed % 2] * normal(),
+        entropy_NT=normal().abs(),
         mask_NT=mask_NT,
         trained_NT=mask_NT * ~truncated_N[:, None],
     )
@@ -141,7 +143,7 @@ def _inputs(
         old_logprobs_NT=step.old_NT[index],
         ref_logprobs_NT=step.ref_NT[index],
         sampler_logprobs_NT=None,
-        entropy_NT=None,
+        entropy_NT=step.entropy_NT[index],
         advantages_N=torch.zeros(len(rows)),
         weights_N=torch.tensor(selection.weights[some], dtype=torch.float64),
         truncated_N=step.truncated_N[index],
