@@ -99,4 +99,4 @@ class AdGfpoConfig(AdaptiveFilterConfig, SparingConfig):
 class OpoConfig(PolicyConfig):
     """On-policy optimisation with the baseline of least variance (arXiv 2505.23585)."""
 
-    conventions: ClassVar[like.Conventions] = {}
+    conventions: ClassVar[like.Conventions] = like.OPO

@@ -155,3 +155,7 @@ GPG: Conventions = {
     "trl": "TRL has no GPG",
     "verl": {**_VERL, "nonzero": "rewards"},
 }
+OPO: Conventions = {
+    "trl": "TRL has no OPO",
+    "verl": _VERL_CLIP,
+}

@@ -44,6 +44,7 @@ CASES = {
     "rloo": ({}, "vanilla", None, "rloo", {}),
     "reinforce-pp-baseline": ({}, "vanilla", None, "reinforce_plus_plus_baseline", {}),
     "gpg": ({}, "gpg", None, "gpg", {}),
+    "opo": ({}, "vanilla", None, "opo", {}),
 }
 DEFAULT_MODE = {"gspo": "seq-mean-token-mean", "sapo": "seq-mean-token-mean"}
 
