@@ -7,11 +7,9 @@ gradient by log-probs can be compared and ratios can be as far from 1 as wanted.
 
 from __future__ import annotations
 
-import warnings
 from functools import partial
 
 import pytest
-import torch
 
 from grpokit.algorithms import (
     KlPenalty,
@@ -29,79 +27,16 @@ from grpokit.algorithms import (
     token_mean_local,
     vespo,
 )
-from loss_draws import DRAWS, MAX_TOKENS, ROWS, check, compose, draw, inputs, ours
+from loss_draws import DRAWS, ROWS, check, compose, draw, inputs, ours
+from trl_losses import loss_trainer, their_loss
 
-trl = pytest.importorskip("trl", reason="trl is in the dev dependency group", exc_type=ImportError)
+pytest.importorskip("trl", reason="trl is in the dev dependency group", exc_type=ImportError)
 
 
 @pytest.fixture(scope="module")
 def trainer(tiny_model_folder, tmp_path_factory):
-    """A real trainer. The tests set the attributes that its loss reads."""
-    import huggingface_hub.constants
-    from datasets import Dataset
-    from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"(trl|transformers|accelerate|datasets|torch)\b")
-        patch.setenv("TRL_EXPERIMENTAL_SILENCE", "1")
-        patch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_TELEMETRY", True)
-        made = trl.GRPOTrainer(
-            model=AutoModelForCausalLM.from_pretrained(tiny_model_folder),
-            reward_funcs=lambda completions, **_: [0.0] * len(completions),
-            args=trl.GRPOConfig(
-                output_dir=str(tmp_path_factory.mktemp("trl")),
-                per_device_train_batch_size=2,
-                num_generations=2,
-                max_completion_length=MAX_TOKENS,
-                report_to="none",
-                use_cpu=True,
-                bf16=False,
-                gradient_checkpointing=False,
-                disable_tqdm=True,
-            ),
-            train_dataset=Dataset.from_dict({"prompt": ["x"]}),
-            processing_class=PreTrainedTokenizerFast.from_pretrained(
-                tiny_model_folder, padding_side="left"
-            ),
-        )
-        made.current_gradient_accumulation_steps = 1
-        made.model.train()
+    with loss_trainer(tiny_model_folder, tmp_path_factory.mktemp("trl")) as made:
         yield made
-    torch.set_num_threads(threads)
-
-
-ARGS = ("delta", "sapo_temperature_pos", "sapo_temperature_neg", "use_bias_correction_kl")
-
-
-def their_loss(monkeypatch, trainer, found, weight_NT=None, function=None, **settings):
-    """Loss and gradient of TRL's code on a draw, with these attributes of the trainer."""
-    logprobs_NT = found.logprobs_NT.clone().requires_grad_()
-    for name, value in settings.items():
-        monkeypatch.setattr(trainer.args if name in ARGS else trainer, name, value)
-    if weight_NT is not None:
-        monkeypatch.setattr(trainer, "use_vllm", True)
-        monkeypatch.setattr(trainer, "vllm_importance_sampling_correction", True)
-    given = (logprobs_NT, torch.zeros_like(logprobs_NT), None)
-    monkeypatch.setattr(trainer, "_get_per_token_logps_and_entropies", lambda *_, **__: given)
-    ids_NT = torch.ones_like(found.mask_NT, dtype=torch.long)
-    batch = {
-        "prompt_ids": ids_NT,
-        "prompt_mask": ids_NT,
-        "completion_ids": ids_NT,
-        "completion_mask": found.mask_NT,
-        "advantages": found.advantages_N,
-        "old_per_token_logps": found.old_NT,
-        "ref_per_token_logps": found.ref_NT,
-        "sampling_per_token_logps": found.sampler_NT,
-        "num_items_in_batch": found.mask_NT.sum(),
-    }
-    if weight_NT is not None:
-        batch["importance_sampling_ratio"] = weight_NT
-    loss = (function or type(trainer)._compute_loss)(trainer, None, batch)
-    (gradient_NT,) = torch.autograd.grad(loss, logprobs_NT)
-    return loss.detach(), gradient_NT
 
 
 WIDE = {"epsilon_low": 0.2, "epsilon_high": 0.28}
