@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 
@@ -14,7 +15,8 @@ from grpokit.algorithms.grpo_config import GrpoConfig
 from grpokit.algorithms.like import FRAMEWORKS, Likeable, choices
 from grpokit.algorithms.named_config import BnpoConfig, LuspoConfig, NamedCispoConfig, RlooConfig
 from grpokit.registry.resolve import resolve
-from like_draws import SPECS
+from like_draws import SPECS, named
+from small_runs import steps
 
 MODELS = {name: resolve(spec.config) for name, spec in SPECS.items() if spec.config}
 
@@ -84,6 +86,14 @@ def test_no_torch():
     code = "import sys, grpokit.algorithms.named_config as c; c.GspoConfig(like='trl'); "
     code += "sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(("name", "word"), [("grpo", "verl"), ("rloo", "trl"), ("bnpo-trl", "trl")])
+def test_two_real_steps(tiny_model_folder, name, word):
+    """Through a backend: generation, selection, minibatches."""
+    algorithm = named(name, like=word, mask_truncated=True)
+    for step in steps(tiny_model_folder, algorithm, 2):
+        assert all(math.isfinite(value) for value in step.update.metrics.values())
 
 
 RECIPE = "grpokit: 1\nextends: quickstart\nalgorithm: {use: %s, with: {like: %s, std_eps: 0.5}}\n"
