@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import warnings
 from functools import partial
 
 import pytest
@@ -15,6 +16,7 @@ from grpokit.algorithms.correction import Rejection
 from grpokit.algorithms.gpg import plain_gradient, scaled_centred
 from grpokit.algorithms.ratio import sequence_product, sequence_token_ratio
 from grpokit.algorithms.regulariser import KlPenalty, ref_weighted
+from grpokit.algorithms.shaping import overlong_penalty
 from grpokit.spec.flow import LossTotals
 from like_draws import draw, named, ours
 from loss_draws import compose
@@ -141,3 +143,14 @@ def test_rejection_of_everything_is_finite():
     for leave in ("count", "leave-out"):
         loss = dataclasses.replace(algorithm, empty_rows=leave).loss(loss_inputs(found)).loss
         assert float(loss.detach()) == 0.0
+
+
+def test_the_soft_overlong_punishment_is_trls():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        rewards = pytest.importorskip("trl.rewards", exc_type=ImportError)
+    punish = rewards.get_soft_overlong_punishment(max_completion_len=100, soft_punish_cache=20)
+    lengths = list(range(1, 121))
+    expected = punish([[0] * length for length in lengths])
+    assert overlong_penalty(torch.tensor([lengths]), 100, 20)[0].tolist() == pytest.approx(expected)
+    assert min(expected) < -0.9
