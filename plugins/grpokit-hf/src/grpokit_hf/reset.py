@@ -16,7 +16,7 @@ from torch import Tensor
 from grpokit.api import CheckpointError, Recipe, derive_seed
 from grpokit_hf.load import Policy, read_model
 
-__all__ = ["copy_of", "first_weights", "put", "swapped"]
+__all__ = ["check_fit", "copy_of", "first_weights", "put", "swapped"]
 
 
 def copy_of(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -24,14 +24,26 @@ def copy_of(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: weight.detach().clone() for name, weight in weights.items()}
 
 
-def put(weights: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
-    """Writes ``values`` into ``weights``; both have the same names."""
-    if set(weights) != set(values):
-        odd = min(set(weights) ^ set(values))
+def check_fit(weights: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
+    """Both have the same names and shapes.
+
+    Raises:
+        CheckpointError: ``values`` are of another model or adapter; it names one weight.
+    """
+    odd = set(weights) ^ set(values)
+    odd |= {
+        name for name in weights if name not in odd and weights[name].shape != values[name].shape
+    }
+    if odd:
         raise CheckpointError(
-            f"the saved reference policy does not fit the model ({odd})",
+            f"the saved reference policy does not fit the model ({min(odd)})",
             remedy="resume with the recipe of the run",
         )
+
+
+def put(weights: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
+    """Writes ``values`` into ``weights``; both have the same names."""
+    check_fit(weights, values)
     with torch.no_grad():
         for name, weight in weights.items():
             weight.copy_(values[name])

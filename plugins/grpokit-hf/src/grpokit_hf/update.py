@@ -34,7 +34,7 @@ from grpokit_hf.load import Policy
 from grpokit_hf.nn.batch import Row, micro_batches, minibatches, to_batch
 from grpokit_hf.nn.forward import Forward
 from grpokit_hf.optim import learning_rate, make_optimizer
-from grpokit_hf.reset import copy_of, first_weights, put, swapped
+from grpokit_hf.reset import check_fit, copy_of, first_weights, put, swapped
 
 __all__ = ["Job", "Trainer", "free_memory"]
 
@@ -136,11 +136,12 @@ class Trainer:
 
     def set_reference(self, weights: dict[str, Tensor]) -> None:
         """Makes ``weights`` (those that train, by name) the reference policy."""
-        self.reference_moved = True
         if self.reference_model is None:
+            check_fit(self.policy.weights, weights)
             self.reference_weights = weights
         else:
             put(dict(self.reference_model.named_parameters()), weights)
+        self.reference_moved = True
 
     def moved_reference(self) -> dict[str, Tensor]:
         """The reference to be saved; empty as long as it is the model that was loaded."""
