@@ -37,6 +37,13 @@ CASES = {
     ),
     "dr-grpo": ({}, "vanilla", "seq-mean-token-sum-norm", "dr_grpo", {}),
     "gspo": (WIDE, "gspo", None, "grpo", THEIR_WIDE),
+    "gspo, as the trainer calls it": (
+        {**WIDE, "empty_rows": "count"},
+        "gspo",
+        None,
+        "grpo",
+        THEIR_WIDE,
+    ),
     "gspo-token": (WIDE, "gspo", None, "grpo", THEIR_WIDE),
     "cispo": ({}, "cispo", None, "grpo", {}),
     "sapo": ({}, "sapo", None, "grpo", {}),
@@ -81,10 +88,12 @@ def their_loss(core, step: Step, case):
     """Policy loss, divergence and entropy bonus, as ``ppo_loss`` adds them."""
     from verl.workers.config import ActorConfig
 
-    _, loss_mode, aggregation, estimator, settings = case
+    mine, loss_mode, aggregation, estimator, settings = case
     config = ActorConfig(
         strategy="fsdp", rollout_n=2, ppo_micro_batch_size_per_gpu=1, use_kl_loss=True, **settings
     )
+    if loss_mode == "geo_mean" or "empty_rows" in mine:  # as the trainer, which counts every row
+        config.global_batch_info["global_batch_size"] = ROWS
     logprobs_NT = step.logprobs_NT.clone().requires_grad_()
     loss, _ = core.get_policy_loss_fn(loss_mode)(
         old_log_prob=step.old_NT,
@@ -97,8 +106,6 @@ def their_loss(core, step: Step, case):
     kl_NT = core.kl_penalty(
         logprob=logprobs_NT, ref_logprob=step.ref_NT, kl_penalty=config.kl_loss_type
     )
-    if loss_mode == "geo_mean":  # counts every row, as the trainer's global_batch_size does
-        config.global_batch_info["global_batch_size"] = ROWS
     loss = loss + core.agg_loss(
         loss_mat=BETA * kl_NT - ENTROPY * step.entropy_NT,
         loss_mask=step.trained_NT,
