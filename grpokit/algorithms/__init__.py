@@ -1,7 +1,7 @@
 """Pure tensor functions, one file an axis, and the named compositions. Importing this loads no torch.
 
     axes          the axes and what a part of each must look like: READ FIRST
-    sampler       which rows a step asks; rollout: how they are drawn
+    sampler       which rows a step asks (sampler_history: by what was scored); rollout: how they are drawn
     allocate      which groups go on, and whether the step asks more; reset: what begins anew
     aggregate     scores -> totals_PG, valid_PG: weighted sum, z-scores summed, power
     shaping       on the same axis: totals by length (soft overlong, cosine, stop properly); metric

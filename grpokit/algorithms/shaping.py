@@ -92,28 +92,29 @@ class Cycle:
 
 @dataclass
 class Overlong:
-    """total + weight * ``overlong_penalty``.
+    """total + weight * ``overlong_penalty``; ``cache`` None is a fifth of the limit, as in the paper.
 
     Raises:
         ComponentError: the cache does not fit into the step's ``max_tokens``.
     """
 
-    cache: int
+    cache: int | None = None
     weight: float = 1.0
     base: Base = total_scores
     needs_rollout: bool = True
 
     def __call__(self, scores: Scores, rollout: Rollout, /) -> tuple[Tensor, Tensor]:
         limit = rollout.sampling.max_tokens
-        if self.cache > limit:
+        cache = max(1, limit // 5) if self.cache is None else self.cache
+        if cache > limit:
             raise ComponentError(
-                f"the soft overlong penalty begins {self.cache} tokens before the limit, "
+                f"the soft overlong penalty begins {cache} tokens before the limit, "
                 f"which is {limit}",
                 place="algorithm",
                 remedy=f"set the cache to at most {limit}; a fifth of rollout.max_tokens is usual",
             )
         totals_PG, valid_PG = totals_of(self.base, scores, rollout)
-        penalty_PG = overlong_penalty(_lengths(rollout), limit, self.cache)
+        penalty_PG = overlong_penalty(_lengths(rollout), limit, cache)
         return _where(valid_PG, totals_PG + self.weight * penalty_PG), valid_PG
 
 

@@ -12,8 +12,8 @@ __all__ = ["CosineLengthConfig", "OverlongConfig", "StopProperlyConfig"]
 class OverlongConfig(Config):
     """Settings of ``overlong``."""
 
-    cache: int = Field(default=4096, ge=1)
-    """Tokens before rollout.max_tokens at which the punishment begins; the paper had 4096 of 20480, a fifth."""
+    cache: int | None = Field(default=None, ge=1)
+    """Tokens before rollout.max_tokens at which the punishment begins; left out it is a fifth of it, as in the paper (4096 of 20480)."""
     weight: float = Field(default=1.0, ge=0)
     """What a completion at the limit loses."""
 

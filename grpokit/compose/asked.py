@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from grpokit.registry.catalog import Catalog
     from grpokit.spec.recipe import Recipe, Use
 
-__all__ = ["as_asked"]
+__all__ = ["as_asked", "columns_asked"]
 
 
 def as_asked(recipe: Recipe, catalog: Catalog) -> Recipe:
@@ -36,13 +36,27 @@ def as_asked(recipe: Recipe, catalog: Catalog) -> Recipe:
     return recipe.model_copy(update={"rollout": changed})
 
 
+def columns_asked(recipe: Recipe, catalog: Catalog) -> dict[str, tuple[str, ...]]:
+    """Key of the algorithm or of a part to the columns that its settings name (``columns``)."""
+    uses = {"algorithm": recipe.algorithm} | {
+        f"algorithm.parts.{axis}": part for axis, part in recipe.algorithm.parts.items()
+    }
+    configs = {key: _config(use, catalog) for key, use in uses.items()}
+    return {key: config.columns() for key, config in configs.items() if hasattr(config, "columns")}
+
+
 def _asks(use: Use, catalog: Catalog, given: tuple[int, int]) -> tuple[int, int]:
-    try:
-        config: Any = build_config(catalog.find("algorithm", use.use), use.with_)
-    except (GrpokitError, ValidationError):
-        return given  # reported where components are checked
+    config = _config(use, catalog)
     if not hasattr(config, "asks"):
         return given
     prompts, max_tokens = given
     asked: tuple[int, int] = config.asks(prompts=prompts, max_tokens=max_tokens)
     return asked
+
+
+def _config(use: Use, catalog: Catalog) -> Any:
+    """Settings of a component; None where they are wrong, which is reported elsewhere."""
+    try:
+        return build_config(catalog.find("algorithm", use.use), use.with_)
+    except (GrpokitError, ValidationError):
+        return None

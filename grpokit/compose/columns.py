@@ -5,14 +5,14 @@ A data set whose columns are only known once it is opened is checked by the plan
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from grpokit.compose.components import Named
 from grpokit.compose.diagnostics import Report, did_you_mean
 from grpokit.compose.nodes import Mark, Path, mark_of
 from grpokit.compose.prompts import TEMPLATES, TemplateError, placeholders, resolve_template
 from grpokit.compose.sections import Sections
-from grpokit.spec.components import DatasetSpec, RewardSpec
+from grpokit.spec.components import AlgorithmSpec, DatasetSpec, RewardSpec
 from grpokit.spec.recipe import DatasetSection, PromptSection
 
 __all__ = ["check_columns"]
@@ -43,6 +43,8 @@ def check_columns(sections: Sections, named: Mapping[str, Named], report: Report
                     or f"map it with columns: {{{column}: EXISTING}}, or change prompt.template",
                 )
         _check_rewards(known, section, named, report)
+        if path == ("dataset",):
+            _check_samplers(known, section, named, report)
 
 
 def _template_columns(
@@ -125,15 +127,35 @@ def _check_rewards(
 ) -> None:
     for key, component in named.items():
         spec = component.entry.spec
-        if not isinstance(spec, RewardSpec):
-            continue
-        for column in spec.columns:
-            if column not in known:
-                report.add(
-                    "R611",
-                    component.mark,
-                    f"{key} (`{component.entry.id}`) asks for the column `{column}`, which the "
-                    f"data set `{section.use}` does not have",
-                    allowed=f"columns: {', '.join(known)}",
-                    remedy=f"map it with columns: {{{column}: EXISTING}}",
-                )
+        if isinstance(spec, RewardSpec):
+            _check(spec.columns, known, section, key, component, report)
+
+
+def _check_samplers(
+    known: tuple[str, ...], section: DatasetSection, named: Mapping[str, Named], report: Report
+) -> None:
+    """Settings of an algorithm or its parts that name columns say so (``columns``, see ``Config``)."""
+    for key, component in named.items():
+        asked = getattr(component.config, "columns", None)
+        if isinstance(component.entry.spec, AlgorithmSpec) and callable(asked):
+            _check(asked(), known, section, key, component, report)
+
+
+def _check(
+    asked: Iterable[str],
+    known: tuple[str, ...],
+    section: DatasetSection,
+    key: str,
+    component: Named,
+    report: Report,
+) -> None:
+    for column in asked:
+        if column not in known:
+            report.add(
+                "R611",
+                component.mark,
+                f"{key} (`{component.entry.id}`) asks for the column `{column}`, which the "
+                f"data set `{section.use}` does not have",
+                allowed=f"columns: {', '.join(known)}",
+                remedy=f"map it with columns: {{{column}: EXISTING}}",
+            )

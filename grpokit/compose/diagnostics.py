@@ -79,7 +79,7 @@ CODES: dict[str, str] = {
     "R608": "A micro-batch is larger than what is trained on (note).",
     "R609": "A few-shot example lacks its question or its answer.",
     "R610": "A prompt template uses a column that the data set does not have, or none at all.",
-    "R611": "A reward asks for a column that the data set does not have.",
+    "R611": "A reward or a sampler asks for a column that the data set does not have.",
     "R612": "`columns` maps from a column that the data set does not have.",
     "R613": "Every completion of a group would be the same.",
     "R614": "Full fine-tuning keeps its weights in float32.",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from grpokit.compose.arithmetic import arithmetic
-from grpokit.compose.asked import as_asked
+from grpokit.compose.asked import as_asked, columns_asked
 from grpokit.compose.data import open_dataset
 from grpokit.compose.dimensions import parameters, read_dimensions
 from grpokit.compose.lengths import check_lengths
@@ -85,6 +85,7 @@ class Draft:
         preflight = self._preflight()
         dataset, prompts = self._data(recipe.dataset, "dataset", "P201")
         self.columns = dataset.columns if dataset else ()
+        self.findings += self._missing_columns() if dataset else []
         rendered, lengths = self._render(preflight, prompts)
         uses, trials = self._rewards(recipe.rewards, "rewards", dataset, prompts)
         eval_rows = self._held_out()
@@ -212,6 +213,22 @@ class Draft:
             return (), Trials()
         self.findings += trials.problems
         return uses, trials
+
+    def _missing_columns(self) -> list[Problem]:
+        """Columns that the algorithm asks for, where only the opened data set knows its own."""
+        return [
+            Problem(
+                level="error",
+                fact=f"{key} asks for the column `{column}`; the data set has "
+                f"{', '.join(self.columns)}",
+                remedy=f"map it with dataset.columns: {{{column}: EXISTING}}, or name another",
+                code="P203",
+                key=key,
+            )
+            for key, columns in columns_asked(self.recipe, self.catalog).items()
+            for column in columns
+            if column not in self.columns
+        ]
 
     def _held_out(self) -> int | None:
         """Opens the held-out data set as far as an evaluation will need it; its size."""

@@ -21,7 +21,7 @@ __all__ = ["PLAN_CODES", "make_plan", "plan_json", "problem_lines", "raise_error
 PLAN_CODES: dict[str, str] = {
     "P201": "The data set cannot be opened, or one of its rows cannot be read.",
     "P202": "A row cannot be made into a prompt.",
-    "P203": "A reward asks for a column that the data set does not have.",
+    "P203": "A reward or a sampler asks for a column that the data set does not have.",
     "P204": "A reward raised, hung or returned no usable score for a real row.",
     "P205": "The rewards do not prefer the gold answer to a wrong one.",
     "P206": "The model's chat template cannot render the prompt.",

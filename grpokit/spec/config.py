@@ -23,7 +23,8 @@ class Config(BaseModel):
     component's settings may have methods that ``recipes check`` and ``plan`` ask: ``needs()``, the
     capabilities that they want of the backend; ``misfit(prompts=, group=)``, None or the setting
     that does not fit a step of this shape, the fact and the remedy; and of an algorithm or its parts
-    ``asks(prompts=, max_tokens=)``, the questions of a step's first round and its longest completion.
+    ``asks(prompts=, max_tokens=)``, the questions of a step's first round and its longest completion,
+    and ``columns()``, those that the data set must have.
     """
 
     model_config = ConfigDict(

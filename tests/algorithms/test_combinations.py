@@ -13,6 +13,7 @@ import torch
 from grpokit.algorithms import AXES, Composition, build_algorithm
 from grpokit.algorithms.grpo import build
 from grpokit.algorithms.grpo_config import GrpoConfig
+from grpokit.algorithms.step_config import SamplingStage, StageConfig
 from grpokit.registry.catalog import Catalog
 from grpokit.registry.resolve import resolve
 from grpokit.spec.components import AlgorithmSpec
@@ -26,6 +27,11 @@ SPECS = [
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "beta-normalised": {"alpha": 1.5, "beta": 1.5, "low": -3.0, "high": 3.0},
+    "dynamic-sampling": {"on_bound": "train", "max_rounds": 3},
+    "std-filter": {"on_bound": "train", "max_rounds": 3},
+    "staged": {"stages": [StageConfig(steps=1, where={"domain": "a"}), StageConfig()]},
+    "stages": {"stages": [SamplingStage(from_=2, max_tokens=10, temperature=1.2)]},
+    "variance": {"column": "pass_rate"},
     "normalise-then-sum": {"weights": {"digits": 1.0}},
     "selective": {"marker": [5]},
     "threshold": {"threshold": -9.0},
@@ -64,7 +70,8 @@ def test_a_random_composition_runs_two_steps(tiny_model_folder: Path, seed: int)
     specs = chosen(seed)
     parts = {axis: made(spec) for axis, spec in specs.items()}
     # One advantage a group, or few completions that end in time: a minibatch may have no rows.
-    sparse = specs["advantage"].name == "pass-at-k" or specs["mask"].name == "finished-mask"
+    few = {"pass-at-k", "finished-mask", "stop-properly"}
+    sparse = any(spec.name in few for spec in specs.values())
     algorithm = build_algorithm(build(GrpoConfig()), parts)
     assert isinstance(algorithm, Composition)
     for step in steps(tiny_model_folder, algorithm, 2):

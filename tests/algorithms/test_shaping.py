@@ -41,6 +41,8 @@ def test_overlong_is_added_to_the_total_and_leaves_abstentions_alone() -> None:
 def test_a_cache_longer_than_the_limit_is_refused() -> None:
     with pytest.raises(ComponentError, match="begins 101 tokens before the limit, which is 100"):
         Overlong(101)(scores_of([[1.0]]), rollout_of([[5]]))
+    scores = scores_of([[0.0, 0.0]])
+    assert Overlong()(scores, rollout_of([[80, 90]]))[0].tolist() == [[0.0, -0.5]]
     Overlong(100)(scores_of([[1.0]]), rollout_of([[5]]))
 
 

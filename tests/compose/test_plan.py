@@ -19,6 +19,7 @@ from grpokit.compose.plan import (
 from grpokit.compose.resources import available_memory, checkpoint_count, disk_forecast, free_disk
 from grpokit.compose.trials import final_answer, ways, wrong_answer
 from grpokit.errors import ExitCode, PreflightError
+from grpokit.registry.catalog import Catalog
 from grpokit.spec.recipe import Recipe
 from toy_parts import toy_catalog
 
@@ -47,6 +48,25 @@ def planned(tmp_path=None, **sections):
 
 def codes(plan, level):
     return [problem.code for problem in plan.findings if problem.level == level]
+
+
+def test_columns_of_a_sampler_are_looked_for_in_the_open_data_set():
+    def problems(**settings):
+        part = {"use": "band", "with": settings}
+        wanted = recipe(
+            dataset={"use": "inline", "with": {"rows": [{"question": "?", "answer": "1"}]}},
+            rewards=[{"use": "exact"}],
+            algorithm={"use": "grpo", "parts": {"sampler": part}},
+            backend={"use": "hf"},
+        )
+        loaded = Loaded(recipe=wanted, name="toy", path=None, data={}, provenance={})
+        errors = make_plan(loaded, Catalog.load()).errors
+        return [problem for problem in errors if problem.key == "algorithm.parts.sampler"]
+
+    (found,) = problems(column="rate")
+    assert found.code == "P203"
+    assert "asks for the column `rate`; the data set has question, answer" in found.fact
+    assert problems(column="answer") == []
 
 
 def test_a_good_recipe_has_everything_and_no_error(tmp_path):

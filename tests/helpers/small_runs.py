@@ -1,26 +1,75 @@
-"""Real steps of a tiny model under a composition: generate, score, advantages, select, update."""
+"""Real steps of a tiny model under a composition, through the engine's own loop."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from grpokit.algorithms import Composition
-from grpokit.spec.flow import Prompt, Rollout, Sampling, Scores, Update
+from grpokit.engine.loop import Batch, Loop
+from grpokit.engine.observer import Observer
+from grpokit.engine.order import RowOrder
+from grpokit.engine.session import sampling_of
+from grpokit.scoring.budget import ErrorBudget
+from grpokit.spec.contracts import ShouldStop
+from grpokit.spec.flow import Prompt, Rollout, Sampling, Scores, Selection, Update
 from grpokit.spec.recipe import Recipe
 from grpokit_hf.backend import HfBackend
 
 PROMPTS, GROUP, LENGTH = 4, 8, 8
+ID_LENGTH = 16
 
 
 @dataclass
 class Step:
-    """One step: mean reward before it, what the update said, and the backend after it."""
+    """One step: mean reward of what it drew, what the update said, the loop and its backend after it."""
 
     reward: float
     update: Update
     backend: HfBackend
+    loop: Loop
+
+
+class Rows:
+    """As many questions as a step has prompts, with the columns that samplers look at by default."""
+
+    columns = ("question", "pass_rate", "domain")
+    fingerprint = "x"
+    size = PROMPTS
+
+    def __getitem__(self, index: int) -> Mapping[str, Any]:
+        rate = (index + 0.5) / PROMPTS
+        return {"question": f"{index}?", "pass_rate": rate, "domain": "ab"[index % 2]}
+
+
+class Digits:
+    """A scorer without processes."""
+
+    def score(self, rollout: Rollout, poll: object = None) -> Scores:
+        del poll
+        return scored(rollout)
+
+
+class Backend(HfBackend):
+    """Prompts are called by their rows: random numbers depend on the row, not on its columns."""
+
+    def generate(
+        self, prompts: Sequence[Prompt], sampling: Sampling, should_stop: ShouldStop | None = None
+    ) -> Rollout:
+        short = [replace(p, id=f"p{p.index}{p.id[ID_LENGTH:]}") for p in prompts]
+        return super().generate(short, sampling, should_stop)
+
+
+class Watched(Loop):
+    """A loop that keeps what the last update said."""
+
+    last: Update
+
+    def update(self, index: int, batch: Batch, selection: Selection) -> Update:
+        self.last = super().update(index, batch, selection)
+        return self.last
 
 
 def recipe(folder: Path) -> Recipe:
@@ -29,6 +78,7 @@ def recipe(folder: Path) -> Recipe:
             "grpokit": 1,
             "model": {"id": str(folder), "dtype": "float32", "lora": None},
             "dataset": {"use": "inline"},
+            "prompt": {"use": "plain"},
             "rewards": [{"use": "exact"}],
             "rollout": {"prompts": PROMPTS, "group": GROUP, "max_tokens": LENGTH},
             "optim": {"lr": 1e-2, "warmup": 0.0, "schedule": "constant", "minibatches": 2},
@@ -49,21 +99,30 @@ def scored(rollout: Rollout) -> Scores:
 
 def steps(folder: Path, algorithm: Composition, count: int) -> Iterator[Step]:
     """``count`` steps with two optimiser steps each."""
-    prompts = [
-        Prompt(id=f"p{i}", index=i, row={}, messages=({"role": "user", "content": f"{i}?"},))
-        for i in range(PROMPTS)
-    ]
-    backend = HfBackend()
-    backend.open(recipe(folder), needs_reference=algorithm.needs_reference, needs_entropy=False)
+    settings, rows = recipe(folder), Rows()
+    scorer: Any = Digits()
+    backend = Backend()
+    loop = Watched(
+        backend=backend,
+        algorithm=algorithm,
+        dataset=rows,
+        order=RowOrder(rows, seed=settings.train.seed, shuffle=False),
+        scorer=scorer,
+        budget=ErrorBudget(0.5),
+        prompt=settings.prompt,
+        sampling=sampling_of(settings),
+        observer=Observer(),
+        poll=lambda: None,
+        prompts=PROMPTS,
+    )
+    backend.open(
+        settings, needs_reference=algorithm.needs_reference, needs_entropy=algorithm.needs_entropy
+    )
     try:
         for step in range(1, count + 1):
-            sampling = Sampling(group=GROUP, max_tokens=LENGTH, seed=3, step=step)
-            rollout = backend.generate(prompts, sampling)
-            scores = scored(rollout)
-            advantages = algorithm.advantages(rollout, scores)
-            selection = algorithm.select(rollout, scores, advantages)
-            update = backend.update(algorithm.loss, rollout, advantages, selection, step)
-            reward = sum(map(sum, scores.total)) / (PROMPTS * GROUP)
-            yield Step(reward, update, backend)
+            result = loop.step(step)
+            total = result.batch.whole.scores.total
+            reward = sum(map(sum, total)) / sum(map(len, total))
+            yield Step(reward, loop.last, backend, loop)
     finally:
         backend.close()
