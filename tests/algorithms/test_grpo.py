@@ -80,7 +80,7 @@ def without_settings(spec) -> bool:
     return not any(field.is_required() for field in fields) and spec.name != "variance"
 
 
-@pytest.mark.parametrize("spec", filter(without_settings, SPECS), ids=lambda spec: spec.name)
+@pytest.mark.parametrize("spec", list(filter(without_settings, SPECS)), ids=lambda spec: spec.name)
 def test_registered_components_build(spec):
     target = resolve(spec.target)
     made = target(resolve(spec.config)()) if spec.config else target()
