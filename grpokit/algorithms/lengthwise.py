@@ -111,7 +111,8 @@ class AdaptiveFilter:
         groups of the steps before: very hard (below the first quartile), hard, medium, easy
 
     Quartiles come from a t-digest. Until it holds ``warmup`` groups every group counts as very hard. A
-    group all of whose rewards abstained has no mean; it is very hard and adds nothing.
+    group all of whose rewards abstained has no mean; it is very hard and adds nothing. Degenerate: among
+    groups of equal means every one is easy, because it lies below no quartile.
     """
 
     shares: tuple[float, float, float, float] = (0.5, 0.5, 0.375, 0.25)

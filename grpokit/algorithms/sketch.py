@@ -19,7 +19,7 @@ class Digest:
     Up to ``exact`` values every value is a centroid of its own.
     """
 
-    def __init__(self, size: int = 100, exact: int = 1000) -> None:
+    def __init__(self, size: int = 300, exact: int = 1000) -> None:
         self.size = size
         self.exact = exact
         self.centroids: list[tuple[float, float]] = []

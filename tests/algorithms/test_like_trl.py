@@ -33,6 +33,7 @@ CASES = {
     # ours: recipe settings; TRL: settings that make it the algorithm
     "grpo": ({}, {"loss_type": "grpo"}),
     "grpo, its default": ({"aggregation": "token-mean"}, {}),
+    "dapo": ({}, {"epsilon_high": 0.28}),
     "dr-grpo": ({}, {"loss_type": "dr_grpo", "scale_rewards": "none"}),
     "bnpo-trl": ({}, {"loss_type": "bnpo"}),
     "gspo": (WIDE, GSPO),

@@ -35,6 +35,7 @@ CASES = {
         "grpo",
         {"clip_ratio_c": 1e12},
     ),
+    "dapo": ({}, "vanilla", None, "grpo", {"clip_ratio_high": 0.28}),
     "dr-grpo": ({}, "vanilla", "seq-mean-token-sum-norm", "dr_grpo", {}),
     "gspo": (WIDE, "gspo", None, "grpo", THEIR_WIDE),
     "gspo, as the trainer calls it": (
