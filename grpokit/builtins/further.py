@@ -10,6 +10,7 @@ __all__ = ["NAMED", "SPECS"]
 _HOME = "grpokit.algorithms."
 _NAMED = _HOME + "further:"
 _NEEDS = frozenset({"logprobs", "custom-loss"})
+_LONG = "grpokit.algorithms.prolonged:"
 _OWN_LOG_PROBS = tuple(
     (name, "it takes the log-probs themselves, so the ratio would have no effect")
     for name in ("sequence-ratio", "sequence-token-ratio", "sequence-product")
@@ -96,6 +97,40 @@ NAMED = (
         needs=_NEEDS,
         formula="-1/N sum_i 1/L_i sum_{t < L_i} min(w A, clip(w) A) over rows with A != 0",
         parts=_parts(select="drop-zero", clip="spare-end"),
+    ),
+    AlgorithmSpec(
+        name="prorl",
+        min_group=2,
+        summary="DAPO with a divergence; reference and optimiser begin anew when training stalls.",
+        target=_LONG + "prorl",
+        config=_HOME + "prolonged_config:ProrlConfig",
+        needs=_NEEDS | {"reset"},
+        paper="2505.24864",
+        formula="-sum_it [min(w A, clip(w, 1-.2, 1+.4) A) - beta k3] / sum_i L_i where std r > 0",
+        parts=_parts(allocate="dynamic-sampling", aggregation="token-mean", reset="prolong"),
+    ),
+    AlgorithmSpec(
+        name="prorl-v2",
+        min_group=2,
+        summary="ProRL with REINFORCE++-baseline, IcePop's mask and totals shaped by length.",
+        target=_LONG + "prorl_v2",
+        config=_HOME + "prolonged_config:ProrlV2Config",
+        needs=_NEEDS | {"reset"},
+        formula="-sum_it [rho 1[.5 <= rho <= 5] min(w A, clip(w, 1-.2, 1+.27) A) - beta k2] / sum_i L_i",
+        parts=tuple(
+            {
+                **dict(
+                    _parts(
+                        advantage="reinforce-baseline",
+                        allocate="dynamic-sampling",
+                        correction="mask-token",
+                        aggregation="token-mean",
+                        reset="prolong",
+                    )
+                ),
+                "aggregate": ("cosine-length", "stop-properly"),
+            }.items()
+        ),
     ),
 )
 

@@ -28,6 +28,9 @@ BY_LOG_PROBS = {"cispo", "gmpo", "gpg", "qrpo", "rest-em", "vespo"}
 SETTINGS: dict[str, dict[str, Any]] = {
     # Nothing is right in the first step under a threshold of 1, and one batch is little to restart from.
     "rest-em": {"threshold": 0.25, "every": 1000},
+    # The task is solved before the run ends, and a completion of full length runs into the limit.
+    "prorl": {"on_bound": "train", "max_rounds": 2, "every": 5},
+    "prorl-v2": {"on_bound": "train", "max_rounds": 2, "stop_coefficient": 1.0},
 }
 """Where an algorithm's own settings do not suit a task of graded rewards and small batches."""
 LONGER = {"rest-em": 40}

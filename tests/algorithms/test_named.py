@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from grpokit.algorithms import AXES, Composition, axes
+from grpokit.algorithms.aggregate import total_scores
 from grpokit.algorithms.grpo import build
 from grpokit.algorithms.grpo_config import GrpoConfig
 from grpokit.algorithms.named_config import DrGrpoConfig, GspoConfig
@@ -34,6 +35,9 @@ def kinds(part: axes.Part) -> set[Any]:
         return kinds(part.func)
     if isinstance(part, Sum):
         return set().union(*(kinds(term) for term in part.terms))
+    base = getattr(part, "base", total_scores)
+    if base is not total_scores:
+        return {type(part)} | kinds(base)
     return {part if hasattr(part, "__code__") else type(part)}
 
 
