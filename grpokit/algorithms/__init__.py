@@ -27,6 +27,7 @@
     shaping_parts  the same for totals by length; shaping_config
     grpo          the algorithm GRPO; grpo_config holds its settings
     relatives, objectives, baselines  the other named algorithms; named_config holds their settings
+    steered       DAPO, SRPO, POLARIS; steered_config
     gpg           parts of GPG
     like          conventions of other frameworks, for ``like: trl`` and ``like: verl``
 

@@ -87,6 +87,7 @@ GRPO: Conventions = {
     "trl": {**_TRL_CLIP, **_TRL_STD, "aggregation": "sequence-mean"},
     "verl": {**_VERL_CLIP, **_VERL_STD, "aggregation": "token-mean"},
 }
+DAPO: Conventions = {"trl": {**_TRL_CLIP, **_TRL_STD}, "verl": {**_VERL_CLIP, **_VERL_STD}}
 DR_GRPO: Conventions = {
     "trl": {**_TRL_CLIP, "denominator": "rows-and-length"},
     "verl": {**_VERL_CLIP, "denominator": "rows-and-length"},

@@ -72,7 +72,7 @@ class Watched(Loop):
         return self.last
 
 
-def recipe(folder: Path) -> Recipe:
+def recipe(folder: Path, length: int = LENGTH) -> Recipe:
     return Recipe.model_validate(
         {
             "grpokit": 1,
@@ -80,7 +80,7 @@ def recipe(folder: Path) -> Recipe:
             "dataset": {"use": "inline"},
             "prompt": {"use": "plain"},
             "rewards": [{"use": "exact"}],
-            "rollout": {"prompts": PROMPTS, "group": GROUP, "max_tokens": LENGTH},
+            "rollout": {"prompts": PROMPTS, "group": GROUP, "max_tokens": length},
             "optim": {"lr": 1e-2, "warmup": 0.0, "schedule": "constant", "minibatches": 2},
             "backend": {"use": "hf", "with": {"threads": 1, "device": "cpu"}},
             "train": {"steps": 100, "seed": 3},
@@ -89,17 +89,17 @@ def recipe(folder: Path) -> Recipe:
 
 
 def scored(rollout: Rollout) -> Scores:
-    """The share of digits in a completion of full length; a short one earns less."""
+    """The share of digits in a completion; one that is shorter than ``LENGTH`` earns less."""
     table = tuple(
-        tuple(sum(map(str.isdigit, completion.text)) / LENGTH for completion in group)
+        tuple(sum(map(str.isdigit, one.text)) / max(LENGTH, len(one.token_ids)) for one in group)
         for group in rollout.completions
     )
     return Scores(rewards={"digits": table}, components={}, total=table)
 
 
-def steps(folder: Path, algorithm: Composition, count: int) -> Iterator[Step]:
-    """``count`` steps with two optimiser steps each."""
-    settings, rows = recipe(folder), Rows()
+def steps(folder: Path, algorithm: Composition, count: int, length: int = LENGTH) -> Iterator[Step]:
+    """``count`` steps with two optimiser steps each, and completions of at most ``length`` tokens."""
+    settings, rows = recipe(folder, length), Rows()
     scorer: Any = Digits()
     backend = Backend()
     loop = Watched(
