@@ -52,9 +52,10 @@ class History:
     records: dict[int, tuple[int, int, int]] = field(default_factory=dict)
 
     def __call__(self, walk: Walk, position: int, count: int, step: int, /) -> Draw:
+        change = "set" if self.again_after is None else "lower"
         none_left = (
             f"every row is solved: all completions had {self.metric} {self.threshold:g} or more",
-            "end the run here, set again_after of the sampler, or take harder rows",
+            f"end the run here, {change} again_after of the sampler, or take harder rows",
         )
         return scan(
             walk, position, count, lambda row: not self.solved(row, step), none_left=none_left
