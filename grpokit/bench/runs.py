@@ -71,14 +71,17 @@ def run_all(
         Interrupted: a signal came. Called again, it goes on where it stopped.
     """
     exam = prepare(matrix.recipe, catalog)
-    marks = hashlib.sha256(json.dumps(exam.fingerprint, default=str).encode()).hexdigest()[:8]
+    marks = _marks(exam)
+    found: list[Finished] = []
     try:
-        base = _base(matrix, exam, catalog, marks, watch)
-        found = []
-        for number, cell in enumerate(matrix.cells, start=1):
-            finished = _cell(cell, exam, catalog, _Place(marks, number, len(matrix.cells)), watch)
-            watch.end(finished)
-            found.append(finished)
+        with StopFlag() as flag:  # for signals between two runs; each run has one of its own
+            base = _base(matrix, exam, catalog, marks, watch)
+            for number, cell in enumerate(matrix.cells, start=1):
+                flag.poll()
+                place = _Place(marks, number, len(matrix.cells))
+                found.append(_cell(cell, exam, catalog, place, watch))
+                watch.end(found[-1])
+            flag.poll()
     except Interrupted as error:
         error.remedy = "the same command goes on: what is finished is not repeated"
         raise
@@ -90,6 +93,12 @@ class _Place:
     marks: str
     number: int
     total: int
+
+
+def _marks(exam: Exam) -> str:
+    """Equal for two exams with the same questions, sampling, rewards and idea of "correct"."""
+    text = json.dumps([exam.fingerprint, exam.decides, exam.threshold], default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def _base(

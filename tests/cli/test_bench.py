@@ -25,7 +25,12 @@ rollout: {{prompts: 4, group: 8, max_tokens: 8}}
 optim: {{lr: 0.01, schedule: constant, max_grad_norm: 1.0, minibatches: 2}}
 backend: {{use: hf, with: {{device: cpu, threads: 1}}}}
 train: {{steps: 3, seed: 5, save_every: 1, show_every: 0}}
-eval: {{dataset: {{use: arithmetic, with: {{split: test}}}}, limit: 6, threshold: 0.5}}
+eval:
+  dataset: {{use: arithmetic, with: {{split: test}}}}
+  correct: length
+  temperature: 1.0
+  max_tokens: 5
+  limit: 12
 """
 BENCH = ("bench", "algorithms", "tiny.yaml", "--seeds", "2", "--out", "out")
 TWO = ("--algorithms", "grpo,dr-grpo")
@@ -63,7 +68,14 @@ def runs(commands: Commands, data: dict[str, Any]) -> Iterator[tuple[dict[str, A
 
 def test_the_output_has_the_tables(bench: tuple[str, dict[str, Any]]) -> None:
     output, _ = bench
-    for part in ("(before)", "dr-grpo", "vs first, points", "update", "dead: groups", "Student's t"):
+    for part in (
+        "(before)",
+        "dr-grpo",
+        "vs first, points",
+        "update",
+        "dead: groups",
+        "Student's t",
+    ):
         assert part in output
     assert "4/4 dr-grpo, seed 6: " in output
     assert "Traceback" not in output
@@ -114,21 +126,41 @@ def test_numbers_are_those_of_the_run_directories(
         assert sum(run["seconds"].values()) == pytest.approx(2 * total)
         [summary] = folder.glob("eval/*/summary.json")
         model = json.loads(summary.read_text())["models"][0]
-        assert (run["right"], run["items"]) == (model["correct"], 6)
+        assert (run["right"], run["items"]) == (model["correct"], 12)
         assert run["accuracy"] == model["accuracy"]
     grpo, other = bench[1]["algorithms"]
     gaps = [b["accuracy"] - a["accuracy"] for a, b in zip(grpo["runs"], other["runs"], strict=True)]
+    assert any(gaps), "a comparison of equal numbers proves nothing"
     assert grpo["difference"] is None
     assert other["difference"]["values"] == pytest.approx(gaps)
     assert other["accuracy"]["mean"] == pytest.approx(fmean(r["accuracy"] for r in other["runs"]))
-    assert other["pooled"]["items"] == 12
-    assert bench[1]["base"]["items"] == 6
+    assert other["pooled"]["items"] == 24
+    assert bench[1]["base"]["items"] == 12
+
+
+def test_each_run_is_marked_with_its_own_policy(
+    commands: Commands, bench: tuple[str, dict[str, Any]]
+) -> None:
+    out = commands.folder / "out"
+    [base] = (out / "base").glob("*/samples.jsonl")
+    before = [each["text"] for each in lines(base)]
+    marked = {}
+    for run, folder in runs(commands, bench[1]):
+        samples = min(folder.glob("eval/bench-*/samples.jsonl"))
+        marked[run["folder"]] = [each["text"] for each in lines(samples)]
+        assert marked[run["folder"]] != before
+    name, texts = next(iter(marked.items()))
+    place = commands.folder / "by-hand"
+    assert commands.run("eval", f"out/{name}", "--out", str(place)) == 0, commands.output
+    assert [each["text"] for each in lines(place / "samples.jsonl")] == texts
 
 
 def test_a_second_call_trains_nothing_and_a_third_only_what_is_new(
     commands: Commands, bench: tuple[str, dict[str, Any]]
 ) -> None:
     before = {folder: state(folder) for _, folder in runs(commands, bench[1])}
+    base = commands.folder / "out" / "base"
+    before[base] = state(base)
     assert commands.run(*BENCH, *TWO, "--json") == 0, commands.output
     printed = json.loads(commands.output[commands.output.index("{\n") :])
     assert printed["algorithms"] == bench[1]["algorithms"]
@@ -188,6 +220,21 @@ def test_an_interrupted_bench_goes_on(
     for ours, theirs in zip(resumed["algorithms"], bench[1]["algorithms"], strict=True):
         assert ours["accuracy"] == theirs["accuracy"]
         assert ours["reward"] == theirs["reward"]
+
+
+def test_another_idea_of_correct_is_another_evaluation(
+    commands: Commands, bench: tuple[str, dict[str, Any]]
+) -> None:
+    before = {
+        folder: (folder / "metrics.jsonl").stat().st_mtime_ns
+        for _, folder in runs(commands, bench[1])
+    }
+    assert commands.run(*BENCH, *TWO, "--set", "eval.threshold=0") == 0, commands.output
+    data = read(commands)
+    assert [each["accuracy"]["mean"] for each in data["algorithms"]] == [1.0, 1.0]
+    assert data["base"]["accuracy"] == 1.0
+    after = {folder: (folder / "metrics.jsonl").stat().st_mtime_ns for folder in before}
+    assert after == before
 
 
 @pytest.mark.parametrize(
