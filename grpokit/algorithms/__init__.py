@@ -7,15 +7,17 @@
     shaping       on the same axis: totals by length (soft overlong, cosine, stop properly); metric
     advantage     group z-score, group centred, leave one out, pass@k
     advantage_batch  scaled over the batch: batch std, REINFORCE++-baseline, Beta-normalised
+    lengthwise    on the same axis: GFPO (sketch: quantiles of a stream), OPO; quantile: QRPO, with its loss
+    offline       on the same axis, and select: ReST-EM
     gae           for a critic, not wired: generalised advantages, clipped value loss
     select        all rows, without those that teach nothing, or k of each group
     ratio         new to old policy, by token or by sequence
     clip          symmetric, asymmetric, two-sided, dual, off-policy rows out
     objective     on the same axis: CISPO, SAPO, GMPO, VESPO
-    covariance    on the same axis: KL-Cov
-    mask          completion tokens, truncated completions out
+    covariance    on the same axis: KL-Cov; token_clip: Clip-Cov, top entropy, the spared end
+    mask          completion tokens, truncated completions out; token_mask: the last, or not after a marker
     aggregation   sequence mean, token mean (global, local), constant length, sequence sum
-    regulariser   k1, k2, k3 divergence from the reference policy, entropy bonus
+    regulariser   k1, k2, k3 divergence from the reference policy, entropy bonus; adaptive_entropy
     correction    mismatch of sampler and trainer: none, truncated, masked
     logprobs      log-probs of tokens from hidden states, without the full logits
     compose       Composition: one callable an axis, together an Algorithm
@@ -28,6 +30,7 @@
     grpo          the algorithm GRPO; grpo_config holds its settings
     relatives, objectives, baselines  the other named algorithms; named_config holds their settings
     steered       DAPO, SRPO, POLARIS; steered_config
+    further       GFPO, OPO, QRPO, ReST-EM, OpenPipe; prolonged: ProRL; settings beside each
     gpg           parts of GPG
     like          conventions of other frameworks, for ``like: trl`` and ``like: verl``
 
@@ -41,6 +44,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from grpokit.algorithms.adaptive_entropy import AdaptiveEntropy
     from grpokit.algorithms.advantage import (
         group_centred,
         group_zscore,
@@ -70,9 +74,12 @@ if TYPE_CHECKING:
         length_adaptive_lambda,
         whiten_tokens,
     )
+    from grpokit.algorithms.lengthwise import filtered_zscore
     from grpokit.algorithms.logprobs import token_logprobs
     from grpokit.algorithms.mask import completion_mask, finished_mask
     from grpokit.algorithms.objective import cispo, gmpo, sapo, vespo
+    from grpokit.algorithms.offline import above_threshold, keep_capped
+    from grpokit.algorithms.quantile import beta_log_partition, quantile_rewards, regression_loss
     from grpokit.algorithms.ratio import sequence_ratio, sequence_token_ratio, token_ratio
     from grpokit.algorithms.regulariser import (
         EntropyBonus,
@@ -83,17 +90,28 @@ if TYPE_CHECKING:
         k2,
         k3,
     )
+    from grpokit.algorithms.reset import Prolong, Restart
     from grpokit.algorithms.select import drop_zero, keep_all, top_k
+    from grpokit.algorithms.sketch import Digest
+    from grpokit.algorithms.token_clip import cov_clip, high_entropy, spared_end
+    from grpokit.algorithms.token_mask import after_marker, only_last
 
 __all__ = [
     "AXES",
+    "AdaptiveEntropy",
     "Clipped",
     "Composition",
+    "Digest",
     "EntropyBonus",
     "KlPenalty",
     "NoRegulariser",
+    "Prolong",
+    "Restart",
     "Sum",
+    "above_threshold",
+    "after_marker",
     "batch_std",
+    "beta_log_partition",
     "beta_normalised",
     "build_algorithm",
     "cispo",
@@ -102,18 +120,22 @@ __all__ = [
     "clipped_value_loss",
     "completion_mask",
     "constant_length",
+    "cov_clip",
     "drop_zero",
     "dual_clip",
+    "filtered_zscore",
     "finished_mask",
     "generalised_advantages",
     "gmpo",
     "group_centred",
     "group_zscore",
+    "high_entropy",
     "importance_weight",
     "k1",
     "k2",
     "k3",
     "keep_all",
+    "keep_capped",
     "kept_zscore",
     "kl_cov",
     "leave_one_out",
@@ -121,14 +143,18 @@ __all__ = [
     "length_weighted",
     "no_correction",
     "normalised_sum",
+    "only_last",
     "pass_at_k",
     "power_scores",
+    "quantile_rewards",
+    "regression_loss",
     "reinforce_baseline",
     "sapo",
     "sequence_mean",
     "sequence_ratio",
     "sequence_sum",
     "sequence_token_ratio",
+    "spared_end",
     "token_logprobs",
     "token_mean",
     "token_mean_local",
@@ -176,6 +202,14 @@ _HOMES = {
     "ratio": ("sequence_ratio", "sequence_token_ratio", "token_ratio"),
     "regulariser": ("EntropyBonus", "KlPenalty", "NoRegulariser", "Sum", "k1", "k2", "k3"),
     "select": ("drop_zero", "keep_all", "top_k"),
+    "adaptive_entropy": ("AdaptiveEntropy",),
+    "lengthwise": ("filtered_zscore",),
+    "offline": ("above_threshold", "keep_capped"),
+    "quantile": ("beta_log_partition", "quantile_rewards", "regression_loss"),
+    "reset": ("Prolong", "Restart"),
+    "sketch": ("Digest",),
+    "token_clip": ("cov_clip", "high_entropy", "spared_end"),
+    "token_mask": ("after_marker", "only_last"),
 }
 
 

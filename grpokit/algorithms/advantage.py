@@ -93,7 +93,7 @@ def length_weighted(totals_PG: Tensor, valid_PG: Tensor, lengths_PG: Tensor) -> 
     """Distance from the mean of the group weighted by length (OPO, arXiv 2505.23585).
 
     A_i = r_i - sum_j L_j r_j / sum_j L_j. Long completions have larger gradients, so their rewards
-    matter more to the baseline of least variance. Not a part of the axis: it needs lengths. Degenerate:
+    matter more to the baseline of least variance. The part is in ``lengthwise``. Degenerate:
     see the module.
     """
     centred_PG = group_centred(totals_PG, valid_PG)
@@ -111,7 +111,7 @@ def kept_zscore(
     """Z-scores among the kept completions of a group, 0 for the others (GFPO, arXiv 2508.09726).
 
     A_i = (r_i - mean_S r) / std_S r for i in S, with the population's deviation as in the paper.
-    Not a part of the axis: what is kept depends on lengths. Degenerate: if all that are kept have
+    What is kept depends on lengths: see ``lengthwise``. Degenerate: if all that are kept have
     the same total, the group teaches nothing.
     """
     return group_zscore(totals_PG, kept_PG, std_ddof=std_ddof, std_eps=std_eps)

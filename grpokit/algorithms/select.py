@@ -46,7 +46,7 @@ def top_k(
 
     The others stay in every denominator with weight 0, as in the paper's token mean. Advantages
     remain those of the whole group; the paper takes them over the kept ones, which is
-    ``advantage.kept_zscore`` and no part yet. Completions without a score come last and train
+    ``group-filter`` on the axis advantage. Completions without a score come last and train
     nothing. Degenerate: a group of at most ``keep`` is kept whole.
     """
     del advantages
