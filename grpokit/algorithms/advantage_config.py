@@ -79,6 +79,10 @@ class NormaliseConfig(Config):
     std_eps: float = Field(default=1e-4, ge=0)
     """Added to the standard deviation: 1e-4 in TRL, 1e-6 in verl."""
 
+    def reward_names(self) -> dict[str, tuple[str, ...]]:
+        """Rewards that the recipe must have."""
+        return {"weights": tuple(self.weights)}
+
 
 class PowerConfig(Config):
     """Settings of ``power``."""

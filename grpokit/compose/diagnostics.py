@@ -91,6 +91,7 @@ CODES: dict[str, str] = {
     "R620": "The data set has fewer rows than one step needs (note).",
     "R621": "Two parts of the algorithm make no sense together.",
     "R622": "A setting does not fit the prompts and completions of a step.",
+    "R623": "A setting of the algorithm names a reward that the recipe does not have.",
 }
 """Every code, with one sentence. The reference is generated from here.
 

@@ -100,6 +100,23 @@ def _misfit(sections: Sections, named: Mapping[str, Named], report: Report) -> N
             report.add("R622", place, fact, allowed="a value that fits `rollout`", remedy=remedy)
 
 
+def _metrics(sections: Sections, named: Mapping[str, Named], report: Report) -> None:
+    """Settings of an algorithm or its parts that name rewards say so (``reward_names``, see ``Config``)."""
+    known = [reward_name(reward) for reward in sections.rewards or ()]
+    for key, component in named.items() if known else ():
+        asked = getattr(component.config, "reward_names", None)
+        for setting, names in asked().items() if asked else ():
+            for name in names:
+                if name not in known:
+                    report.add(
+                        "R623",
+                        _mark(sections, *component.path, "with", setting),
+                        f"{key}.with.{setting} names `{name}`, and no reward has this name",
+                        allowed=f"rewards: {', '.join(known)}",
+                        remedy=did_you_mean(name, known) or "name one of them",
+                    )
+
+
 def _correct(sections: Sections, named: Mapping[str, Named], report: Report) -> None:
     held_out = sections.eval
     if held_out is None:
@@ -277,6 +294,7 @@ _RULES: tuple[Callable[[Sections, Mapping[str, Named], Report], None], ...] = (
     _weights,
     _group,
     _misfit,
+    _metrics,
     _correct,
     _minibatches,
     _warmup,

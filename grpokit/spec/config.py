@@ -24,7 +24,8 @@ class Config(BaseModel):
     capabilities that they want of the backend; ``misfit(prompts=, group=)``, None or the setting
     that does not fit a step of this shape, the fact and the remedy; and of an algorithm or its parts
     ``asks(prompts=, max_tokens=)``, the questions of a step's first round and its longest completion,
-    and ``columns()``, those that the data set must have.
+    ``columns()``, those that the data set must have, and ``reward_names()``, a setting to the rewards of
+    the recipe that it names.
     """
 
     model_config = ConfigDict(
