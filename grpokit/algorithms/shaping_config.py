@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from grpokit.algorithms.step_config import MetricConfig
 from grpokit.spec.config import Config
 
 __all__ = ["CosineLengthConfig", "OverlongConfig", "StopProperlyConfig"]
@@ -18,7 +19,7 @@ class OverlongConfig(Config):
     """What a completion at the limit loses."""
 
 
-class CosineLengthConfig(Config):
+class CosineLengthConfig(MetricConfig):
     """Settings of ``cosine-length``."""
 
     metric: str = "total"

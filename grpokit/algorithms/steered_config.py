@@ -11,6 +11,7 @@ from grpokit.algorithms.grpo_config import ScaledConfig
 from grpokit.algorithms.step_config import (
     DynamicSamplingConfig,
     HistoryConfig,
+    MetricConfig,
     SamplingStage,
     ascending,
     longest,
@@ -41,7 +42,7 @@ class SrpoConfig(HistoryConfig, ScaledConfig):
     """History resampling (arXiv 2504.14286)."""
 
 
-class PolarisConfig(ClipHigherConfig):
+class PolarisConfig(MetricConfig, ClipHigherConfig):
     """POLARIS: stages, easy rows out between them, dead groups replaced."""
 
     stages: list[SamplingStage] = Field(default=[])

@@ -16,6 +16,7 @@ __all__ = [
     "EasyDropConfig",
     "HardestConfig",
     "HistoryConfig",
+    "MetricConfig",
     "OneExampleConfig",
     "RoundsConfig",
     "SamplingStage",
@@ -28,6 +29,17 @@ __all__ = [
 ]
 
 Plain = bool | int | float | str
+
+
+class MetricConfig(Config):
+    """A score that decides something."""
+
+    metric: str = "total"
+    """What decides: total, or the name of one reward."""
+
+    def reward_names(self) -> dict[str, tuple[str, ...]]:
+        """Rewards that the recipe must have."""
+        return {} if self.metric == "total" else {"metric": (self.metric,)}
 
 
 class HardestConfig(Config):
@@ -106,7 +118,7 @@ class StagedConfig(Config):
         return tuple(dict.fromkeys(column for stage in self.stages for column in stage.where))
 
 
-class HistoryConfig(Config):
+class HistoryConfig(MetricConfig):
     """Settings of ``history``."""
 
     metric: str = "total"
@@ -117,7 +129,7 @@ class HistoryConfig(Config):
     """Steps after which a row that was solved is asked again; null is never."""
 
 
-class EasyDropConfig(Config):
+class EasyDropConfig(MetricConfig):
     """Settings of ``easy-drop``."""
 
     metric: str = "total"
@@ -130,7 +142,7 @@ class EasyDropConfig(Config):
     """A border lies behind each of these steps, too."""
 
 
-class VarianceConfig(Config):
+class VarianceConfig(MetricConfig):
     """Settings of ``variance``."""
 
     top: int = Field(default=1, ge=1)
@@ -228,7 +240,7 @@ class RoundsConfig(Config):
         return math.ceil(self.factor * prompts - 1e-9), max_tokens
 
 
-class DynamicSamplingConfig(RoundsConfig):
+class DynamicSamplingConfig(RoundsConfig, MetricConfig):
     """Settings of ``dynamic-sampling``."""
 
     metric: str = "total"
@@ -237,7 +249,7 @@ class DynamicSamplingConfig(RoundsConfig):
     """A group trains if the standard deviation of its metric is above this."""
 
 
-class StdFilterConfig(RoundsConfig):
+class StdFilterConfig(RoundsConfig, MetricConfig):
     """Settings of ``std-filter``."""
 
     metric: str = "total"
