@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -25,8 +25,8 @@ class AdaptiveEntropy:
     in the next one:  -c H(pi) a token if H <= target, else nothing
 
     H is the mean entropy a token of the step before, as the metric ``entropy`` has it. The first step
-    has none, and no bonus. Aggregated like the objective (TRL takes the mean of each micro-batch's tokens);
-    TRL counts optimiser steps where this counts steps. A step that trained on nothing changes nothing.
+    has none, and no bonus. ``mean`` is that of ``EntropyBonus``; tokens is TRL's. TRL counts optimiser
+    steps where this counts steps. A step that trained on nothing changes nothing.
     """
 
     target: float
@@ -34,6 +34,7 @@ class AdaptiveEntropy:
     delta: float = 0.005
     low: float = 0.0
     high: float = 1.0
+    mean: Literal["objective", "tokens"] = "objective"
     last: float = field(default=math.inf)
     needs_entropy: bool = True
 
@@ -43,7 +44,11 @@ class AdaptiveEntropy:
         return self.coefficient if self.last <= self.target else 0.0
 
     def __call__(self, inputs: LossInputs, ratio_NT: Tensor, /) -> Tensor | None:
-        return EntropyBonus(self.applied)(inputs, ratio_NT)
+        return EntropyBonus(self.applied, self.mean)(inputs, ratio_NT)
+
+    def apart(self, inputs: LossInputs) -> Tensor | None:
+        """The share of a bonus that is not aggregated like the objective."""
+        return EntropyBonus(self.applied, self.mean).apart(inputs)
 
     def observe(self, outcome: Outcome) -> None:
         found = outcome.metrics.get("entropy")

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from grpokit.algorithms import advantage_parts, loss_parts
-from grpokit.algorithms.aggregate import total_scores
 from grpokit.algorithms.aggregation import token_mean
 from grpokit.algorithms.compose import Composition
 from grpokit.algorithms.grpo import around, clip_of, ratio_of, zscore_of
 from grpokit.algorithms.loss_config import RejectConfig
 from grpokit.algorithms.prolonged_config import ProrlConfig, ProrlV2Config
 from grpokit.algorithms.reset_parts import prolong
-from grpokit.algorithms.shaping import StopProperly
-from grpokit.algorithms.shaping_parts import cosine_length
+from grpokit.algorithms.shaping import CosineLength, Cycle, StopProperly
 from grpokit.algorithms.step_parts import dynamic_sampling
 
 __all__ = ["prorl", "prorl_v2"]
@@ -45,7 +43,12 @@ def prorl_v2(config: ProrlV2Config) -> Composition:
     of the total for completions that did not stop. The order is: length first, then the share. Not
     compared with their code: how both are scaled, and when the cycle is on.
     """
-    shaped = total_scores if config.length is None else cosine_length(config.length)
+    shaped = CosineLength(
+        metric=config.metric,
+        threshold=config.correct_at,
+        weight=config.length_weight,
+        active=Cycle(start=config.length_start, on=config.length_on, off=config.length_off),
+    )
     bounds = RejectConfig(floor=config.mismatch_floor, cap=config.mismatch_cap)
     return around(
         config,

@@ -9,7 +9,6 @@ from pydantic import Field, model_validator
 from grpokit.algorithms.advantage_config import WhitenConfig
 from grpokit.algorithms.grpo_config import PolicyConfig, ScaledConfig
 from grpokit.algorithms.remember_config import ProlongConfig
-from grpokit.algorithms.shaping_config import CosineLengthConfig
 from grpokit.algorithms.step_config import DynamicSamplingConfig
 
 __all__ = ["ProrlConfig", "ProrlV2Config"]
@@ -46,8 +45,18 @@ class ProrlV2Config(LongConfig, WhitenConfig):
     """Smallest ratio of trainer to sampler; a token outside the bounds teaches nothing (IcePop)."""
     mismatch_cap: float = Field(default=5.0, gt=0)
     """Largest ratio of trainer to sampler."""
-    length: CosineLengthConfig | None = CosineLengthConfig()
-    """The score by length and correctness, with its cycle of steps; null is off."""
+    metric: str = "total"
+    """What must differ within a group, and says that a completion is correct: total, or the name of one reward."""
+    correct_at: float = 1.0
+    """A completion is correct if the metric is at least this; it decides the score by length."""
+    length_weight: float = Field(default=1.0, ge=0)
+    """Weight of the score by length that is added to the total (1 to 0.5 if correct, else -1 to -0.5); 0 is off."""
+    length_start: int = Field(default=1, ge=1)
+    """First step with the score by length."""
+    length_on: int = Field(default=1, ge=1)
+    """Steps in a row with it."""
+    length_off: int = Field(default=0, ge=0)
+    """Steps in a row, after those, without it; 0 never turns it off."""
     stop_coefficient: float = Field(default=0.0, le=1)
     """Factor of a truncated completion's total, 0 to 1; a negative number replaces the total."""
 

@@ -17,6 +17,10 @@ class QuantileConfig(Config):
     against: Literal["group", "column"] = "group"
     """What a reward is compared with: the group's own, or the column ref_rewards of the data set row (the paper)."""
 
+    def columns(self) -> tuple[str, ...]:
+        """Columns that the data set must have."""
+        return ("ref_rewards",) if self.against == "column" else ()
+
 
 class RegressionConfig(Config):
     """Settings of ``regression``."""

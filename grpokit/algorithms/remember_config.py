@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, model_validator
 
 from grpokit.spec.config import Config
@@ -22,6 +24,8 @@ class AdaptiveEntropyConfig(Config):
     """Smallest weight."""
     high: float = Field(default=1.0, gt=0)
     """Largest weight."""
+    mean: Literal["objective", "tokens"] = "objective"
+    """The bonus is aggregated like the objective, or the mean of the step's tokens under every aggregation (TRL)."""
 
     @model_validator(mode="after")
     def _check(self) -> AdaptiveEntropyConfig:

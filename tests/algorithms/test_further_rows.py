@@ -222,6 +222,11 @@ def test_quantiles_among_rewards_of_the_reference():
     assert found.tolist() == [[0.0, 0.75, 0.75, 1.0], [1.0, 0.0, 0.0, 1.0]]
 
 
+def test_the_column_is_asked_for_only_where_it_is_read():
+    assert QrpoConfig().columns() == ()
+    assert QrpoConfig(against="column").columns() == ("ref_rewards",)
+
+
 @pytest.mark.parametrize("value", [None, "0.5", [], ["a"], [0.1, None], [math.nan], 3.0])
 def test_a_row_without_rewards_of_the_reference_is_named(value):
     columns = [{"ref_rewards": [0.5]}, {"ref_rewards": value} if value is not None else {}]

@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from grpokit.algorithms import KlPenalty, clip_ratio, token_mean
+from grpokit.algorithms import KlPenalty, clip_ratio, sequence_mean, token_mean
 from grpokit.algorithms.adaptive_entropy import AdaptiveEntropy
 from grpokit.algorithms.token_clip import TopEntropy, spared_end
 from grpokit.spec.flow import Outcome
@@ -72,12 +72,16 @@ def test_all_tokens_are_plain_clip():
         check(result(compose(clip=TopEntropy(1.0, epsilon_high=0.28)), found), plain, "share 1")
 
 
-def test_adaptive_entropy(monkeypatch, trainer):
+@pytest.mark.parametrize(
+    ("loss_type", "aggregation", "mean"),
+    [("dapo", token_mean, "objective"), ("grpo", sequence_mean, "tokens")],
+)
+def test_adaptive_entropy(monkeypatch, trainer, loss_type, aggregation, mean):
     """Fifty steps of one controller: the coefficient, the gate, loss and gradient of each."""
     target, delta = 1.9, 0.02
-    part = AdaptiveEntropy(target, delta=delta, high=0.05)
-    algorithm = compose(clip=CLIP, regulariser=part, aggregation=token_mean)
-    theirs = {"loss_type": "dapo", "use_adaptive_entropy": True, "_entropy_bonus_enabled": True}
+    part = AdaptiveEntropy(target, delta=delta, high=0.05, mean=mean)
+    algorithm = compose(clip=CLIP, regulariser=part, aggregation=aggregation)
+    theirs = {"loss_type": loss_type, "use_adaptive_entropy": True, "_entropy_bonus_enabled": True}
     theirs |= {"entropy_target": target, "entropy_coef_delta": delta, "entropy_coef_max": 0.05}
     monkeypatch.setattr(trainer, "entropy_coef", 0.0)
     monkeypatch.setattr(trainer, "_last_world_entropy", float("inf"))
