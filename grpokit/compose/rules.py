@@ -163,6 +163,17 @@ def _beta(facts: Facts) -> str:
     return f"beta {value:g}; 0 to 0.04 has been used"
 
 
+def _efficiency(facts: Facts) -> str:
+    algorithm = facts.recipe.algorithm
+    settings = [algorithm.with_, *(part.with_ for part in algorithm.parts.values())]
+    if not any(given.get("metric") == "efficiency" for given in settings):
+        return ""
+    return (
+        "metric efficiency: rewards of 0 and 1 are erased where as many answers are right as are kept, "
+        "and of negative totals the longest are kept"
+    )
+
+
 def _short(facts: Facts) -> str:
     value = facts.recipe.rollout.max_tokens
     return f"completions end at {value} tokens; reasoning needs 512 or more" if value < 512 else ""
@@ -343,6 +354,14 @@ RULES: tuple[Rule, ...] = (
         remedy="hold out more questions, and --set eval.limit=500 or more",
     ),
     Rule(id="H27", level="info", key="eval.limit", source=LECTURE, check=_some_questions),
+    Rule(
+        id="H37",
+        level="info",
+        key="algorithm.with.metric",
+        source="GFPO, 2508.09726",
+        check=_efficiency,
+        remedy="give a reward that knows length, or take metric: shortest",
+    ),
     Rule(id="H50", level="info", key="model.lora.alpha", source="Tina; Unsloth", check=_lora),
     Rule(
         id="H51",

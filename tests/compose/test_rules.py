@@ -55,6 +55,7 @@ CASES = {
     ),
     "H26": ({"optim": {"minibatches": 5}}, "64 completions cut into 5 parts"),
     "H27": ({"eval": {"limit": 100}}, "+-9.6 points"),
+    "H37": ({"algorithm": {"use": "gfpo", "with": {"metric": "efficiency"}}}, "0 and 1"),
     "H50": ({"model": {"lora": {"rank": 32, "alpha": 8.0}}}, "alpha 8 with rank 32"),
     "H51": ({"model": {"lora": {"dropout": 0.1}}}, "dropout 0.1"),
     "H52": ({"optim": {"warmup": 0.0}}, "no warm-up"),
