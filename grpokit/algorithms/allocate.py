@@ -115,22 +115,29 @@ class DynamicSampling:
 
 @dataclass(kw_only=True)
 class StdFilter:
-    """RLPR's filter: groups with a low deviation against its running mean are dropped.
+    """RLPR's filter (arXiv 2506.18254): groups with a low deviation against its mean are dropped.
 
-    From step ``start`` on a group passes if std > beta * mean, where mean is an exponential average
-    over steps of the mean deviation of all groups drawn: mean <- ratio * mean + (1 - ratio) * new,
-    beginning with the first step. Before, every group with two known values passes.
+    From step ``start`` on a group passes if std > beta * mean. The mean of the deviations of all groups
+    drawn in a step is averaged over the steps from ``since`` to ``start`` - 1; from there on
+
+        mean <- ratio * mean + (1 - ratio) * that of the last step
+
+    Before ``start`` every group with two known values passes. So does the authors' code. Over n or
+    n - 1 makes no difference to which groups pass, as long as all have the same size.
 
     Attributes:
-        mean: the running mean; None before the first step.
+        mean: the running mean; None before the first step that counts.
+        steps: steps that it is the plain average of.
     """
 
     metric: str = "total"
     beta: float = 0.5
     ratio: float = 0.99
+    since: int = 6
     start: int = 11
     rounds: Rounds = field(default_factory=Rounds)
     mean: float | None = None
+    steps: int = 0
 
     def first(self, prompts: int) -> int:
         return self.rounds.first(prompts)
@@ -146,13 +153,17 @@ class StdFilter:
         known = [
             std for std in group_stds(outcome.scores, self.metric, "std-filter") if std is not None
         ]
-        if known:
-            new = statistics.fmean(known)
-            old = new if self.mean is None else self.mean
-            self.mean = self.ratio * old + (1 - self.ratio) * new
+        if not known or outcome.step < self.since:
+            return
+        new = statistics.fmean(known)
+        if self.mean is None or outcome.step < self.start:
+            self.mean = ((self.mean or 0.0) * self.steps + new) / (self.steps + 1)
+            self.steps += 1
+        else:
+            self.mean = self.ratio * self.mean + (1 - self.ratio) * new
 
     def state(self) -> Mapping[str, Any]:
-        return {"mean": self.mean}
+        return {"mean": self.mean, "steps": self.steps}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        self.mean = state["mean"]
+        self.mean, self.steps = state["mean"], state["steps"]

@@ -258,5 +258,13 @@ class StdFilterConfig(RoundsConfig, MetricConfig):
     """A group trains if its standard deviation is above this share of the running mean."""
     ratio: float = Field(default=0.99, ge=0, lt=1)
     """Weight of the past in the running mean of the deviations."""
+    since: int = Field(default=6, ge=1)
+    """First step whose deviations count."""
     start: int = Field(default=11, ge=2)
-    """First step that filters."""
+    """First step that filters; the running mean begins as the plain one of the steps from since to here."""
+
+    @model_validator(mode="after")
+    def _check_steps(self) -> Self:
+        if self.since >= self.start:
+            raise ValueError(f"since is {self.since} and must lie before start, {self.start}")
+        return self

@@ -118,6 +118,7 @@ def std_filter(config: StdFilterConfig) -> axes.Allocate:
         metric=config.metric,
         beta=config.beta,
         ratio=config.ratio,
+        since=config.since,
         start=config.start,
         rounds=rounds_of(config),
     )

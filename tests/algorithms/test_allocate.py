@@ -107,22 +107,24 @@ def test_the_plan_hears_of_the_first_round() -> None:
 
 
 def test_rlpr_filters_against_a_running_mean() -> None:
-    """Deviations .5 and 0 in step 1: mean .25; then .5: .9 * .25 + .1 * .5 = .275."""
-    part = StdFilter(ratio=0.9, beta=0.5, start=3)
-    assert part(gathered([LIVE, ALL_WRONG])).keep == (0, 1)
-    part.observe(outcome(1, [LIVE, ALL_WRONG]))
-    assert part.mean == pytest.approx(0.25)
-    assert part(gathered([LIVE, ALL_WRONG], step=2)).keep == (0, 1)
-    part.observe(outcome(2, [LIVE, [None, 1.0]]))
-    assert part.mean == pytest.approx(0.275)
-    table = [[0.0, 0.274], [0.0, 0.276], ALL_WRONG, [0.0, 0.3]]
-    assert part(gathered(table, step=3)).keep == (1, 3)
-    assert part(gathered(table, step=3, wanted=3)).more == 3
-    other = StdFilter(ratio=0.9, beta=0.5, start=3)
+    """Steps 2 and 3 have mean deviations .25 and .5: .375; then .1: .9 * .375 + .1 * .1 = .3475."""
+    part = StdFilter(ratio=0.9, beta=0.5, since=2, start=4)
+    part.observe(outcome(1, [[0.0, 9.0]]))
+    assert part.mean is None
+    part.observe(outcome(2, [LIVE, ALL_WRONG]))
+    assert part(gathered([LIVE, ALL_WRONG], step=3)).keep == (0, 1)
+    part.observe(outcome(3, [LIVE, [None, 1.0]]))
+    assert part.mean == pytest.approx(0.375)
+    table = [[0.0, 0.374], [0.0, 0.376], ALL_WRONG, [0.0, 0.5]]
+    assert part(gathered(table, step=4)).keep == (1, 3)
+    assert part(gathered(table, step=4, wanted=3)).more == 3
+    part.observe(outcome(4, [[0.0, 0.2]]))
+    assert part.mean == pytest.approx(0.3475)
+    other = StdFilter(ratio=0.9, beta=0.5, since=2, start=4)
     other.load_state(json.loads(json.dumps(part.state())))
-    assert other(gathered(table, step=3)).keep == (1, 3)
-    other.observe(outcome(3, [[None, None]]))
-    assert other.mean == part.mean
+    assert other == part
+    other.observe(outcome(5, [[None, None]]))
+    assert other == part
 
 
 def test_rescue_fills_the_places_of_dead_groups() -> None:

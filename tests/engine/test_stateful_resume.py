@@ -24,7 +24,14 @@ CASES: dict[str, dict[str, Any]] = {
     "history": {"metric": "length", "threshold": 0.45, "again_after": 4},
     "easy-drop": {"above": 0.85, "every": 2, "metric": "length"},
     "variance": {"warmup": 6, "top": 2, "metric": "length"},
-    "std-filter": {"start": 2, "beta": 0.9, "on_bound": "train", "max_rounds": 3, "ratio": 0.5},
+    "std-filter": {
+        "since": 1,
+        "start": 3,
+        "beta": 0.9,
+        "on_bound": "train",
+        "max_rounds": 3,
+        "ratio": 0.5,
+    },
     "staged": {"stages": [{"steps": 4, "where": {"domain": "a"}}, {"where": {"domain": "b"}}]},
     "stages": {
         "stages": [{"from": 3, "max_tokens": 16, "temperature": 1.3}, {"from": 5, "top_k": 9}]
