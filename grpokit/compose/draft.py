@@ -47,13 +47,17 @@ PROCESS = 2**30
 
 
 def needs_reference(recipe: Recipe, settings: dict[str, dict[str, Any]] | None = None) -> bool:
-    """Whether the run keeps a frozen reference policy: some part has a ``beta`` above 0."""
+    """Whether the run keeps a reference policy: some part has a ``beta`` or a ``kl_above`` above 0."""
     known = settings or {}
     uses = {"algorithm": recipe.algorithm.with_} | {
         f"algorithm.parts.{axis}": part.with_ for axis, part in recipe.algorithm.parts.items()
     }
-    betas = [known.get(key, given).get("beta", 0) for key, given in uses.items()]
-    return any(isinstance(beta, int | float) and beta > 0 for beta in betas)
+    weights = [
+        known.get(key, given).get(name, 0)
+        for key, given in uses.items()
+        for name in ("beta", "kl_above")
+    ]
+    return any(isinstance(weight, int | float) and weight > 0 for weight in weights)
 
 
 @dataclass

@@ -288,6 +288,8 @@ def test_a_reference_is_needed_from_beta_on():
     assert not needs_reference(recipe())
     assert needs_reference(recipe(algorithm={"use": "grpo", "with": {"beta": 0.04}}))
     assert needs_reference(recipe(), {"algorithm": {"beta": 0.1}})
+    watched = {"reset": {"use": "prolong", "with": {"kl_above": 0.1}}}
+    assert needs_reference(recipe(algorithm={"use": "grpo", "parts": watched}))
     part = {"regulariser": {"use": "kl", "with": {"beta": 0.1}}}
     assert needs_reference(recipe(algorithm={"use": "grpo", "parts": part}))
 
