@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from grpokit.algorithms import clip_ratio, sequence_mean
+from grpokit.algorithms import clip_ratio, sequence_mean, sequence_sum, token_mean
 from grpokit.algorithms.further import openpipe
 from grpokit.algorithms.further_config import OpenPipeConfig
+from grpokit.algorithms.gpg import plain_gradient
+from grpokit.algorithms.quantile import Regression
 from grpokit.algorithms.token_clip import cov_clip, high_entropy, spared_end
 from grpokit.algorithms.token_mask import Selective, after_marker, only_last
 from grpokit.spec.flow import LossInputs
@@ -124,3 +126,39 @@ def test_high_entropy_of_nothing_and_of_equals():
     nothing = torch.zeros(2, 3)
     assert not high_entropy(torch.ones(2, 3), nothing, 0.5).any()
     assert high_entropy(torch.ones(2, 3), nothing + 1, 0.0).all()
+
+
+PARTS = {
+    "regression": {"clip": Regression(0.3)},
+    "spare-end": {"clip": spared_end},
+    "last-token": {"mask": only_last, "clip": Regression(0.3)},
+    "selective": {"mask": Selective((9,)), "clip": plain_gradient},
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+@pytest.mark.parametrize("aggregation", [token_mean, sequence_mean, sequence_sum])
+def test_shares_of_micro_batches_add_up(name, aggregation):
+    """These look at their row only, so no split of the rows changes the step's loss. Padding does not count."""
+    algorithm = compose(aggregation=aggregation, **PARTS[name])
+    for seed in range(10):
+        whole = dataclasses.replace(inputs(draw(seed)), tokens_NT=tokens(seed))
+        loss, gradient_NT = ours(algorithm, whole)
+        parts = ([0, 3], [1, 2, 5], [4])
+        found = [ours(algorithm, cut(whole, part)) for part in parts]
+        torch.testing.assert_close(sum(share for share, _ in found), loss)
+        for (_, own_NT), part in zip(found, parts, strict=True):
+            torch.testing.assert_close(own_NT, gradient_NT[part])
+
+
+def tokens(seed: int) -> torch.Tensor:
+    rng = torch.Generator().manual_seed(seed)
+    return torch.randint(7, 11, draw(seed).mask_NT.shape, generator=rng)
+
+
+def cut(whole: LossInputs, part: list[int]) -> LossInputs:
+    """Some rows of the inputs; the totals stay those of the step."""
+    rows_of = {
+        name: value[part] for name, value in vars(whole).items() if isinstance(value, torch.Tensor)
+    }
+    return dataclasses.replace(whole, **rows_of)
