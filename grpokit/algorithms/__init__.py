@@ -62,6 +62,7 @@ if TYPE_CHECKING:
         token_mean,
         token_mean_local,
     )
+    from grpokit.algorithms.allocate import DynamicSampling, Rounds, StdFilter, fixed, rescue
     from grpokit.algorithms.axes import AXES, Clipped
     from grpokit.algorithms.build import build_algorithm
     from grpokit.algorithms.clip import clip_off_policy, clip_ratio, dual_clip
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
     from grpokit.algorithms.lengthwise import filtered_zscore
     from grpokit.algorithms.logprobs import token_logprobs
     from grpokit.algorithms.mask import completion_mask, finished_mask
+    from grpokit.algorithms.metric import metric_of
     from grpokit.algorithms.objective import cispo, gmpo, sapo, vespo
     from grpokit.algorithms.offline import above_threshold, keep_capped
     from grpokit.algorithms.quantile import beta_log_partition, quantile_rewards, regression_loss
@@ -91,7 +93,11 @@ if TYPE_CHECKING:
         k3,
     )
     from grpokit.algorithms.reset import Prolong, Restart
+    from grpokit.algorithms.rollout import SamplingStages
+    from grpokit.algorithms.sampler import Band, Hardest, OneExample, Stage, Staged, in_order, scan
+    from grpokit.algorithms.sampler_history import EasyDrop, History, Variance
     from grpokit.algorithms.select import drop_zero, keep_all, top_k
+    from grpokit.algorithms.shaping import CosineLength, Cycle, Overlong, StopProperly
     from grpokit.algorithms.sketch import Digest
     from grpokit.algorithms.token_clip import cov_clip, high_entropy, spared_end
     from grpokit.algorithms.token_mask import after_marker, only_last
@@ -99,15 +105,31 @@ if TYPE_CHECKING:
 __all__ = [
     "AXES",
     "AdaptiveEntropy",
+    "Band",
     "Clipped",
     "Composition",
+    "CosineLength",
+    "Cycle",
     "Digest",
+    "DynamicSampling",
+    "EasyDrop",
     "EntropyBonus",
+    "Hardest",
+    "History",
     "KlPenalty",
     "NoRegulariser",
+    "OneExample",
+    "Overlong",
     "Prolong",
     "Restart",
+    "Rounds",
+    "SamplingStages",
+    "Stage",
+    "Staged",
+    "StdFilter",
+    "StopProperly",
     "Sum",
+    "Variance",
     "above_threshold",
     "after_marker",
     "batch_std",
@@ -125,12 +147,14 @@ __all__ = [
     "dual_clip",
     "filtered_zscore",
     "finished_mask",
+    "fixed",
     "generalised_advantages",
     "gmpo",
     "group_centred",
     "group_zscore",
     "high_entropy",
     "importance_weight",
+    "in_order",
     "k1",
     "k2",
     "k3",
@@ -141,6 +165,7 @@ __all__ = [
     "leave_one_out",
     "length_adaptive_lambda",
     "length_weighted",
+    "metric_of",
     "no_correction",
     "normalised_sum",
     "only_last",
@@ -149,7 +174,9 @@ __all__ = [
     "quantile_rewards",
     "regression_loss",
     "reinforce_baseline",
+    "rescue",
     "sapo",
+    "scan",
     "sequence_mean",
     "sequence_ratio",
     "sequence_sum",
@@ -210,6 +237,12 @@ _HOMES = {
     "sketch": ("Digest",),
     "token_clip": ("cov_clip", "high_entropy", "spared_end"),
     "token_mask": ("after_marker", "only_last"),
+    "allocate": ("DynamicSampling", "Rounds", "StdFilter", "fixed", "rescue"),
+    "metric": ("metric_of",),
+    "rollout": ("SamplingStages",),
+    "sampler": ("Band", "Hardest", "OneExample", "Stage", "Staged", "in_order", "scan"),
+    "sampler_history": ("EasyDrop", "History", "Variance"),
+    "shaping": ("CosineLength", "Cycle", "Overlong", "StopProperly"),
 }
 
 

@@ -13,7 +13,7 @@ from math import isfinite
 from typing import Any
 
 from grpokit.algorithms.metric import metric_of
-from grpokit.algorithms.sampler import all_rows, cycle, in_order, scan, value_of
+from grpokit.algorithms.sampler import Stage, Staged, all_rows, cycle, in_order, scan, value_of
 from grpokit.errors import PreflightError
 from grpokit.spec.contracts import Walk
 from grpokit.spec.flow import Draw, Outcome
@@ -43,23 +43,28 @@ class History:
     Attributes:
         metric, threshold: a completion is correct if its metric is at least the threshold.
         again_after: steps after which such a row is asked again; None is never.
+        stages: as in ``Staged``; only rows of the step's stage are asked. None is every row.
         records: row to (step, correct completions, completions).
     """
 
     metric: str = "total"
     threshold: float = 1.0
     again_after: int | None = None
+    stages: tuple[Stage, ...] = ()
     records: dict[int, tuple[int, int, int]] = field(default_factory=dict)
 
     def __call__(self, walk: Walk, position: int, count: int, step: int, /) -> Draw:
         change = "set" if self.again_after is None else "lower"
         none_left = (
-            f"every row is solved: all completions had {self.metric} {self.threshold:g} or more",
+            f"every row{' of the stage' * bool(self.stages)} is solved: all completions had {self.metric} {self.threshold:g} or more",
             f"end the run here, {change} again_after of the sampler, or take harder rows",
         )
-        return scan(
-            walk, position, count, lambda row: not self.solved(row, step), none_left=none_left
-        )
+        stage = Staged(self.stages).stage(step) if self.stages else Stage(None, {})
+
+        def keep(row: int) -> bool:
+            return not self.solved(row, step) and stage.holds(walk, row)
+
+        return scan(walk, position, count, keep, none_left=none_left)
 
     def solved(self, row: int, step: int) -> bool:
         """The row is left out of this step."""

@@ -51,11 +51,9 @@ def srpo(config: SrpoConfig) -> Composition:
 
     Rows whose completions were all correct leave the next epochs, rows that were all wrong stay; a
     completion that ran into the limit has advantage 0; token mean, no divergence. The two stages of
-    the paper (mathematics, then code) are the sampler ``staged`` in place of this one: a run has one
-    sampler, so history and stages together take a run for each stage.
+    the paper are ``stages``, such as ``[{steps: 100, where: {domain: math}}, {where: {domain: code}}]``.
 
-    From the paper: the above. Not in it: a row that every completion solved is here asked again after
-    ``again_after`` steps, if that is set.
+    ``again_after`` is not the paper's: a solved row is asked again after so many steps.
     """
     return around(
         config,

@@ -105,17 +105,32 @@ class StagedConfig(Config):
     stages: list[StageConfig] = Field(min_length=1)
     """Stages in their order; each but the last has a number of steps."""
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if any(stage.steps is None for stage in self.stages[:-1]):
-            raise ValueError("each stage but the last needs steps, or the next one never begins")
-        if self.stages[-1].steps is not None:
-            raise ValueError("the last stage has no end; leave its steps out")
-        return self
+    @field_validator("stages")
+    @classmethod
+    def _check(cls, stages: list[StageConfig]) -> list[StageConfig]:
+        return endless(stages)
 
     def columns(self) -> tuple[str, ...]:
         """Columns that the data set must have."""
-        return tuple(dict.fromkeys(column for stage in self.stages for column in stage.where))
+        return columns_of(self.stages)
+
+
+def endless(stages: list[StageConfig]) -> list[StageConfig]:
+    """The stages, if all but the last have an end.
+
+    Raises:
+        ValueError: what is wrong with them.
+    """
+    if any(stage.steps is None for stage in stages[:-1]):
+        raise ValueError("each stage but the last needs steps, or the next one never begins")
+    if stages and stages[-1].steps is not None:
+        raise ValueError("the last stage has no end; leave its steps out")
+    return stages
+
+
+def columns_of(stages: list[StageConfig]) -> tuple[str, ...]:
+    """Columns that the stages look at."""
+    return tuple(dict.fromkeys(column for stage in stages for column in stage.where))
 
 
 class HistoryConfig(MetricConfig):
@@ -127,6 +142,17 @@ class HistoryConfig(MetricConfig):
     """A completion is correct if the metric is at least this."""
     again_after: int | None = Field(default=None, ge=1)
     """Steps after which a row that was solved is asked again; null is never."""
+    stages: list[StageConfig] = Field(default=[])
+    """Stages as in staged, within which history acts: first this domain, later that one; none is every row."""
+
+    @field_validator("stages")
+    @classmethod
+    def _check_stages(cls, stages: list[StageConfig]) -> list[StageConfig]:
+        return endless(stages)
+
+    def columns(self) -> tuple[str, ...]:
+        """Columns that the data set must have."""
+        return columns_of(self.stages)
 
 
 class EasyDropConfig(MetricConfig):

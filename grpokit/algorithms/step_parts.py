@@ -12,6 +12,7 @@ from grpokit.algorithms.step_config import (
     OneExampleConfig,
     RoundsConfig,
     SamplingStage,
+    StageConfig,
     StagedConfig,
     StagesConfig,
     StdFilterConfig,
@@ -56,22 +57,26 @@ def one_example(config: OneExampleConfig) -> axes.Sampler:
 
 
 def staged(config: StagedConfig) -> axes.Sampler:
-    return sampler.Staged(
-        tuple(
-            sampler.Stage(
-                stage.steps,
-                {
-                    column: tuple(value) if isinstance(value, list) else value
-                    for column, value in stage.where.items()
-                },
-            )
-            for stage in config.stages
+    return sampler.Staged(_stages(config.stages))
+
+
+def _stages(config: list[StageConfig]) -> tuple[sampler.Stage, ...]:
+    return tuple(
+        sampler.Stage(
+            stage.steps,
+            {
+                column: tuple(value) if isinstance(value, list) else value
+                for column, value in stage.where.items()
+            },
         )
+        for stage in config
     )
 
 
 def history(config: HistoryConfig) -> axes.Sampler:
-    return sampler_history.History(config.metric, config.threshold, config.again_after)
+    return sampler_history.History(
+        config.metric, config.threshold, config.again_after, _stages(config.stages)
+    )
 
 
 def easy_drop(config: EasyDropConfig) -> axes.Sampler:

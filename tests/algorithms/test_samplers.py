@@ -199,6 +199,18 @@ def test_history_decides_by_a_named_reward_and_forgets_when_told() -> None:
         History(metric="wrong").observe(outcome(1, {0: [1.0]}))
 
 
+def test_history_acts_within_stages() -> None:
+    part = History(stages=(Stage(3, {"domain": "math"}), Stage(None, {"domain": "code"})))
+    walk = walk_of(DOMAINS)
+    assert epoch(part, walk, step=1) == [0, 3]
+    part.observe(outcome(1, {0: [1.0], 3: [0.0]}))
+    assert epoch(part, walk, step=3) == [3]
+    assert epoch(part, walk, step=4) == [1, 4]
+    part.observe(outcome(4, {1: [1.0], 4: [1.0]}))
+    with pytest.raises(PreflightError, match="every row of the stage is solved"):
+        part(walk, 0, 1, 5)
+
+
 def test_abstentions_leave_no_record_and_both_groups_of_a_row_count() -> None:
     part = History()
     part.observe(outcome(1, {0: [None, None]}))

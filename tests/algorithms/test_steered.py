@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,13 @@ import torch
 from pydantic import ValidationError
 
 from grpokit.algorithms.advantage import group_zscore
-from grpokit.algorithms.allocate import DynamicSampling
+from grpokit.algorithms.allocate import DynamicSampling, fixed
 from grpokit.algorithms.grpo import build
 from grpokit.algorithms.grpo_config import GrpoConfig
 from grpokit.algorithms.mask import finished_mask
 from grpokit.algorithms.part_config import ZscoreConfig
 from grpokit.algorithms.rollout import SamplingStages
+from grpokit.algorithms.sampler import OneExample
 from grpokit.algorithms.sampler_history import EasyDrop, History
 from grpokit.algorithms.shaping import Overlong
 from grpokit.algorithms.steered import dapo, polaris, srpo, zscore_stopped
@@ -132,3 +134,21 @@ def test_polaris_drops_what_became_easy(tiny_model_folder: Path):
     assert algorithm.state()["sampler"]["dropped"] == list(range(PROMPTS))
     with pytest.raises(PreflightError, match="every row was dropped"):
         next(run)
+
+
+def test_one_example_is_drawn_anew_for_every_prompt_of_the_step(tiny_model_folder: Path):
+    torch.set_num_threads(1)
+    seen: list[list[tuple[str, ...]]] = []
+
+    def noted(gathered: Gathered):
+        groups = gathered.rollout.completions
+        assert {prompt.index for prompt in gathered.rollout.prompts} == {2}
+        assert len({prompt.id for prompt in gathered.rollout.prompts}) == PROMPTS
+        seen.append([tuple(one.text for one in group) for group in groups])
+        return fixed(gathered)
+
+    algorithm = replace(build(GrpoConfig()), sampler=OneExample((2,)), allocator=noted)
+    for _ in steps(tiny_model_folder, algorithm, 2):
+        pass
+    assert all(len(set(groups)) == PROMPTS for groups in seen)
+    assert seen[0] != seen[1]

@@ -44,7 +44,12 @@ CASES: dict[str, dict[str, Any]] = {
 }
 ALGORITHMS: dict[str, dict[str, Any]] = {
     "dapo": {"metric": "contains", "on_bound": "train", "overlong_cache": 4},
-    "srpo": {"metric": "length", "threshold": 0.45, "again_after": 4},
+    "srpo": {
+        "stages": [{"steps": 4, "where": {"domain": "a"}}, {}],
+        "metric": "length",
+        "threshold": 0.45,
+        "again_after": 4,
+    },
     "ad-gfpo": {"warmup": 4},
     "prorl": {"every": 3, "on_bound": "train", "max_rounds": 3},
     "prorl-v2": {"every": 3, "on_bound": "train", "max_rounds": 3},
