@@ -22,7 +22,7 @@ class Restart:
     """Policy and optimiser begin anew before every ``every``-th update (ReST-EM, arXiv 2312.06585).
 
     With ``every`` 1 each update fine-tunes the model as it was loaded, on what the policy of the step
-    before wrote. Degenerate: where such an update has nothing to train on, the model stays as it was loaded.
+    before wrote. Degenerate: where such an update has nothing to train on, the policy is not reset.
     """
 
     every: int = 1

@@ -200,9 +200,11 @@ class Loop:
         """Resets what the algorithm wants reset, and trains.
 
         Nothing of a run can be saved between a reset of the policy and the end of the update, so an
-        interrupt waits that long.
+        interrupt waits that long. Where nothing trains, the policy stays what it has become.
         """
         resets = self.algorithm.resets(index)
+        if resets.policy and not any(selection.weights):
+            resets = Resets()
         if resets != Resets():
             self.backend.reset(resets)
         return self.backend.update(

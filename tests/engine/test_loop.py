@@ -285,6 +285,16 @@ def test_resets_come_before_the_update_and_a_policy_reset_is_not_interrupted() -
     assert [update["poll"] is None for update in backend.updates] == [False, False, True]
 
 
+def test_where_nothing_trains_the_policy_is_not_reset() -> None:
+    """Row 0 is dead: a policy that began anew there would only have forgotten."""
+    loop = make_loop(composition(reset=lambda _: Resets(policy=True, optimizer=True)), prompts=1)
+    loop.step(1)
+    backend: Any = loop.backend
+    assert backend.resets == []
+    loop.step(2)
+    assert backend.resets == [Resets(policy=True, optimizer=True)]
+
+
 def test_the_way_of_drawing_may_change_with_the_step() -> None:
     from dataclasses import replace
 
