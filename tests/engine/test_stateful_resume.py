@@ -5,6 +5,7 @@ A part with a memory needs one line in ``CASES``; a test says which one is missi
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from commands import Commands
 from grpokit.algorithms.sampler_history import History
+from grpokit.compose.write import to_yaml
 from grpokit.errors import Interrupted
 from grpokit.registry.catalog import Catalog
 from grpokit.registry.resolve import create
 from grpokit.spec.components import AlgorithmSpec
-from resume_runs import STEPS, Cut, Outcome, recipe, run
+from resume_runs import STEPS, Cut, Outcome, outcome, recipe, run
 
 CASES: dict[str, dict[str, Any]] = {
     # a part, with settings under which it does something in eight steps
@@ -96,6 +99,28 @@ def test_killed_and_resumed_is_as_if_it_had_not_been(
     cuts = (Cut(5, "update"), Cut(6, "score"), Cut(8, "generate", Interrupted))
     cut = run(recipe(tiny_model_folder, tmp_path / "cut", algorithm=section(name)), *cuts)
     assert cut == whole
+
+
+def test_a_process_that_was_killed_too(tiny_model_folder: Path, tmp_path: Path) -> None:
+    """The same with a real process and SIGKILL, through the command line."""
+    algorithm = {
+        "use": "dapo",
+        "with": {**ALGORITHMS["dapo"], "max_rounds": 2},
+        "parts": {
+            "sampler": {"use": "history", "with": CASES["history"]},
+            "reset": {"use": "prolong", "with": CASES["prolong"]},
+        },
+    }
+    whole = run(recipe(tiny_model_folder, tmp_path / "whole", algorithm=algorithm))
+    written = recipe(tiny_model_folder, tmp_path / "cut", algorithm=algorithm)
+    (tmp_path / "r.yaml").write_text(to_yaml(written.model_dump(mode="json", by_alias=True)))
+    with Commands(tmp_path) as commands:
+        status = commands.run("train", "r.yaml", "--plain", kill=22, where="stage")
+        assert status == -signal.SIGKILL, commands.output
+        (cut,) = (tmp_path / "cut").iterdir()
+        assert 0 < len((cut / "metrics.jsonl").read_text().splitlines()) < STEPS
+        assert commands.run("train", "--resume", str(cut), "--plain") == 0, commands.output
+    assert outcome(cut) == whole
 
 
 REMEMBER = (

@@ -24,7 +24,7 @@ from grpokit.errors import Interrupted
 from grpokit.registry.catalog import Catalog
 from grpokit.spec.recipe import Recipe
 
-__all__ = ["Cut", "Killed", "Outcome", "recipe", "run"]
+__all__ = ["Cut", "Killed", "Outcome", "outcome", "recipe", "run"]
 
 STEPS = 8
 ROWS = [
@@ -121,6 +121,7 @@ def run(wanted: Recipe, *cuts: Cut) -> Outcome:
 
 
 def outcome(path: Path) -> Outcome:
+    """Of a complete run."""
     rows = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
     for row in rows:
         del row["seconds"]
