@@ -33,9 +33,11 @@ class KeptConfig(MetricConfig):
     keep: int | None = Field(default=None, ge=2)
     """Completions of each group that train; null is half of the group (8 of 16 in the paper)."""
 
-    def misfit(self, *, prompts: int, group: int) -> tuple[str, str, str] | None:
+    def misfit(
+        self, *, prompts: int, group: int, max_tokens: int = 0
+    ) -> tuple[str, str, str] | None:
         """The paper samples more than it keeps."""
-        del prompts
+        del prompts, max_tokens
         if self.keep is None or self.keep <= group:
             return None
         fact = f"a group of {group} completions cannot keep {self.keep}"

@@ -7,7 +7,22 @@ from pydantic import Field
 from grpokit.algorithms.step_config import MetricConfig
 from grpokit.spec.config import Config
 
-__all__ = ["CosineLengthConfig", "OverlongConfig", "StopProperlyConfig"]
+__all__ = ["CosineLengthConfig", "OverlongConfig", "StopProperlyConfig", "too_wide"]
+
+
+def too_wide(setting: str, cache: int | None, max_tokens: int) -> tuple[str, str, str] | None:
+    """The setting, the fact and the remedy where the cache is longer than a completion."""
+    if cache is None or cache <= max_tokens:
+        return None
+    fact = (
+        f"the overlong punishment begins {cache} tokens before the limit, and rollout.max_tokens "
+        f"is {max_tokens}"
+    )
+    return (
+        setting,
+        fact,
+        f"set {setting} to {max(1, max_tokens // 5)}, a fifth of rollout.max_tokens",
+    )
 
 
 class OverlongConfig(Config):
@@ -17,6 +32,11 @@ class OverlongConfig(Config):
     """Tokens before rollout.max_tokens at which the punishment begins; left out it is a fifth of it, as in the paper (4096 of 20480)."""
     weight: float = Field(default=1.0, ge=0)
     """What a completion at the limit loses."""
+
+    def misfit(self, *, prompts: int, group: int, max_tokens: int) -> tuple[str, str, str] | None:
+        """The punishment begins above no token at all."""
+        del prompts, group
+        return too_wide("cache", self.cache, max_tokens)
 
 
 class CosineLengthConfig(MetricConfig):

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 
 from grpokit.algorithms import like
 from grpokit.algorithms.grpo_config import ScaledConfig
+from grpokit.algorithms.shaping_config import too_wide
 from grpokit.algorithms.step_config import (
     DynamicSamplingConfig,
     HistoryConfig,
@@ -36,6 +37,11 @@ class DapoConfig(DynamicSamplingConfig, ClipHigherConfig):
     """Soft overlong punishment over so many tokens before rollout.max_tokens (the paper: 4096 of 20480); null is off."""
     overlong_weight: float = Field(default=1.0, ge=0)
     """What a completion at the limit loses."""
+
+    def misfit(self, *, prompts: int, group: int, max_tokens: int) -> tuple[str, str, str] | None:
+        """The punishment begins above no token at all."""
+        del prompts, group
+        return too_wide("overlong_cache", self.overlong_cache, max_tokens)
 
 
 class SrpoConfig(HistoryConfig, ScaledConfig):

@@ -93,7 +93,9 @@ def _misfit(sections: Sections, named: Mapping[str, Named], report: Report) -> N
     rollout = sections.rollout
     for component in named.values() if rollout else ():
         judge = getattr(component.config, "misfit", None)
-        problem = judge(prompts=rollout.prompts, group=rollout.group) if judge and rollout else None
+        if judge is None or rollout is None:
+            continue
+        problem = judge(prompts=rollout.prompts, group=rollout.group, max_tokens=rollout.max_tokens)
         if problem is not None:
             setting, fact, remedy = problem
             place = _mark(sections, *component.path, "with", setting)

@@ -21,7 +21,7 @@ class Config(BaseModel):
 
     The docstring under a field is its description (see :func:`documented`). Where values decide, a
     component's settings may have methods that ``recipes check`` and ``plan`` ask: ``needs()``, the
-    capabilities that they want of the backend; ``misfit(prompts=, group=)``, None or the setting
+    capabilities that they want of the backend; ``misfit(prompts=, group=, max_tokens=)``, None or the setting
     that does not fit a step of this shape, the fact and the remedy; and of an algorithm or its parts
     ``asks(prompts=, max_tokens=)``, the questions of a step's first round and its longest completion,
     ``columns()``, those that the data set must have, and ``reward_names()``, a setting to the rewards of

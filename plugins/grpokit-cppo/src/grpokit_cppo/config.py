@@ -59,7 +59,9 @@ class PruneConfig(Config):
             )
         return self
 
-    def misfit(self, *, prompts: int, group: int) -> tuple[str, str, str] | None:
+    def misfit(
+        self, *, prompts: int, group: int, max_tokens: int = 0
+    ) -> tuple[str, str, str] | None:
         """The setting that does not fit a step of this shape, the fact and the remedy; None if all do."""
         if prompts % self.devices:
             fact = f"{prompts} questions a step cannot be dealt to {self.devices} devices evenly"
@@ -121,9 +123,11 @@ class AllocationConfig(Config):
         rate = 1 - 1 / max(1, round(1 / (1 - self.rate)))
         return ("rate", fact, f"set rate to {rate:.10g}, or change rollout.prompts")
 
-    def misfit(self, *, prompts: int, group: int) -> tuple[str, str, str] | None:
+    def misfit(
+        self, *, prompts: int, group: int, max_tokens: int = 0
+    ) -> tuple[str, str, str] | None:
         """The same, for ``recipes check``."""
-        del group
+        del group, max_tokens
         return self.problem(prompts)
 
     def asks(self, *, prompts: int, max_tokens: int) -> tuple[int, int]:
@@ -174,8 +178,11 @@ class CppoConfig(PruneConfig):
             devices=self.devices,
         )
 
-    def misfit(self, *, prompts: int, group: int) -> tuple[str, str, str] | None:
+    def misfit(
+        self, *, prompts: int, group: int, max_tokens: int = 0
+    ) -> tuple[str, str, str] | None:
         """A step of ``prompts`` whole groups: first how many questions fill it, then what they keep."""
+        del max_tokens
         allocating = self.allocating()
         if allocating is None:
             return super().misfit(prompts=prompts, group=group)
