@@ -20,9 +20,11 @@ __all__ = ["DEFAULT", "Contestant", "default_contestants", "parse_contestants"]
 DEFAULT = (
     "grpo",
     "dr-grpo",
+    "dapo",
     "gspo",
     "gmpo",
     "cispo",
+    "gfpo",
     "rloo",
     "reinforce-pp-baseline",
     "lite-ppo",

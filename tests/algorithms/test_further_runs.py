@@ -18,6 +18,7 @@ from grpokit.algorithms.quantile_config import QrpoConfig
 from grpokit.spec.flow import Prompt, Rollout, Sampling, Selection
 from grpokit.spec.recipe import Recipe
 from grpokit_hf.backend import HfBackend
+from grpokit_hf.config import HfConfig
 
 LORA = {"rank": 4, "alpha": 8.0}
 MODELS = pytest.mark.parametrize("lora", [LORA, None], ids=["lora", "full"])
@@ -89,7 +90,7 @@ def test_rest_em_fine_tunes_the_loaded_model(tiny_model_folder):
 
     recipe = one_update(tiny_model_folder, None)
     algorithm = rest_em(RestEmConfig(threshold=0.125, cap=5))
-    backend = HfBackend()
+    backend = HfBackend(HfConfig(threads=1, device="cpu"))
     backend.open(recipe, needs_reference=False, needs_entropy=False)
     for step in (1, 2, 3):
         rollout, selection, advantages = collected(backend, algorithm, step)
@@ -126,7 +127,7 @@ def fine_tuned(
 
 
 def test_rest_em_without_a_right_answer_stays_the_loaded_model(tiny_model_folder):
-    backend = HfBackend()
+    backend = HfBackend(HfConfig(threads=1, device="cpu"))
     recipe = one_update(tiny_model_folder, None)
     backend.open(recipe, needs_reference=False, needs_entropy=False)
     start = {name: weight.detach().clone() for name, weight in backend.policy.weights.items()}

@@ -17,6 +17,7 @@ from grpokit.spec.contracts import ShouldStop
 from grpokit.spec.flow import Prompt, Rollout, Sampling, Scores, Selection, Update
 from grpokit.spec.recipe import Recipe
 from grpokit_hf.backend import HfBackend
+from grpokit_hf.config import HfConfig
 
 PROMPTS, GROUP, LENGTH = 4, 8, 8
 ID_LENGTH = 16
@@ -82,7 +83,7 @@ def recipe(folder: Path, length: int = LENGTH) -> Recipe:
             "rewards": [{"use": "exact"}],
             "rollout": {"prompts": PROMPTS, "group": GROUP, "max_tokens": length},
             "optim": {"lr": 1e-2, "warmup": 0.0, "schedule": "constant", "minibatches": 2},
-            "backend": {"use": "hf", "with": {"threads": 1, "device": "cpu"}},
+            "backend": {"use": "hf"},
             "train": {"steps": 100, "seed": 3},
         }
     )
@@ -101,7 +102,7 @@ def steps(folder: Path, algorithm: Composition, count: int, length: int = LENGTH
     """``count`` steps with two optimiser steps each, and completions of at most ``length`` tokens."""
     settings, rows = recipe(folder, length), Rows()
     scorer: Any = Digits()
-    backend = Backend()
+    backend = Backend(HfConfig(threads=1, device="cpu"))
     loop = Watched(
         backend=backend,
         algorithm=algorithm,
