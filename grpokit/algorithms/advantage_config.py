@@ -72,8 +72,8 @@ class BetaConfig(Config):
 class NormaliseConfig(Config):
     """Settings of ``normalise-then-sum``."""
 
-    weights: dict[str, float] = Field(min_length=1)
-    """Weight of each reward by its name in the recipe; rewards not named here do not count."""
+    weights: dict[str, float] | None = Field(default=None, min_length=1)
+    """Weight of each reward by its name in the recipe, where it is not the recipe's; rewards not named here do not count."""
     std_ddof: Literal[0, 1] = 1
     """Standard deviation over n - std_ddof: 1 is the sample's, 0 the population's."""
     std_eps: float = Field(default=1e-4, ge=0)
@@ -81,7 +81,7 @@ class NormaliseConfig(Config):
 
     def reward_names(self) -> dict[str, tuple[str, ...]]:
         """Rewards that the recipe must have."""
-        return {"weights": tuple(self.weights)}
+        return {"weights": tuple(self.weights or ())}
 
 
 class PowerConfig(Config):

@@ -59,7 +59,7 @@ def beta_normalised(config: BetaConfig) -> axes.Advantage:
 def normalise_then_sum(config: NormaliseConfig) -> axes.Aggregate:
     return partial(
         aggregate.normalised_sum,
-        weights=dict(config.weights),
+        weights=config.weights,
         std_ddof=config.std_ddof,
         std_eps=config.std_eps,
     )

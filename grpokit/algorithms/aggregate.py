@@ -25,17 +25,25 @@ def total_scores(scores: Scores) -> tuple[Tensor, Tensor]:
 
 
 def normalised_sum(
-    scores: Scores, *, weights: Mapping[str, float], std_ddof: int = 1, std_eps: float = 1e-4
+    scores: Scores,
+    *,
+    weights: Mapping[str, float] | None = None,
+    std_ddof: int = 1,
+    std_eps: float = 1e-4,
 ) -> tuple[Tensor, Tensor]:
     """Each reward as a z-score in its group, then the weighted sum (GDPO, arXiv 2601.05242).
 
     total_i = sum_k weight_k (r_ik - mean_k) / (std_k + std_eps)
 
-    A reward with a wide range does not drown one with a narrow range. ``weights`` are the part's
-    own; those of the recipe only shape the total, which says here which rows count. A reward that
-    abstained adds 0 to its row and leaves its own statistics. Degenerate: a reward that is equal
-    over a group adds exactly 0 to it.
+    A reward with a wide range does not drown one with a narrow range. ``weights`` None are those of the
+    recipe. A reward that abstained adds 0 to its row and leaves its own statistics; the total says
+    which rows count. Degenerate: a reward that is equal over a group adds exactly 0 to it.
+
+    Raises:
+        ComponentError: ``weights`` names a reward that does not exist.
     """
+    if weights is None:
+        weights = {name: scores.weights.get(name, 1.0) for name in scores.rewards}
     unknown = [name for name in weights if name not in scores.rewards]
     if unknown:
         raise ComponentError(

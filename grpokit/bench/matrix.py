@@ -96,6 +96,26 @@ def make_matrix(
     """
     _refuse_own_keys(overrides)
     load_recipe(name, overrides=overrides, catalog=catalog)  # its mistakes are nobody else's
+    drafts = _plans(name, contestants, overrides, catalog)
+    first = drafts[0][1]
+    numbers = tuple(first.recipe.train.seed + offset for offset in range(seeds))
+    return Matrix(
+        name=first.name,
+        overrides=tuple(overrides),
+        contestants=tuple(contestants),
+        seeds=numbers,
+        cells=tuple(
+            _cell(contestant, seed, plan, folder) for seed in numbers for contestant, plan in drafts
+        ),
+        folder=folder,
+        notes=_notes(drafts),
+    )
+
+
+def _plans(
+    name: str, contestants: Sequence[Contestant], overrides: Sequence[str], catalog: Catalog
+) -> list[tuple[Contestant, Plan]]:
+    """The plan of each contestant, or one error with what is wrong with any of them."""
     drafts: list[tuple[Contestant, Plan]] = []
     wrong: dict[str, list[Contestant]] = {}
     refused = False
@@ -119,19 +139,7 @@ def make_matrix(
     if wrong:
         kind = PreflightError if refused else RecipeError
         raise _refusal(kind, wrong, len(contestants))
-    first = drafts[0][1]
-    numbers = tuple(first.recipe.train.seed + offset for offset in range(seeds))
-    return Matrix(
-        name=first.name,
-        overrides=tuple(overrides),
-        contestants=tuple(contestants),
-        seeds=numbers,
-        cells=tuple(
-            _cell(contestant, seed, plan, folder) for seed in numbers for contestant, plan in drafts
-        ),
-        folder=folder,
-        notes=_notes(drafts),
-    )
+    return drafts
 
 
 def _refuse_own_keys(overrides: Sequence[str]) -> None:

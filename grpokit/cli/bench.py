@@ -84,16 +84,19 @@ def algorithms(
     with render.live() as view:
         base, finished = run_all(matrix, catalog, BenchView(view, len(matrix.cells)))
     data = results(matrix, base, finished)
-    written = _write(out, data)
-    if as_json:
-        render.print_json(data)
-    else:
-        _show(data)
-        render.say(f"\nwritten to {out}: {', '.join(written)}; runs in {out / 'runs'}")
-        if "bench.svg" not in written:
-            render.say(NO_PICTURE, "dim")
+    _tell(out, data, _write(out, data), as_json=as_json)
     if all(each.failure for each in finished):
         raise typer.Exit(ExitCode.NON_FINITE)
+
+
+def _tell(out: Path, data: Mapping[str, Any], written: list[str], *, as_json: bool) -> None:
+    if as_json:
+        render.print_json(data)
+        return
+    _show(data)
+    render.say(f"\nwritten to {out}: {', '.join(written)}; runs in {out / 'runs'}")
+    if "bench.svg" not in written:
+        render.say(NO_PICTURE, "dim")
 
 
 def _write(out: Path, data: Mapping[str, Any]) -> list[str]:

@@ -41,6 +41,7 @@ def merge_scores(first: Scores, second: Scores) -> Scores:
             name: first.seconds.get(name, 0.0) + second.seconds.get(name, 0.0)
             for name in {**first.seconds, **second.seconds}
         },
+        weights=first.weights,
     )
 
 

@@ -192,6 +192,7 @@ class Scorer:
                 setup.name: seconds
                 for setup, (_, seconds) in zip(self.setups, results, strict=True)
             },
+            weights={setup.name: setup.weight for setup in self.setups},
         )
 
     def _in_workers(

@@ -152,6 +152,7 @@ class Scores:
         rewards: reward name -> scores_PG, unweighted.
         components: "reward/component" -> values_PG, for rewards that name their parts.
         total: total_PG, the aggregate; None where every reward abstained.
+        weights: reward name -> its weight in the total; a reward that is not named weighs 1.
         failures: what went wrong, row by row.
         seconds: reward name -> wall time.
     """
@@ -161,6 +162,7 @@ class Scores:
     total: Sequence[Sequence[float | None]]
     failures: tuple[ScoreFailure, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
+    weights: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -246,6 +247,8 @@ def test_normalise_then_sum():
     b = 1 / math.sqrt(2)
     assert totals_PG[0].tolist() == pytest.approx([a - 2 * b, -2 * a + 2 * b, a, 0])
     assert valid_PG.tolist() == [[True, True, True, False]]
+    named = replace(scores, weights={"a": 1.0, "b": 2.0, "watched": 0.0})
+    assert normalised_sum(named, std_eps=0.0)[0].equal(totals_PG)
     with pytest.raises(ComponentError, match="do not exist: c") as caught:
         normalised_sum(scores, weights={"a": 1.0, "c": 1.0})
     assert "a, b, watched" in caught.value.remedy

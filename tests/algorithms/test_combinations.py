@@ -32,7 +32,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "staged": {"stages": [StageConfig(steps=1, where={"domain": "a"}), StageConfig()]},
     "stages": {"stages": [SamplingStage(from_=2, max_tokens=10, temperature=1.2)]},
     "variance": {"column": "pass_rate"},
-    "normalise-then-sum": {"weights": {"digits": 1.0}},
     "selective": {"marker": [5]},
     "threshold": {"threshold": -9.0},
 }

@@ -24,6 +24,7 @@ ONE = Scores(
     total=((1.0, 0.0), (None, 1.0)),
     failures=(failure(1, 0),),
     seconds={"r": 1.0},
+    weights={"r": 0.5},
 )
 TWO = Scores(
     rewards={"r": ((0.25, None),)},
@@ -31,6 +32,7 @@ TWO = Scores(
     total=((0.25, None),),
     failures=(failure(0, 1),),
     seconds={"r": 0.5},
+    weights={"r": 0.5},
 )
 
 
@@ -55,6 +57,7 @@ def test_tables_come_below_each_other_and_failures_keep_their_row() -> None:
     assert both.total == ((1.0, 0.0), (None, 1.0), (0.25, None))
     assert [(f.prompt_index, f.sample, f.row) for f in both.failures] == [(1, 0, 2), (2, 1, 5)]
     assert both.seconds == {"r": 1.5}
+    assert both.weights == pick_scores(both, (0,)).weights == {"r": 0.5}
 
 
 def test_groups_are_picked_in_order_and_may_come_twice() -> None:

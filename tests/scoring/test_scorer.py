@@ -29,6 +29,7 @@ def test_weight_0_measures_and_never_touches_the_total(make):
     scorer = make(naughty("acts", weight=0.0), naughty("one", weight=1.0), isolate=False)
     scores = scorer.score_texts([{}], [["nan", "fine"]])
     assert scores.total == [[1.0, 1.0]]
+    assert scores.weights == {"acts": 0.0, "one": 1.0}
     assert len(scores.failures) == 1
     alone = make(naughty("one", weight=0.0), isolate=False)
     assert alone.score_texts([{}], [["a"]]).total == [[None]]
