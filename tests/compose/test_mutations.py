@@ -1,7 +1,9 @@
 """Random damage to recipes: whatever comes out is a recipe or a list of problems, in time."""
 
+import gc
 import random
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,14 @@ def damaged(dice):
             lines[dice.randrange(len(lines))] = dice.choice(dice.choice(TEXTS).split("\n"))
             text = "\n".join(lines)
     return text
+
+
+@pytest.fixture(autouse=True)
+def no_collection() -> Iterator[None]:
+    """What earlier tests left in this process would be counted as time."""
+    gc.disable()
+    yield
+    gc.enable()
 
 
 @pytest.mark.parametrize("seed", range(4))
