@@ -32,6 +32,7 @@
     steered       DAPO, SRPO, POLARIS; steered_config
     further       GFPO, OPO, QRPO, ReST-EM, OpenPipe; prolonged: ProRL; settings beside each
     gpg           parts of GPG
+    *_config      settings beside the file they are named after; remember_config: of parts with a memory
     like          conventions of other frameworks, for ``like: trl`` and ``like: verl``
 
 Functions are found on first use: ``grpokit.algorithms.token_logprobs`` imports torch, ``import

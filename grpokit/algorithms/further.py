@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from grpokit.algorithms import gpg, lengthwise, offline, quantile, reset_parts, token_clip
+from grpokit.algorithms import gpg, lengthwise, offline, quantile, step_parts, token_clip
 from grpokit.algorithms.aggregation import sequence_mean, sequence_sum, token_mean
 from grpokit.algorithms.compose import Composition
 from grpokit.algorithms.further_config import OpenPipeConfig
@@ -94,7 +94,7 @@ def rest_em(config: RestEmConfig) -> Composition:
         selector=offline.positive(config),
         clip=gpg.log_prob(),
         aggregation=_SUMS[config.aggregation],
-        reset=reset_parts.restart(config),
+        reset=step_parts.restart(config),
     )
 
 

@@ -8,9 +8,8 @@ from grpokit.algorithms.compose import Composition
 from grpokit.algorithms.grpo import around, clip_of, ratio_of, zscore_of
 from grpokit.algorithms.loss_config import RejectConfig
 from grpokit.algorithms.prolonged_config import ProrlConfig, ProrlV2Config
-from grpokit.algorithms.reset_parts import prolong
 from grpokit.algorithms.shaping import CosineLength, Cycle, StopProperly
-from grpokit.algorithms.step_parts import dynamic_sampling
+from grpokit.algorithms.step_parts import dynamic_sampling, prolong
 
 __all__ = ["prorl", "prorl_v2"]
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from grpokit.algorithms import allocate, axes, reset, rollout, sampler, sampler_history
+from grpokit.algorithms.offline_config import RestartConfig
+from grpokit.algorithms.remember_config import ProlongConfig
 from grpokit.algorithms.step_config import (
     BandConfig,
     DynamicSamplingConfig,
@@ -30,7 +32,9 @@ __all__ = [
     "in_order",
     "never",
     "one_example",
+    "prolong",
     "rescue",
+    "restart",
     "rounds_of",
     "staged",
     "stages",
@@ -141,3 +145,17 @@ def rounds_of(config: RoundsConfig) -> allocate.Rounds:
 
 def never() -> axes.Reset:
     return reset.never
+
+
+def prolong(config: ProlongConfig) -> axes.Reset:
+    return reset.Prolong(
+        every=config.every,
+        kl_above=config.kl_above,
+        window=config.window,
+        patience=config.patience,
+        min_gain=config.min_gain,
+    )
+
+
+def restart(config: RestartConfig) -> axes.Reset:
+    return reset.Restart(config.every)

@@ -18,7 +18,7 @@ from grpokit.algorithms.lengthwise_config import (
 from grpokit.algorithms.quantile_config import QrpoConfig
 from grpokit.algorithms.remember_config import AdaptiveEntropyConfig, ProlongConfig
 from grpokit.algorithms.reset import Prolong
-from grpokit.algorithms.reset_parts import prolong
+from grpokit.algorithms.step_parts import prolong
 from grpokit.algorithms.token_config import ClipCovConfig
 from grpokit.spec.flow import Outcome, Resets
 from remembering import assert_goes_on, outcome
