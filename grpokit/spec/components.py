@@ -98,7 +98,7 @@ class AlgorithmSpec(ComponentSpec):
 
 @dataclass(frozen=True, kw_only=True)
 class BackendSpec(ComponentSpec):
-    """A runtime: ``target(config) -> StepBackend``.
+    """A runtime: ``target(config) -> StepBackend`` or ``LoopBackend``.
 
     Attributes:
         preflight: ``"module:function"``, ``preflight(recipe) -> Preflight``; imports no torch.

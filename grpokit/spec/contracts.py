@@ -33,6 +33,8 @@ __all__ = [
     "Algorithm",
     "Callback",
     "Dataset",
+    "Feed",
+    "LoopBackend",
     "LossFunction",
     "Model",
     "Preflight",
@@ -41,6 +43,7 @@ __all__ = [
     "Score",
     "ShouldStop",
     "StepBackend",
+    "Task",
     "Walk",
 ]
 
@@ -240,6 +243,59 @@ class StepBackend(Model, Protocol):
 
     def load_state(self, folder: Path) -> None:
         """Restores policy and state from a checkpoint folder written by both ``save_*``."""
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A step whose completions are drawn, scored and selected: what is left is the update.
+
+    Attributes:
+        resets: what begins anew just before the update.
+        should_stop: None where the update must not be interrupted.
+    """
+
+    step: int
+    loss: LossFunction
+    rollout: Rollout
+    advantages: Advantages
+    selection: Selection
+    resets: Resets
+    should_stop: ShouldStop | None = None
+
+
+class Feed(Protocol):
+    """The steps of a run, for a runtime that owns the loop.
+
+    Exceptions of both methods (an interrupt, a reward that fails, a full disk) must leave
+    :meth:`LoopBackend.run` as they are.
+    """
+
+    def begin(self) -> Task | None:
+        """The next step, generated through the backend's own ``generate``; None after the last."""
+
+    def end(self, update: Update) -> None:
+        """The step is trained: it is recorded, and saved where a checkpoint is due."""
+
+
+@runtime_checkable
+class LoopBackend(Model, Protocol):
+    """A runtime that owns the training loop and asks for each step. Otherwise like `StepBackend`."""
+
+    def open(self, recipe: Recipe, *, needs_reference: bool, needs_entropy: bool) -> None: ...
+
+    def open_checkpoint(self, recipe: Recipe, folder: Path | None) -> None: ...
+
+    def run(self, feed: Feed) -> None:
+        """``begin``, train, ``end``, until ``begin`` gives None."""
+
+    def save_policy(self, folder: Path) -> None:
+        """Called from within ``feed.end`` as well: the weights are those after the update."""
+
+    def save_state(self, folder: Path) -> None: ...
+
+    def load_state(self, folder: Path) -> None: ...
 
     def close(self) -> None: ...
 
