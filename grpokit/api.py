@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     )
     from grpokit.registry import models
     from grpokit.spec.config import Config
+    from grpokit.spec.export import ExportRequest, ExportResult
     from grpokit.spec.flow import (
         Advantages,
         Allocation,
@@ -101,6 +102,8 @@ __all__ = [
     "Dataset",
     "DatasetSpec",
     "Draw",
+    "ExportRequest",
+    "ExportResult",
     "Feed",
     "Gathered",
     "GrpokitError",
@@ -171,6 +174,8 @@ _FLOW = (
 )
 _LATER = {
     "Config": "grpokit.spec.config:Config",
+    "ExportRequest": "grpokit.spec.export:ExportRequest",
+    "ExportResult": "grpokit.spec.export:ExportResult",
     "Recipe": "grpokit.spec.recipe:Recipe",
     "algorithms": "grpokit.algorithms",
     "has_boxed": "grpokit.answers.wrappers:has_boxed",

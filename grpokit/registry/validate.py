@@ -54,7 +54,7 @@ def _text_problems(item: ComponentSpec) -> Iterator[str]:
         yield "summary must be text"
     if not _is_target(item.target):
         yield f"target {item.target!r} must look like 'package.module:attribute'"
-    for key in ("config", "preflight"):
+    for key in ("config", "preflight", "export"):
         value = getattr(item, key, "")
         if value != "" and not _is_target(value):
             yield f"{key} {value!r} must look like 'package.module:attribute', or be empty"

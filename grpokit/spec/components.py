@@ -102,10 +102,12 @@ class BackendSpec(ComponentSpec):
 
     Attributes:
         preflight: ``"module:function"``, ``preflight(recipe) -> Preflight``; imports no torch.
+        export: ``"module:function"``, ``export(ExportRequest) -> ExportResult``: weights for others.
     """
 
     kind: ClassVar[str] = "backend"
     preflight: str = ""
+    export: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
