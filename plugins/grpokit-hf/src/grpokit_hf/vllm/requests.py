@@ -1,0 +1,103 @@
+"""The borders to vLLM's own types: sampling parameters in, drawn completions out.
+
+Used by every backend that samples with vLLM. vLLM is imported when a function is called.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from grpokit.api import NonFiniteError, Sampling
+from grpokit_hf.nn.decode import Drawn
+
+__all__ = [
+    "LogprobsMode",
+    "logprobs_mode",
+    "logprobs_usable",
+    "request_settings",
+    "sampling_params",
+    "to_drawn",
+]
+
+LogprobsMode = Literal["processed_logprobs", "raw_logprobs"]
+
+
+def cuts(sampling: Sampling) -> bool:
+    """Whether top-k, top-p or min-p take tokens out of the distribution."""
+    return sampling.top_p < 1.0 or sampling.top_k > 0 or sampling.min_p > 0.0
+
+
+def logprobs_mode(sampling: Sampling) -> LogprobsMode:
+    """The engine's ``logprobs_mode`` under which such sampling gets the log-probs that it needs.
+
+    They are wanted at the sampling temperature and before anything is cut (``Completion.logprobs``).
+    vLLM's *processed* ones are at the temperature but after the cut, its *raw* ones before the cut
+    but at temperature 1. So an engine for sampling with a cut answers with raw ones.
+    """
+    return "raw_logprobs" if cuts(sampling) else "processed_logprobs"
+
+
+def logprobs_usable(sampling: Sampling, mode: LogprobsMode) -> bool:
+    """Whether an engine in ``mode`` gives the log-probs that are wanted; where not, none are kept.
+
+    None come for a cut at a temperature that is neither 0 nor 1.
+    """
+    if mode == "raw_logprobs":
+        return sampling.temperature in (0.0, 1.0)
+    return sampling.temperature == 0.0 or not cuts(sampling)
+
+
+def request_settings(sampling: Sampling, seed: int, stop_ids: Iterable[int]) -> dict[str, Any]:
+    """One completion's settings, as ``SamplingParams`` and the server's JSON both name them.
+
+    The ends are ours alone (``ignore_eos``): what vLLM reads from the tokenizer's or the generation
+    config may name another token. Text is not made: our own tokenizer decodes.
+    """
+    return {
+        "n": 1,
+        "max_tokens": sampling.max_tokens,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "top_k": sampling.top_k,
+        "min_p": sampling.min_p,
+        "seed": seed,
+        "stop_token_ids": sorted(stop_ids),
+        "ignore_eos": True,
+        "skip_special_tokens": False,
+        "logprobs": 0,  # of the sampled token and no other
+    }
+
+
+def sampling_params(sampling: Sampling, seed: int, stop_ids: Iterable[int]) -> Any:
+    """``vllm.SamplingParams`` of one completion; ``seed`` is the row's own (``derive_seed``)."""
+    from vllm import SamplingParams
+
+    return SamplingParams(**request_settings(sampling, seed, stop_ids), detokenize=False)
+
+
+def to_drawn(request_output: Any, *, with_logprobs: bool = True) -> Drawn:
+    """The one completion of a finished ``vllm.RequestOutput``.
+
+    ``logprobs`` is those of the sampler as the engine's ``logprobs_mode`` gives them; empty without
+    ``with_logprobs``. A broken model shows here first: NaN logits give NaN log-probs.
+    """
+    output = request_output.outputs[0]
+    tokens = [int(token) for token in output.token_ids]
+    found = output.logprobs or ()
+    logprobs = [float(at[token].logprob) for token, at in zip(tokens, found, strict=False)]
+    return drawn(tokens, logprobs, output.finish_reason, with_logprobs=with_logprobs)
+
+
+def drawn(
+    tokens: list[int], logprobs: list[float], reason: str | None, *, with_logprobs: bool
+) -> Drawn:
+    """A completion from either engine's answer, checked."""
+    if len(logprobs) != len(tokens) or any(math.isnan(value) for value in logprobs):
+        raise NonFiniteError(
+            f"vLLM drew {len(tokens)} tokens with log-probabilities that are missing or not numbers",
+            remedy="lower optim.lr, or set model.dtype: float32; "
+            "if it happens at the first step, vLLM cannot compute this model",
+        )
+    return Drawn(tokens, logprobs if with_logprobs else [], ended=reason == "stop")
