@@ -32,6 +32,7 @@ from grpokit.spec.contracts import Dataset, Preflight, Problem
 from grpokit.spec.flow import Prompt
 from grpokit.spec.plan import ColumnUse, MemoryEstimate, Plan
 from grpokit.spec.recipe import DatasetSection, RewardSection
+from grpokit.versions.conflicts import version_problems
 
 if TYPE_CHECKING:
     from grpokit.compose.load import Loaded
@@ -136,6 +137,9 @@ class Draft:
         try:
             entry = self.catalog.find("backend", self.recipe.backend.use)
             spec = cast("BackendSpec", entry.spec)
+            self.findings += version_problems(
+                spec.name, entry.plugin.distribution, self.recipe.backend.with_
+            )
             if not spec.preflight:
                 return Preflight()
             found: Preflight = resolve(spec.preflight, entry)(self.recipe)

@@ -1,0 +1,85 @@
+"""What is installed and on what machine, read from files: nothing heavy is imported."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+
+from grpokit.versions.table import canonical
+
+__all__ = ["Installed", "gpu_is_here", "look", "torch_build"]
+
+NVIDIA = Path("/proc/driver/nvidia/gpus")
+
+
+def gpu_is_here(environ: Mapping[str, str] | None = None) -> bool:
+    """Whether the driver shows an NVIDIA GPU that this process may use."""
+    environ = os.environ if environ is None else environ
+    if environ.get("CUDA_VISIBLE_DEVICES", "unset").strip() in ("", "-1"):
+        return False
+    return any(NVIDIA.glob("*/information")) or Path("/dev/nvidia0").exists()
+
+
+def torch_build() -> str:
+    """What torch is built for: ``cpu``, ``cuda 13.0``, ``rocm 7.0``; empty without torch.
+
+    Read from the file that torch's build writes.
+    """
+    package = find_spec("torch")
+    if package is None or package.origin is None:
+        return ""
+    try:
+        text = (Path(package.origin).parent / "version.py").read_text("utf-8")
+    except OSError:
+        return "unknown"
+    for label, name in (("cuda", "cuda"), ("rocm", "hip"), ("xpu", "xpu")):
+        found = re.search(rf"^{name}\b[^=\n]*=\s*['\"]([^'\"]+)['\"]", text, re.MULTILINE)
+        if found:
+            return f"{label} {found[1]}"
+    return "cpu"
+
+
+def _requires(name: str) -> Sequence[str]:
+    return metadata.requires(name) or ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Installed:
+    """Versions by canonical name, and what decides whether they fit.
+
+    Attributes:
+        machine: ``cpu`` or ``cuda``.
+        requires: name -> its requirements as its metadata has them; replaced in tests.
+    """
+
+    versions: Mapping[str, str]
+    machine: str
+    python: str = field(default_factory=platform.python_version)
+    requires: Callable[[str], Sequence[str]] = _requires
+
+    def version(self, name: str) -> str | None:
+        """Of a package that was not among those looked at, too."""
+        key = canonical(name)
+        return self.versions[key] if key in self.versions else _version(key)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def look(names: Iterable[str], machine: str = "") -> Installed:
+    """Looks the named packages up; the machine is found out if it is not given."""
+    found = {canonical(name): _version(name) for name in names}
+    return Installed(
+        versions={name: version for name, version in found.items() if version is not None},
+        machine=machine or ("cuda" if gpu_is_here() and torch_build() != "cpu" else "cpu"),
+    )
