@@ -177,6 +177,8 @@ class Preflight:
         render: messages -> prompt text through the model's chat template; None without the model.
         count: text -> number of tokens; None without the model.
         notes: facts about the tokenizer that were repaired ("eos was <|im_start|>, ...").
+        tokens: what the tokenizer says, in words, for ``grpokit doctor``: label -> value, such as
+            ``end of turn`` -> ``<|im_end|> (id 2)``; empty without the model.
         shared_prefix: training computes a prompt once for all completions of its group.
     """
 
@@ -187,6 +189,7 @@ class Preflight:
     render: Callable[[Sequence[Message]], str] | None = None
     count: Callable[[str], int] | None = None
     notes: tuple[str, ...] = ()
+    tokens: Mapping[str, str] = field(default_factory=dict)
     shared_prefix: bool = False
 
 

@@ -64,6 +64,7 @@ def preflight(recipe: Recipe) -> Preflight:
         render=tokenizer.render if tokenizer else None,
         count=tokenizer.count if tokenizer else None,
         notes=tokenizer.notes if tokenizer else (),
+        tokens=tokenizer.words() if tokenizer else {},
         shared_prefix=shares_prefix(recipe, dimensions),
     )
 

@@ -14,7 +14,7 @@ from difflib import get_close_matches
 
 from grpokit.api import Message, PreflightError
 
-__all__ = ["Ends", "find_ends", "turn_end"]
+__all__ = ["Ends", "find_ends", "show", "turn_end"]
 
 MARK = "Forty-two."
 Render = Callable[[Sequence[Message], bool], str]
@@ -121,4 +121,5 @@ def chosen_end(
 
 
 def show(name: str, token: int) -> str:
+    """A token for people: its text where it is special, and its id."""
     return f"{name} (id {token})" if name else f"id {token}"

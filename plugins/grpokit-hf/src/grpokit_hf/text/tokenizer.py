@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grpokit.api import Message, PreflightError
-from grpokit_hf.text.ends import Ends, find_ends
+from grpokit_hf.text.ends import Ends, find_ends, show
 from grpokit_hf.text.template import ChatTemplate
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ class ChatTokenizer:
         self.vocabulary: dict[str, int] = self.backend.get_vocab(with_added_tokens=True)
         self.special = self._special()
         place, source = template_source(folder, self.settings, chat_template)
+        self.template_place = place
         self.template = ChatTemplate(source, self.tokens, place)
         self.ends: Ends = find_ends(
             render=lambda messages, open_turn: self.template.render(messages, open_turn=open_turn),
@@ -75,6 +76,23 @@ class ChatTokenizer:
     def decode(self, ids: Sequence[int]) -> str:
         """Text without special tokens."""
         return str(self.backend.decode(list(ids), skip_special_tokens=True))
+
+    def words(self) -> dict[str, str]:
+        """What the files say about turns and filling, for people."""
+
+        def named(token: int) -> str:
+            return show(self.special.get(token, ""), token)
+
+        declared = {
+            source: ", ".join(map(named, tokens)) for source, tokens in self._declared().items()
+        }
+        return {
+            "chat template": self.template_place,
+            "end of turn": named(self.ends.main),
+            "also stops at": ", ".join(map(named, sorted(self.ends.ids - {self.ends.main}))) or "-",
+            **{f"eos in {source}": text for source, text in declared.items()},
+            "pad": named(self.pad_id),
+        }
 
     @cached_property
     def template_hash(self) -> str:
