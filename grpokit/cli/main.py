@@ -12,7 +12,7 @@ import io
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -71,6 +71,12 @@ def _options(
 
 def run() -> None:
     """The console script."""
+    prepare_process()
+    sys.exit(main(sys.argv[1:]))
+
+
+def prepare_process() -> None:
+    """What a process of grpokit sets before it imports anything more."""
     # Plugins of pydantic instrument models; looking for them scans every installed package once
     # more, a tenth of a command's start-up.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
@@ -80,15 +86,19 @@ def run() -> None:
         # A terminal or file that cannot show a character must not end a run.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    sys.exit(main(sys.argv[1:]))
 
 
 def main(args: Sequence[str]) -> int:
     """Runs one command and returns its exit code."""
     debug, rest = _take_debug(list(args))
+    return guarded(lambda: _dispatch(rest), rest, debug=debug)
+
+
+def guarded(work: Callable[[], int], args: list[str], *, debug: bool) -> int:
+    """``work``'s exit code; its errors as messages and exit codes."""
     # The top of the command line: nothing above it could handle an exception any better.
     try:
-        code = _dispatch(rest)
+        code = work()
         sys.stdout.flush()
     except BrokenPipeError:
         code = _reader_gone()
@@ -99,9 +109,9 @@ def main(args: Sequence[str]) -> int:
     except KeyboardInterrupt:
         code = ExitCode.SIGINT
     except OSError as error:
-        code = _system_says(error, rest, debug=debug)
+        code = _system_says(error, args, debug=debug)
     except Exception as error:  # noqa: BLE001  (CLI top)
-        code = _unexpected(error, rest, debug=debug)
+        code = _unexpected(error, args, debug=debug)
     return int(code)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -40,13 +41,20 @@ def train(
     force: Annotated[
         bool, typer.Option("--force", help="Resume although the recipe or a component changed.")
     ] = False,
+    processes: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes that share the run; same as train.processes."),
+    ] = None,
     plain: Annotated[bool, typer.Option("--plain", help="One line a step, no live view.")] = False,
 ) -> None:
     """Train a model by a recipe, or resume a run.
 
     A stopped run (Ctrl-C, SIGTERM, a kill) continues exactly where its last checkpoint stands.
     """
-    changes = [*(overrides or []), *([f"train.steps={steps}"] if steps else [])]
+    _refuse_launchers()
+    changes = [*(overrides or [])]
+    changes += [f"train.steps={steps}"] if steps else []
+    changes += [f"train.processes={processes}"] if processes else []
     if resume is None:
         if recipe is None:
             raise RecipeError(
@@ -57,6 +65,17 @@ def train(
         _train_new(recipe, changes, plain=plain)
     else:
         _train_resumed(resume, recipe, changes, force=force, plain=plain)
+
+
+def _refuse_launchers() -> None:
+    """Under torchrun or accelerate each process would start a run of its own."""
+    count = os.environ.get("WORLD_SIZE", "1")
+    if count != "1":
+        raise RecipeError(
+            f"this is one of {count} processes that another launcher has started (WORLD_SIZE)",
+            place="grpokit train",
+            remedy=f"start it once, without a launcher: grpokit train RECIPE --processes {count}",
+        )
 
 
 def _train_new(name: str, changes: list[str], *, plain: bool) -> None:
@@ -188,10 +207,36 @@ def _complete(run: RunDir, recipe: Recipe) -> bool:
 
 
 def _run(recipe: Recipe, run: RunDir, catalog: Catalog, *, title: str, plain: bool) -> None:
+    """Trains here, or in as many processes as the recipe asks for."""
+    if recipe.train.processes == 1:
+        run_here(recipe, run, catalog, title=title, plain=plain)
+        return
+    from grpokit.cli.launch import launch
+
+    code = launch(run.path, recipe.train.processes, ["--plain"] if plain else [])
+    if code:
+        raise typer.Exit(code)
+
+
+def run_here(
+    recipe: Recipe,
+    run: RunDir,
+    catalog: Catalog,
+    *,
+    title: str,
+    plain: bool,
+    silent: bool = False,
+) -> None:
+    """Trains in this process, which shows the run unless it is ``silent``."""
     from grpokit.cli.live import LiveTraining, PlainTraining, end_lines
 
     show_every = recipe.train.show_every
     evaluator = _evaluator(recipe, catalog)
+    if silent:
+        from grpokit.engine.observer import Observer
+
+        _enter_engine(recipe, run, catalog, Observer(), evaluator)
+        return
     if plain:
         end = _enter_engine(recipe, run, catalog, PlainTraining(show_every=show_every), evaluator)
     else:

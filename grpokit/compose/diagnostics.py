@@ -92,6 +92,8 @@ CODES: dict[str, str] = {
     "R621": "Two parts of the algorithm make no sense together.",
     "R622": "A setting does not fit the prompts and completions of a step.",
     "R623": "A setting of the algorithm names a reward that the recipe does not have.",
+    "R624": "There are more processes than prompts of a step.",
+    "R625": "The prompts of a step cannot be shared evenly (note).",
 }
 """Every code, with one sentence. The reference is generated from here.
 

@@ -230,6 +230,33 @@ def _sampling(sections: Sections, _: Mapping[str, Named], report: Report) -> Non
         )
 
 
+def _processes(sections: Sections, _: Mapping[str, Named], report: Report) -> None:
+    """A group is drawn and scored by one process: more processes than groups would idle."""
+    train, rollout = sections.train, sections.rollout
+    if train is None or rollout is None or train.processes == 1:
+        return
+    place = mark_of(sections.tree, ("train", "processes"))
+    if rollout.prompts < train.processes:
+        report.add(
+            "R624",
+            place,
+            f"{train.processes} processes share {rollout.prompts} prompts a step: some have nothing "
+            "to do",
+            allowed=f"at most {rollout.prompts} processes",
+            remedy=f"set rollout.prompts to {train.processes} or more, or use fewer processes",
+        )
+    elif rollout.prompts % train.processes:
+        more = -(-rollout.prompts // train.processes) * train.processes
+        report.add(
+            "R625",
+            place,
+            f"{train.processes} processes cannot share {rollout.prompts} prompts evenly: each step "
+            f"draws {more - rollout.prompts} groups that are thrown away",
+            remedy=f"set rollout.prompts: {more}",
+            note=True,
+        )
+
+
 def _held_out(sections: Sections, _: Mapping[str, Named], report: Report) -> None:
     held_out, dataset = sections.eval, sections.dataset
     if held_out is None:
@@ -288,6 +315,9 @@ def _needs(sections: Sections, named: Mapping[str, Named]) -> dict[str, tuple[st
         key = "iterations" if optim.iterations > 1 else "minibatches"
         place = mark_of(sections.tree, ("optim", key))
         needs.setdefault("old-logprobs", (f"optim.{key} above 1", place))
+    if sections.train is not None and sections.train.processes > 1:
+        place = mark_of(sections.tree, ("train", "processes"))
+        needs.setdefault("distributed", ("train.processes above 1", place))
     return needs
 
 
@@ -302,6 +332,7 @@ _RULES: tuple[Callable[[Sections, Mapping[str, Named], Report], None], ...] = (
     _warmup,
     _adapters,
     _sampling,
+    _processes,
     _held_out,
     _capabilities,
 )

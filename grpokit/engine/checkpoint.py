@@ -95,13 +95,30 @@ class CheckpointStore:
         self.folder = folder
         self.keep = keep
 
+    def prepare(self) -> None:
+        """Makes the folder of checkpoints. Raises CheckpointError where it cannot be made."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CheckpointError(
+                f"checkpoints cannot be written: {error.strerror or error}",
+                place=str(self.folder),
+                remedy="free disk space and resume; the last good checkpoint stands",
+            ) from error
+
+    def at(self, step: int) -> Checkpoint:
+        """The checkpoint of a step that is known to be whole."""
+        folder = self.folder / f"step-{step:06d}"
+        run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        return Checkpoint(step=step, folder=folder, run=run)
+
     def save(self, step: int, write: Callable[[Path], None], run: Mapping[str, Any]) -> Path:
         """Builds, flushes and renames checkpoint ``step``; ``write(folder)`` fills it.
 
         Raises:
             CheckpointError: the disk is full or cannot be written; older checkpoints stand.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.prepare()
         final = self.folder / f"step-{step:06d}"
         temporary = self.folder / f".tmp-step-{step:06d}-{os.getpid()}"
         shutil.rmtree(temporary, ignore_errors=True)
@@ -157,8 +174,7 @@ class CheckpointStore:
             folder = self.folder / f"step-{step:06d}"
             problem = verify(folder)
             if not problem:
-                run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-                return Checkpoint(step=step, folder=folder, run=run)
+                return self.at(step)
             _refuse_newer(folder)
             problems.append(f"step {step}: {problem}")
             _quarantine(folder)

@@ -14,11 +14,19 @@ from grpokit.engine.merge import merge_rollouts, merge_scores, pick_rollout, pic
 from grpokit.engine.metrics import step_metrics
 from grpokit.engine.observer import Observer
 from grpokit.engine.order import RowOrder
+from grpokit.engine.ranks import Ranks
 from grpokit.engine.totals import Totals
 from grpokit.errors import NonFiniteError
 from grpokit.scoring.budget import ErrorBudget
 from grpokit.scoring.scorer import Scorer
-from grpokit.spec.contracts import Algorithm, Dataset, ShouldStop, StepBackend
+from grpokit.spec.contracts import (
+    Algorithm,
+    Dataset,
+    LoopBackend,
+    ShouldStop,
+    StepBackend,
+    Task,
+)
 from grpokit.spec.flow import (
     Advantages,
     Gathered,
@@ -33,7 +41,7 @@ from grpokit.spec.flow import (
 )
 from grpokit.spec.recipe import PromptSection
 
-__all__ = ["Batch", "Loop", "StepResult"]
+__all__ = ["Batch", "Loop", "Pending", "StepResult", "train_on"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,18 +87,32 @@ class Stages:
         self.seconds[name] += time.perf_counter() - start
 
 
+@dataclass(frozen=True, kw_only=True)
+class Pending:
+    """A step between its selection and the end of its update."""
+
+    index: int
+    stages: Stages
+    began: float
+    batch: Batch
+    selection: Selection
+    task: Task
+    ready: float
+
+
 @dataclass(kw_only=True)
 class Loop:
-    """The parts of a run, and the one function that puts them together.
+    """The parts of a run, and the two halves of a step that put them together.
 
     Attributes:
         prompts: groups a step, as the recipe has it.
         forwards: forward passes of one completion in an update.
         position: where in the walk the next step begins.
         totals: what the run has used so far.
+        ranks: the processes that share the run.
     """
 
-    backend: StepBackend
+    backend: StepBackend | LoopBackend
     algorithm: Algorithm
     dataset: Dataset
     order: RowOrder
@@ -104,18 +126,47 @@ class Loop:
     forwards: int = 1
     position: int = 0
     totals: Totals = field(default_factory=Totals)
+    ranks: Ranks = field(default_factory=Ranks)
 
     def step(self, index: int) -> StepResult:
-        """Generate, score, advantages, select, update.
+        """A whole step, on a backend that leaves the loop to us.
 
         If it raises, the policy, the place in the data set and what parts remember are unchanged.
         """
+        pending = self.begin(index)
+        return self.finish(pending, self.train(pending.task))
+
+    def begin(self, index: int) -> Pending:
+        """Generate, score, advantages, select. Changes nothing."""
         stages = Stages(lambda name: self.observer.stage(index, name))
         start = time.perf_counter()
         batch = self.gather(index, stages)
         selection = self.algorithm.select(batch.rollout, batch.scores, batch.advantages)
-        with stages("update"):
-            update = self.update(index, batch, selection)
+        self.observer.stage(index, "update")
+        return Pending(
+            index=index,
+            stages=stages,
+            began=start,
+            batch=batch,
+            selection=selection,
+            task=self.task(index, batch, selection),
+            ready=time.perf_counter(),
+        )
+
+    def train(self, task: Task) -> Update:
+        """The update of a step, on a backend that leaves the loop to us; the same on all ranks."""
+        backend = self.backend
+        assert not isinstance(backend, LoopBackend)
+        if self.ranks.count == 1:
+            return train_on(backend, task)
+        done: list[Update] = []
+        self.ranks.every(lambda: done.append(train_on(backend, task)))
+        return done[0]
+
+    def finish(self, pending: Pending, update: Update) -> StepResult:
+        """The step is trained: parts take note of it, and the record is made."""
+        index, batch, selection = pending.index, pending.batch, pending.selection
+        now = time.perf_counter()
         metrics = step_metrics(batch.whole, batch.kept, selection, update)
         self.commit(index, batch, metrics, update)
         metrics |= self.totals.metrics()
@@ -123,10 +174,11 @@ class Loop:
         if epochs is not None:
             metrics["epoch"] = epochs
         seconds = {
-            **stages.seconds,
+            **pending.stages.seconds,
+            "update": now - pending.ready,
             **{f"update/{name}": value for name, value in update.seconds.items()},
             **{f"score/{name}": value for name, value in batch.whole.scores.seconds.items()},
-            "total": time.perf_counter() - start,
+            "total": time.perf_counter() - pending.began,
         }
         record = StepRecord(step=index, metrics=metrics, seconds=seconds)
         return StepResult(record=record, batch=batch, selection=selection)
@@ -141,11 +193,11 @@ class Loop:
             drawn = self.algorithm.draw(self.order, position, count, index)
             position = drawn.position
             with stages("generate"):
-                rollout = self.backend.generate(make(drawn.rows), sampling, self.poll)
+                rollout = self.ranks.generate(self.backend, make(drawn.rows), sampling, self.poll)
             with stages("score"):
-                scores = self.scorer.score(rollout, self.poll)
+                scores = self.ranks.score(lambda part: self.scorer.score(part, self.poll), rollout)
                 self.budget.add(scores)
-            self.poll()
+            self.ranks.every(self.poll)
             whole = self.together(whole, rollout, scores, index)
             allocation = self.algorithm.allocate(whole)
             if not allocation.more:
@@ -196,24 +248,24 @@ class Loop:
             remedy="repair the part `advantage` of the algorithm, or scale the rewards down",
         )
 
-    def update(self, index: int, batch: Batch, selection: Selection) -> Update:
-        """Resets what the algorithm wants reset, and trains.
+    def task(self, index: int, batch: Batch, selection: Selection) -> Task:
+        """What is left of the step.
 
         Nothing of a run can be saved between a reset of the policy and the end of the update, so an
-        interrupt waits that long. Where nothing trains, the policy stays what it has become.
+        interrupt waits that long; and so it does where several ranks must do the same. Where nothing
+        trains, the policy stays what it has become.
         """
         resets = self.algorithm.resets(index)
         if resets.policy and not any(selection.weights):
             resets = Resets()
-        if resets != Resets():
-            self.backend.reset(resets)
-        return self.backend.update(
-            self.algorithm.loss,
-            batch.rollout,
-            batch.advantages,
-            selection,
-            index,
-            None if resets.policy else self.poll,
+        return Task(
+            step=index,
+            loss=self.algorithm.loss,
+            rollout=batch.rollout,
+            advantages=batch.advantages,
+            selection=selection,
+            resets=resets,
+            should_stop=None if resets.policy or self.ranks.count > 1 else self.poll,
         )
 
     def commit(
@@ -250,3 +302,12 @@ class Loop:
         self.position = state["position"]
         self.totals = Totals.of(state["totals"])
         self.algorithm.load_state(state["algorithm"])
+
+
+def train_on(backend: StepBackend, task: Task) -> Update:
+    """Resets what the step wants reset, and trains."""
+    if task.resets != Resets():
+        backend.reset(task.resets)
+    return backend.update(
+        task.loss, task.rollout, task.advantages, task.selection, task.step, task.should_stop
+    )

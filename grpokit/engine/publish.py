@@ -9,12 +9,12 @@ from pathlib import Path
 
 from grpokit.engine.checkpoint import write_manifest
 from grpokit.errors import CheckpointError
-from grpokit.spec.contracts import StepBackend
+from grpokit.spec.contracts import LoopBackend, StepBackend
 
 __all__ = ["publish_policy"]
 
 
-def publish_policy(backend: StepBackend, folder: Path, *, step: int) -> Path:
+def publish_policy(backend: StepBackend | LoopBackend, folder: Path, *, step: int) -> Path:
     """Writes ``final/`` with a manifest; replaces an older one in one rename.
 
     Raises:

@@ -35,6 +35,7 @@ __all__ = ["RunDir", "changed_keys", "flatten", "named_run"]
 SAFE_KEYS = (
     "summary",
     "train.steps",
+    "train.processes",
     "train.save_every",
     "train.keep",
     "train.show_every",

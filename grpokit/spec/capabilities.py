@@ -17,4 +17,5 @@ CAPABILITIES: dict[Capability, str] = {
     "full": "full fine-tuning",
     "reset": "policy, optimiser or reference policy can begin anew in the course of a run",
     "seeded-rows": "each completion has its own seed",
+    "distributed": "several processes share a run",
 }

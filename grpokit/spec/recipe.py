@@ -187,6 +187,8 @@ class TrainSection(Config):
     """Steps; one step is one rollout batch."""
     seed: int = Field(default=42, ge=0, le=2**63 - 1)
     """Every random number of the run derives from it."""
+    processes: int = Field(default=1, ge=1, le=1024)
+    """Processes on this machine that share the run, usually one a GPU. Completions stay the same; sums are rounded in another order."""
     save_every: int = Field(default=50, ge=1)
     """Steps between checkpoints; the last step is always saved."""
     keep: int = Field(default=2, ge=1)

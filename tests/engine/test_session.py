@@ -12,8 +12,10 @@ import pytest
 from grpokit.engine.checkpoint import CheckpointStore
 from grpokit.engine.loop import Loop, StepResult
 from grpokit.engine.observer import Observer, Watchers
+from grpokit.engine.progress import Progress
+from grpokit.engine.ranks import Ranks
 from grpokit.engine.rundir import RunDir
-from grpokit.engine.session import _callbacks, _Session
+from grpokit.engine.session import _callbacks
 from grpokit.errors import CheckpointError, Interrupted, NonFiniteError
 from grpokit.registry.catalog import Entry
 from grpokit.scoring.budget import ErrorBudget
@@ -58,15 +60,23 @@ class Steps:
         self.budget = ErrorBudget(0.5)
         self.backend = Backend()
         self.scorer = SimpleNamespace(setups=())
+        self.ranks = Ranks()
 
     def poll(self) -> None:
         pass
 
-    def step(self, index: int) -> StepResult:
+    def begin(self, index: int) -> Any:
         self.budget.add(SCORES)
         if index == self.stop:
             raise Interrupted(2)
-        record = StepRecord(step=index, metrics={"reward": self.rewards[index - 1]}, seconds={})
+        return SimpleNamespace(index=index, task=index)
+
+    def train(self, task: Any) -> None:
+        pass
+
+    def finish(self, pending: Any, update: Any) -> StepResult:
+        reward = self.rewards[pending.index - 1]
+        record = StepRecord(step=pending.index, metrics={"reward": reward}, seconds={})
         whole = SimpleNamespace(rollout=SimpleNamespace(completions=[()]), scores=SCORES)
         batch: Any = SimpleNamespace(whole=whole)
         nothing: Any = None
@@ -79,7 +89,7 @@ class Steps:
         assert state == {}
 
 
-def make_session(path: Path, steps: Steps, *, keep: int = 2) -> _Session:
+def make_session(path: Path, steps: Steps, *, keep: int = 2) -> Progress:
     recipe = Recipe.model_validate(
         {
             "grpokit": 1,
@@ -91,7 +101,7 @@ def make_session(path: Path, steps: Steps, *, keep: int = 2) -> _Session:
     )
     run = RunDir(path)
     observer = Told()
-    return _Session(
+    return Progress(
         recipe=recipe,
         run=run,
         loop=cast("Loop", steps),
@@ -101,7 +111,7 @@ def make_session(path: Path, steps: Steps, *, keep: int = 2) -> _Session:
     )
 
 
-def interrupted(path: Path, steps: Steps) -> _Session:
+def interrupted(path: Path, steps: Steps) -> Progress:
     session = make_session(path, steps)
     session.restore()
     with pytest.raises(Interrupted):

@@ -1,0 +1,243 @@
+"""What a run has done so far: its records, evaluations and checkpoints; and what comes next.
+
+The one place that knows which step is next. Our own loop and a runtime with a loop of its own both
+take their steps from here (:class:`grpokit.spec.contracts.Feed`).
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from grpokit.engine.checkpoint import Checkpoint, CheckpointStore
+from grpokit.engine.loop import Loop, Pending, StepResult
+from grpokit.engine.metrics import rollout_rows
+from grpokit.engine.observer import Observer, RunEnd, Watchers
+from grpokit.engine.publish import publish_policy
+from grpokit.engine.ranks import Ranks, Spread
+from grpokit.engine.record import JsonLines
+from grpokit.engine.rundir import RunDir
+from grpokit.errors import GrpokitError
+from grpokit.spec.contracts import LoopBackend, Model, ShouldStop, Task
+from grpokit.spec.flow import Update
+from grpokit.spec.recipe import Recipe
+
+__all__ = ["Evaluator", "Progress"]
+
+Evaluator = Callable[[Model, ShouldStop], dict[str, float]]
+"""Evaluates the current policy during training; returns metrics, among them ``accuracy``."""
+
+
+@dataclass(kw_only=True)
+class Progress:
+    """A run between two steps. Every rank has one; only the first one writes."""
+
+    recipe: Recipe
+    run: RunDir
+    loop: Loop
+    store: CheckpointStore
+    observer: Observer
+    watchers: Watchers
+    done: int = 0
+    saved: int = 0
+    best_step: int | None = None
+    best_score: float = float("-inf")
+    window: deque[float] = field(default_factory=deque)
+    budget: dict[str, Any] = field(default_factory=dict)
+    loop_state: dict[str, Any] = field(default_factory=dict)
+    evaluator: Evaluator | None = None
+    pending: Pending | None = None
+
+    @property
+    def ranks(self) -> Ranks:
+        return self.loop.ranks
+
+    def run_steps(self) -> RunEnd:
+        """All steps that are left, and the trained policy."""
+        last = self.recipe.train.steps
+        names = [setup.name for setup in self.loop.scorer.setups]
+        self.observer.start(self.run.path, self.done + 1, last, names)
+        self.watchers.call("on_start", self.run.path, self.recipe)
+        self._evaluate_if_due()
+        if isinstance(self.loop.backend, LoopBackend):
+            self.loop.backend.run(self)
+        else:
+            while (task := self.begin()) is not None:
+                self.end(self.loop.train(task))
+        final = self._publish() if self.done >= last else None
+        end = RunEnd(
+            run=self.run.path, steps=self.done, planned=last, final=final, best_step=self.best_step
+        )
+        self.watchers.call("on_end", self.run.path)
+        self.observer.end(end)
+        return end
+
+    def begin(self) -> Task | None:
+        """The next step, up to its update; None after the last one."""
+        if self.done >= self.recipe.train.steps:
+            return None
+        self.ranks.every(self.loop.poll)
+        self.pending = self.loop.begin(self.done + 1)
+        return self.pending.task
+
+    def end(self, update: Update) -> None:
+        """The step is trained."""
+        assert self.pending is not None
+        pending, self.pending = self.pending, None
+        self._record(self.loop.finish(pending, update))
+        self._evaluate_if_due()
+        if self.done % self.recipe.train.save_every == 0 or self.done == self.recipe.train.steps:
+            self.save_if_new()
+
+    def _record(self, result: StepResult) -> None:
+        record, batch = result.record, result.batch
+        rollout, scores = batch.whole.rollout, batch.whole.scores
+        self.ranks.only_first(lambda: self._write_record(result))
+        self.done = record.step
+        self.budget = self.loop.budget.state()
+        self.loop_state = self.loop.state()
+        if "reward" in record.metrics:
+            self.window.append(record.metrics["reward"])
+        self.observer.step(record, rollout, scores)
+        self.watchers.call("on_step", record, rollout.completions[0])
+
+    def _write_record(self, result: StepResult) -> None:
+        record, batch = result.record, result.batch
+        self.run.metrics.append(
+            [{"step": record.step, **record.metrics, "seconds": dict(record.seconds)}]
+        )
+        if self.recipe.train.save_rollouts:
+            rollout, scores = batch.whole.rollout, batch.whole.scores
+            self.run.rollouts.append(
+                rollout_rows(
+                    record.step, rollout, scores, batch.kept, batch.advantages, result.selection
+                )
+            )
+
+    def _evaluate_if_due(self) -> None:
+        every = self.recipe.eval.every
+        if self.evaluator is None or not every or not self.done or self.done % every:
+            return
+        evaluations = JsonLines(self.run.path / "evals.jsonl")
+        if self.ranks.every(lambda: [row["step"] for row in evaluations.read()][-1:])[0] == [
+            self.done
+        ]:
+            return
+        self.observer.stage(self.done, "evaluate")
+        metrics = self.evaluator(
+            Spread(self.loop.backend, self.ranks), self.ranks.poll(self.loop.poll)
+        )
+        self.ranks.only_first(lambda: evaluations.append([{"step": self.done, **metrics}]))
+        self.observer.evaluated(self.done, metrics)
+
+    def save_if_new(self) -> None:
+        """Saves the last finished step, unless that is on the disk already."""
+        if self.done == self.saved:
+            return
+        self.observer.stage(self.done, "save")
+        score = self._score()
+        if score is not None and score >= self.best_score:
+            self.best_step, self.best_score = self.done, score
+        self.ranks.only_first(self.store.prepare)
+        self.ranks.every(lambda: self._save() if self.ranks.first else self._write(self.nowhere))
+        self.saved = self.done
+
+    def _save(self) -> None:
+        folder = self.store.save(self.done, self._write, self._state())
+        self.store.prune(self.best_step)
+        self.observer.saved(self.done, folder)
+
+    def _publish(self) -> Path:
+        """Every rank takes part in saving; the first one writes."""
+        backend, folder = self.loop.backend, self.run.final
+        self.ranks.every(
+            lambda: (
+                str(publish_policy(backend, folder, step=self.done))
+                if self.ranks.first
+                else backend.save_policy(self.nowhere)
+            )
+        )
+        return folder
+
+    @property
+    def nowhere(self) -> Path:
+        """What ranks that do not write are told to write to."""
+        return self.run.path / f".tmp-rank-{self.ranks.index}"
+
+    def save_after_failure(self) -> None:
+        """The same for a run that ends with an error, which a failing save must not hide."""
+        try:
+            self.save_if_new()
+        except GrpokitError as error:
+            self.observer.say(f"step {self.done} could not be saved: {error}", warning=True)
+
+    def _score(self) -> float | None:
+        """What "best" means: held-out accuracy where it is measured, else the mean reward.
+
+        The mean is that of the last ``save_every`` steps, also after an interrupt and a resume.
+        """
+        if self.evaluator is not None and self.recipe.eval.every:
+            rows = JsonLines(self.run.path / "evals.jsonl").read()
+            known = [float(row["accuracy"]) for row in rows if row["step"] == self.done]
+            return known[-1] if known else None
+        return statistics.fmean(self.window) if self.window else None
+
+    def _write(self, folder: Path) -> None:
+        if self.ranks.first:
+            (folder / "policy").mkdir()
+            (folder / "state").mkdir()
+        self.loop.backend.save_policy(folder / "policy")
+        self.loop.backend.save_state(folder / "state")
+
+    def _state(self) -> dict[str, Any]:
+        best = self.best_score if self.best_step is not None else None
+        return {
+            "step": self.done,
+            "metrics_bytes": self.run.metrics.size,
+            "rollouts_bytes": self.run.rollouts.size,
+            "best_step": self.best_step,
+            "best_score": best,
+            "budget": self.budget,
+            "loop": self.loop_state,
+        }
+
+    def restore(self) -> None:
+        """Continues from the newest whole checkpoint; from the start if none was ever saved."""
+        checkpoint = self._newest()
+        state: Mapping[str, Any] = checkpoint.run if checkpoint else {}
+        if checkpoint:
+            self.loop.backend.load_state(checkpoint.folder)
+            self.done = self.saved = checkpoint.step
+            if (
+                state["best_step"] in self.store.steps()
+            ):  # else it was damaged, or made room for one
+                self.best_step, self.best_score = state["best_step"], state["best_score"]
+            self.loop.budget.load_state(state["budget"])
+            self.loop.load_state(state["loop"])
+        elif self.run.metrics.size:
+            self.observer.say("no checkpoint was saved yet; starting again from step 1")
+        self.ranks.only_first(lambda: self._cut_records(state))
+        self.budget = self.loop.budget.state()
+        self.loop_state = self.loop.state()
+        rewards = (row["reward"] for row in self.run.metrics.read() if "reward" in row)
+        self.window = deque(rewards, maxlen=self.recipe.train.save_every)
+
+    def _newest(self) -> Checkpoint | None:
+        """Found and verified by the first rank, which may move damaged ones aside."""
+
+        def find() -> int | None:
+            found = self.store.newest(lambda text: self.observer.say(text, warning=True))
+            return found.step if found else None
+
+        step = self.ranks.every(lambda: find() if self.ranks.first else None)[0]
+        return None if step is None else self.store.at(step)
+
+    def _cut_records(self, state: Mapping[str, Any]) -> None:
+        """Drops what was recorded after the checkpoint."""
+        self.run.metrics.cut(state.get("metrics_bytes", 0))
+        self.run.rollouts.cut(state.get("rollouts_bytes", 0))
+        JsonLines(self.run.path / "evals.jsonl").keep(lambda row: row["step"] <= self.done)

@@ -1,0 +1,236 @@
+"""Two real processes that meet over gloo."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from grpokit.engine.ranks import Ranks
+from grpokit.errors import Interrupted, RewardError
+from grpokit.spec.flow import Completion, Prompt, Rollout, Sampling, ScoreFailure, Scores
+
+HERE = Path(__file__)
+
+
+class Model:
+    """Answers with the prompt's index, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def generate(self, prompts: Any, sampling: Sampling, poll: Any = None) -> Rollout:
+        self.asked = [prompt.index for prompt in prompts]
+        return Rollout(
+            prompts=tuple(prompts),
+            prompt_ids=tuple((prompt.index, 7) for prompt in prompts),
+            completions=tuple(
+                tuple(
+                    Completion(
+                        token_ids=(prompt.index, g),
+                        text=f"{prompt.index}\u2028\ud800{g}",
+                        finish="stop",
+                        logprobs=(-0.1 / (prompt.index + 1), float("-inf")),
+                    )
+                    for g in range(sampling.group)
+                )
+                for prompt in prompts
+            ),
+            sampling=sampling,
+        )
+
+
+def prompts_of(count: int) -> list[Prompt]:
+    return [Prompt(id=str(i), index=i, row={"x": object()}, messages=()) for i in range(count)]
+
+
+def score(rollout: Rollout) -> Scores:
+    table = tuple(tuple(float(p.index) for _ in range(2)) for p in rollout.prompts)
+    failures = tuple(
+        ScoreFailure(
+            reward="r", plugin="p", row=2 * i, prompt_index=i, sample=0, kind="type", message="m"
+        )
+        for i, prompt in enumerate(rollout.prompts)
+        if prompt.index == 2
+    )
+    return Scores(
+        rewards={"r": table},
+        components={f"r/{rollout.prompts[0].index}": table},
+        total=table,
+        failures=failures,
+        seconds={"r": 1.0 + len(rollout.prompts)},
+        weights={"r": 2.0},
+    )
+
+
+def nobody() -> None:
+    pass
+
+
+def round_of(ranks: Ranks, count: int) -> dict[str, Any]:
+    model = Model()
+    sampling = Sampling(group=2, max_tokens=3)
+    rollout = ranks.generate(model, prompts_of(count), sampling, nobody)  # type: ignore[arg-type]
+    scores = ranks.score(score, rollout)
+    return {
+        "asked": model.asked,
+        "ids": rollout.prompt_ids,
+        "completions": repr(rollout.completions),
+        "scores": repr(scores),
+    }
+
+
+def fail(ranks: Ranks, kind: str) -> dict[str, Any]:
+    def work() -> None:
+        if ranks.index == 1:
+            raise {
+                "reward": RewardError("it is broken", place="row 3", remedy="mend it"),
+                "signal": Interrupted(15),
+                "bug": KeyError("x"),
+            }[kind]
+
+    try:
+        ranks.every(work)
+    except Exception as error:  # noqa: BLE001  any kind is what is tested
+        return {"kind": type(error).__name__, "text": str(error)}
+    return {}
+
+
+def die(ranks: Ranks) -> dict[str, Any]:
+    if ranks.index == 1:
+        os._exit(9)
+    try:
+        ranks.every(nobody)
+    except Exception as error:  # noqa: BLE001  any kind is what is tested
+        return {"kind": type(error).__name__, "text": str(error)}
+    return {}
+
+
+TASKS = [
+    *(f"round {count}" for count in (1, 3, 4, 5)),
+    "scores",
+    *(f"fail {kind}" for kind in ("reward", "signal", "bug")),
+    "die",
+]
+
+
+@pytest.fixture(scope="module")
+def pair() -> dict[str, list[dict[str, Any]]]:
+    """Task -> what each of the two processes found; the second one dies in the last."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    workers = []
+    for rank in range(2):
+        environment = {
+            **os.environ,
+            "RANK": str(rank),
+            "LOCAL_RANK": str(rank),
+            "WORLD_SIZE": "2",
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+            "GLOO_SOCKET_IFNAME": "lo",
+            "OMP_NUM_THREADS": "1",
+        }
+        command = [sys.executable, str(HERE)]
+        workers.append(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE))
+    start = time.monotonic()
+    outputs = [worker.communicate(timeout=120)[0] for worker in workers]
+    assert time.monotonic() - start < 100, "nobody waits for a process that died"
+    lines = [[json.loads(line) for line in output.splitlines()] for output in outputs]
+    return {
+        task: [own[place] for own in lines if place < len(own)] for place, task in enumerate(TASKS)
+    }
+
+
+@pytest.mark.parametrize(
+    ("count", "asked"),
+    [(4, ([0, 1], [2, 3])), (3, ([0, 1], [2, 2])), (1, ([0], [0])), (5, ([0, 1, 2], [3, 4, 4]))],
+)
+def test_groups_are_shared_and_everybody_has_them_all(
+    pair: dict[str, Any], count: int, asked: tuple[list[int], list[int]]
+) -> None:
+    alone = round_of(Ranks(), count)
+    found = pair[f"round {count}"]
+    assert [one["asked"] for one in found] == list(asked)
+    for one in found:
+        assert one["completions"] == alone["completions"]
+        assert one["ids"] == json.loads(json.dumps(alone["ids"]))
+    assert found[0]["scores"] == found[1]["scores"]
+
+
+def test_scores_are_those_of_one_process(pair: dict[str, Any]) -> None:
+    one, two = pair["scores"]
+    whole = score(Model().generate(prompts_of(3), Sampling(group=2, max_tokens=3)))
+    assert one == two
+    assert one["total"] == [list(row) for row in whole.total]
+    assert one["rewards"] == {"r": [list(row) for row in whole.rewards["r"]]}
+    assert one["failures"] == [[2, 4]], "prompt and row count from the start of the step"
+    assert one["seconds"] == {"r": 3.0}, "the slowest rank is what a step waits for"
+    assert one["components"]["r/2"] == [[None, None], [None, None], [2.0, 2.0]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "first", "second"),
+    [
+        ("reward", "process 1: row 3: it is broken; mend it", "row 3: it is broken; mend it"),
+        ("signal", "stopped by SIGTERM", "stopped by SIGTERM"),
+        ("bug", "process 1: KeyError: 'x'; this is a fault of grpokit or a plugin", "'x'"),
+    ],
+)
+def test_an_error_of_one_is_an_error_of_all(
+    pair: dict[str, Any], kind: str, first: str, second: str
+) -> None:
+    found = pair[f"fail {kind}"]
+    assert [one["text"] for one in found] == [first, second]
+    assert found[0]["kind"] == {"reward": "RewardError", "signal": "Interrupted"}.get(
+        kind, "GrpokitError"
+    )
+
+
+def test_a_process_that_dies_is_noticed(pair: dict[str, Any]) -> None:
+    (found,) = pair["die"]
+    assert found["kind"] == "GrpokitError"
+    assert "another process of the run has ended" in found["text"]
+
+
+def test_one_process_needs_nobody() -> None:
+    alone = Ranks.join()
+    assert alone == Ranks(0, 1)
+    assert alone.every(lambda: object)[0] is object, "nothing is copied"
+    with pytest.raises(ZeroDivisionError):
+        alone.every(lambda: 1 / 0)
+
+
+def run_task(ranks: Ranks, task: str) -> dict[str, Any]:
+    name, _, argument = task.partition(" ")
+    if name == "round":
+        return round_of(ranks, int(argument))
+    if name == "fail":
+        return fail(ranks, argument)
+    if name == "die":
+        return die(ranks)
+    sampling = Sampling(group=2, max_tokens=3)
+    rollout = ranks.generate(Model(), prompts_of(3), sampling, nobody)  # type: ignore[arg-type]
+    scores = ranks.score(score, rollout)
+    return {
+        "total": scores.total,
+        "rewards": scores.rewards,
+        "components": scores.components,
+        "seconds": scores.seconds,
+        "failures": [(one.prompt_index, one.row) for one in scores.failures],
+    }
+
+
+if __name__ == "__main__":
+    met = Ranks.join()
+    for each in TASKS:
+        print(json.dumps(run_task(met, each)), flush=True)
+    met.leave()
