@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 from grpokit.compose.prompts import PromptMaker
 from grpokit.engine.merge import merge_rollouts, merge_scores, pick_rollout, pick_scores
@@ -155,8 +155,7 @@ class Loop:
 
     def train(self, task: Task) -> Update:
         """The update of a step, on a backend that leaves the loop to us; the same on all ranks."""
-        backend = self.backend
-        assert not isinstance(backend, LoopBackend)
+        backend = cast("StepBackend", self.backend)
         if self.ranks.count == 1:
             return train_on(backend, task)
         done: list[Update] = []

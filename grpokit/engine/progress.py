@@ -22,7 +22,7 @@ from grpokit.engine.ranks import Ranks, Spread
 from grpokit.engine.record import JsonLines
 from grpokit.engine.rundir import RunDir
 from grpokit.errors import GrpokitError
-from grpokit.spec.contracts import LoopBackend, Model, ShouldStop, Task
+from grpokit.spec.contracts import Model, ShouldStop, Task, owns_loop
 from grpokit.spec.flow import Update
 from grpokit.spec.recipe import Recipe
 
@@ -63,8 +63,9 @@ class Progress:
         self.observer.start(self.run.path, self.done + 1, last, names)
         self.watchers.call("on_start", self.run.path, self.recipe)
         self._evaluate_if_due()
-        if isinstance(self.loop.backend, LoopBackend):
-            self.loop.backend.run(self)
+        backend = self.loop.backend
+        if owns_loop(backend):
+            backend.run(self)
         else:
             while (task := self.begin()) is not None:
                 self.end(self.loop.train(task))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, runtime_checkable
 
 if TYPE_CHECKING:
     from grpokit.spec.flow import (
@@ -45,6 +45,7 @@ __all__ = [
     "StepBackend",
     "Task",
     "Walk",
+    "owns_loop",
 ]
 
 Row = Mapping[str, Any]
@@ -282,7 +283,6 @@ class Feed(Protocol):
         """The step is trained: it is recorded, and saved where a checkpoint is due."""
 
 
-@runtime_checkable
 class LoopBackend(Model, Protocol):
     """A runtime that owns the training loop and asks for each step. Otherwise like `StepBackend`."""
 
@@ -301,6 +301,11 @@ class LoopBackend(Model, Protocol):
     def load_state(self, folder: Path) -> None: ...
 
     def close(self) -> None: ...
+
+
+def owns_loop(backend: StepBackend | LoopBackend) -> TypeGuard[LoopBackend]:
+    """Told by its class: looking at the backend itself would compute its identity."""
+    return hasattr(type(backend), "run")
 
 
 class Callback(Protocol):
