@@ -47,6 +47,8 @@ bench: .venv/installed-dev
 	$(BIN)/python -m pip install --quiet "pip>=25.1"
 	$(BIN)/python -m pip install --quiet -c plugins/grpokit-hf/constraints.txt --group dev -e "plugins/grpokit-hf[hub]" -e "plugins/grpokit-cppo[math]"
 	$(BIN)/python -m pip install --quiet --no-deps --no-compile --upgrade --target .venv/verl -r tests/requirements-verl.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-compile --upgrade --target .venv/trl-1.15 trl==1.15.0
+	$(BIN)/python -m pip install --quiet --no-deps --no-compile --upgrade --target .venv/trl-1.16 trl==1.16.0
 	@touch $@
 
 clean:
