@@ -1,0 +1,77 @@
+"""What is known of a recipe before torch and TRL are imported."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib.util import find_spec
+
+from grpokit.api import Preflight, PreflightError, Problem, Recipe
+from grpokit_hf.machine import versions
+from grpokit_hf.preflight import preflight as hf_preflight
+from grpokit_trl import compat
+from grpokit_trl.config import TrlConfig
+from grpokit_trl.launch import find
+
+__all__ = ["preflight"]
+
+PACKAGES = ("torch", "transformers", "peft", "accelerate", "trl", "datasets")
+
+
+def preflight(recipe: Recipe) -> Preflight:
+    """Packages, releases, device and model, in well under a second."""
+    config = TrlConfig.model_validate(recipe.backend.with_)
+    section = recipe.backend.model_copy(
+        update={"use": "hf", "with_": {"device": config.device, "threads": config.threads}}
+    )
+    found = hf_preflight(recipe.model_copy(update={"backend": section}))
+    return replace(
+        found,
+        problems=(*trl_problems(), *option_problems(config), *found.problems),
+        versions={**found.versions, **versions(PACKAGES)},
+        shared_prefix=False,
+    )
+
+
+def problem(code: str, key: str, fact: str, remedy: str, level: str = "error") -> Problem:
+    return Problem(level=level, code=code, key=key, fact=fact, remedy=remedy)
+
+
+def trl_problems() -> list[Problem]:
+    """TRL is missing, or a release that the plugin was not tested with."""
+    found = compat.version()
+    if not found or find_spec("trl") is None:
+        fact = "the trl backend needs the package trl, which is not installed"
+        return [problem("TRL001", "backend.use", fact, f"run `{compat.INSTALL}`")]
+    if not compat.in_range(found):
+        fact = f"the trl backend knows TRL 1.14 to 1.16, and {found} is installed"
+        return [problem("TRL002", "backend.use", fact, f"run `{compat.INSTALL}`")]
+    return []
+
+
+def option_problems(config: TrlConfig) -> list[Problem]:
+    """Packages that a setting asks for, and what a setting costs."""
+    problems = []
+    if config.vllm is not None and find_spec("vllm") is None:
+        fact = f"vllm: {config.vllm} needs the package vllm, which is not installed"
+        problems.append(
+            problem("TRL003", "backend.with.vllm", fact, "run `pip install 'trl[vllm]'`")
+        )
+    if config.vllm is not None:
+        fact = "vLLM draws from a stream of its own: a resumed run does not repeat bit by bit"
+        problems.append(problem("TRL004", "backend.with.vllm", fact, "", level="info"))
+    if config.args.get("use_liger_kernel") and find_spec("liger_kernel") is None:
+        fact = "use_liger_kernel needs the package liger-kernel, which is not installed"
+        remedy = "run `pip install 'grpokit-trl[liger]'`"
+        problems.append(problem("TRL003", "backend.with.args", fact, remedy))
+    zero = (config.accelerate_config or "").startswith("zero")
+    if ("deepspeed" in config.args or zero) and find_spec("deepspeed") is None:
+        fact = "DeepSpeed is asked for, and the package deepspeed is not installed"
+        remedy = "run `pip install 'grpokit-trl[deepspeed]'`"
+        problems.append(problem("TRL003", "backend.with", fact, remedy))
+    if config.accelerate_config is not None:
+        try:
+            find(config.accelerate_config)
+        except PreflightError as error:
+            key = "backend.with.accelerate_config"
+            problems.append(problem("TRL005", key, error.fact, error.remedy))
+    return problems
