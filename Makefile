@@ -3,7 +3,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-PLUGINS := plugins/grpokit-hf plugins/grpokit-cppo plugins/grpokit-example-reward
+PLUGINS := plugins/grpokit-hf plugins/grpokit-trl plugins/grpokit-cppo plugins/grpokit-example-reward
 PROJECTS := pyproject.toml $(addsuffix /pyproject.toml,$(PLUGINS)) plugins/grpokit-hf/constraints.txt
 
 .PHONY: demo test check lint types imports docs bench clean
