@@ -14,7 +14,7 @@ from grpokit.errors import CheckpointError, RecipeError
 if TYPE_CHECKING:
     from grpokit.spec.recipe import Recipe
 
-__all__ = ["Subject", "find_subjects"]
+__all__ = ["Subject", "find_policy", "find_subjects"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +86,26 @@ def find_subjects(
     if other.label == subject.label:
         other = replace(other, label=f"{other.label} (1)")
     return [other, subject], source, folder
+
+
+def find_policy(target: str, checkpoint: str | None = None) -> tuple[Path, Path]:
+    """The folder of a trained policy, whole and verified, and the run that it belongs to.
+
+    Raises:
+        RecipeError: ``target`` is no run and no checkpoint of one.
+        CheckpointError: the run has no usable checkpoint.
+    """
+    path = named_run(target)
+    if _run_of(path) is None:
+        raise RecipeError(
+            "this is no run, and no checkpoint of one",
+            place=str(path),
+            remedy="name a folder below runs/, or `last`",
+        )
+    subject, run = _subject(target, checkpoint)
+    if subject.folder is None or run is None:
+        raise AssertionError(target)
+    return subject.folder, run
 
 
 def _at_home(subject: Subject, run: Path | None, source: str) -> Subject:

@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from grpokit.cli import render
+from grpokit.cli.export_weights import export_weights
 from grpokit.errors import RecipeError
 
 TARGETS = ("trl", "verl", "axolotl")
@@ -79,3 +80,6 @@ def recipe(
         render.warn(f"{note.kind}: {note.text}")
     for line in done.commands:
         render.say(f"run it there: {line}")
+
+
+app.command("weights")(export_weights)

@@ -17,6 +17,7 @@ def grpokit_backends() -> list[BackendSpec]:
             target="grpokit_hf.backend:HfBackend",
             config="grpokit_hf.config:HfConfig",
             preflight="grpokit_hf.preflight:preflight",
+            export="grpokit_hf.export.weights:export_weights",
             provides=frozenset(
                 {
                     "logprobs",
