@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -12,7 +12,10 @@ from grpokit.cli import render
 from grpokit.cli.export_weights import export_weights
 from grpokit.errors import RecipeError
 
-TARGETS = ("trl", "verl", "axolotl")
+if TYPE_CHECKING:
+    from grpokit.export.folder import Target
+
+TARGETS: dict[str, Target] = {"trl": "trl", "verl": "verl", "axolotl": "axolotl"}
 
 
 class ExportGroup(TyperGroup):
@@ -74,10 +77,10 @@ def recipe(
     catalog = Catalog.load()
     loaded = load_recipe(name, overrides=overrides or (), catalog=catalog)
     folder = out or Path(f"{loaded.name}-{to}")
-    done = export_recipe(loaded, catalog, target=to, folder=folder, rows=rows, force=force)
+    done = export_recipe(loaded, catalog, target=TARGETS[to], folder=folder, rows=rows, force=force)
     render.say(f"written: {folder}/ ({', '.join(done.files)})")
     for note in done.notes:
-        render.warn(f"{note.kind}: {note.text}")
+        render.warn(f"{note.kind}: {note.key}: {note.text}")
     for line in done.commands:
         render.say(f"run it there: {line}")
 
