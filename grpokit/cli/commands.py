@@ -36,6 +36,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "bench": ("grpokit.cli.bench:app", "Compare algorithms on one task."),
     "plugins": ("grpokit.cli.plugins:app", "List installed plugins and show their components."),
     "models": ("grpokit.cli.models:app", "List, bring and show catalogued models."),
+    "doctor": (
+        "grpokit.cli.doctor:app",
+        "Say what is installed, which backends can run here, and why not.",
+    ),
     "export": (
         "grpokit.cli.export:app",
         "Write a recipe for another trainer, or the weights of a run.",

@@ -8,21 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from grpokit.cli import render
+from grpokit.cli.page import WIDTH, facts, finding, head, wrapped
 from grpokit.errors import ExitCode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from grpokit.engine.probe import Probe
     from grpokit.registry.catalog import Catalog
-    from grpokit.spec.contracts import Problem
     from grpokit.spec.plan import Plan
 
 app = typer.Typer()
 
-WIDTH = 80
 PROMPT_LINES = 14
-STYLES = {"error": "bold red", "warning": "yellow", "info": "dim"}
 
 
 @app.command()
@@ -66,7 +62,7 @@ def _probe(plan: Plan, catalog: Catalog) -> Probe:
 
 def show(plan: Plan, name: str, overrides: list[str], probe: Probe | None = None) -> None:
     """The plan, section by section."""
-    _wrapped(f"plan of {plan.name}" + (f": {plan.recipe.summary}" if plan.recipe.summary else ""))
+    wrapped(f"plan of {plan.name}" + (f": {plan.recipe.summary}" if plan.recipe.summary else ""))
     _components(plan)
     _run(plan)
     _data(plan)
@@ -92,32 +88,8 @@ def _quoted(text: str) -> str:
     return quote(text)
 
 
-def _head(title: str) -> None:
-    render.say()
-    render.say(title, "bold")
-
-
-def _wrapped(text: str, *, indent: str = "", style: str = "") -> None:
-    """Text folded at 80 columns; commands and names stay whole."""
-    lines = textwrap.wrap(
-        render.safe(text, one_line=True),
-        WIDTH,
-        initial_indent=indent,
-        subsequent_indent=indent + ("  " if indent else ""),
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-    for line in lines:
-        render.say(line, style)
-
-
-def _facts(rows: Iterable[tuple[str, object]]) -> None:
-    for label, value in rows:
-        _wrapped(f"{label:<13} {value}", indent="  ")
-
-
 def _components(plan: Plan) -> None:
-    _head("components")
+    head("components")
     render.table(
         ["role", "component", "distribution", "source"],
         [
@@ -129,11 +101,11 @@ def _components(plan: Plan) -> None:
 
 def _run(plan: Plan) -> None:
     numbers, rollout = plan.arithmetic, plan.recipe.rollout
-    _head("run")
+    head("run")
     rows = "an endless data set" if plan.columns else "a data set that is not here"
     if numbers.rows is not None:
         rows = f"{numbers.rows:,} rows, {numbers.epochs:.3g} epochs"
-    _facts(
+    facts(
         [
             (
                 "steps",
@@ -155,18 +127,18 @@ def _run(plan: Plan) -> None:
 def _data(plan: Plan) -> None:
     if not plan.columns:
         return
-    _head("columns")
-    _facts([("data set", ", ".join(plan.columns))])
+    head("columns")
+    facts([("data set", ", ".join(plan.columns))])
     for use in plan.uses:
         asks = ", ".join(use.asks) or "nothing by name"
         missing = f" (missing: {', '.join(use.missing)})" if use.missing else ""
-        _facts([(use.reward, f"asks for {asks}{missing}")])
+        facts([(use.reward, f"asks for {asks}{missing}")])
 
 
 def _trials(plan: Plan) -> None:
     if not plan.trials:
         return
-    _head(f"rewards on real rows (the answer written as: {plan.way})")
+    head(f"rewards on real rows (the answer written as: {plan.way})")
     render.table(
         ["reward", ">row", ">gold", ">wrong", "problem"],
         [
@@ -174,7 +146,7 @@ def _trials(plan: Plan) -> None:
             for each in plan.trials
         ],
     )
-    _facts([("gold was", plan.trials[0].completion)])
+    facts([("gold was", plan.trials[0].completion)])
 
 
 def _score(value: float | None) -> str:
@@ -186,7 +158,7 @@ def _prompt(plan: Plan) -> None:
         return
     tokens = "" if plan.rendered_tokens is None else f" ({plan.rendered_tokens} tokens)"
     without = "" if plan.rendered_tokens is not None else ", without the model's chat template"
-    _head(f"prompt of row 0{tokens}{without}")
+    head(f"prompt of row 0{tokens}{without}")
     lines = [
         part
         for line in render.safe(plan.rendered).splitlines()
@@ -197,13 +169,13 @@ def _prompt(plan: Plan) -> None:
     if len(lines) > PROMPT_LINES:
         render.say(f"  | ... {len(lines) - PROMPT_LINES} more lines")
     for note in plan.notes:
-        _wrapped(f"note: {note}", indent="  ")
+        wrapped(f"note: {note}", indent="  ")
 
 
 def _memory(plan: Plan) -> None:
     from grpokit.compose.memory import format_bytes
 
-    _head(f"memory on {plan.device or 'an unknown device'}")
+    head(f"memory on {plan.device or 'an unknown device'}")
     if plan.memory is None:
         render.say("  not known before the model's config.json is here")
         return
@@ -217,25 +189,25 @@ def _memory(plan: Plan) -> None:
     )
     free = plan.memory_available
     known = f" of {format_bytes(free)} free" if free is not None else ""
-    _facts([("peak", format_bytes(plan.memory.peak) + known)])
+    facts([("peak", format_bytes(plan.memory.peak) + known)])
     for note in plan.memory.notes:
-        _wrapped(note, indent="  ", style="dim")
+        wrapped(note, indent="  ", style="dim")
 
 
 def _disk(plan: Plan) -> None:
     from grpokit.compose.memory import format_bytes
 
-    _head(f"disk in {plan.recipe.train.out}/")
+    head(f"disk in {plan.recipe.train.out}/")
     parts = ", ".join(f"{part} {format_bytes(size)}" for part, size in plan.disk.items() if size)
     free = "" if plan.disk_free is None else f", {format_bytes(plan.disk_free)} free"
-    _facts([("at most", f"{format_bytes(sum(plan.disk.values()))} ({parts}){free}")])
+    facts([("at most", f"{format_bytes(sum(plan.disk.values()))} ({parts}){free}")])
 
 
 def _probed(probe: Probe) -> None:
-    _head(f"probe: {probe.completions} completions to the first {probe.questions} questions")
+    head(f"probe: {probe.completions} completions to the first {probe.questions} questions")
     speed = probe.tokens / probe.seconds if probe.seconds else 0.0
     means = ", ".join(f"{name} {_mean(mean)}" for name, mean in probe.rewards.items())
-    _facts(
+    facts(
         [
             ("load", f"{probe.load_seconds:.1f} s"),
             ("generation", f"{probe.seconds:.1f} s, {speed:.0f} tokens/s"),
@@ -255,14 +227,6 @@ def _findings(plan: Plan) -> None:
     for level, title in (("error", "problems"), ("warning", "warnings"), ("info", "hints")):
         found = [each for each in plan.findings if each.level == level]
         if found:
-            _head(title)
+            head(title)
             for each in found:
-                _finding(each)
-
-
-def _finding(problem: Problem) -> None:
-    place = f"{problem.key}: " if problem.key else ""
-    code = f"{problem.code} " if problem.code else ""
-    _wrapped(f"{code}{place}{problem.fact}", indent="  ", style=STYLES.get(problem.level, ""))
-    if problem.remedy:
-        _wrapped(f"-> {problem.remedy}", indent="     ")
+                finding(each)

@@ -1,22 +1,18 @@
 """Advice about a recipe's numbers: rules as data, each with level, source and remedy.
 
 A rule looks at the checked recipe and at facts of the plan and answers with a sentence or with
-nothing. Where its sources disagree, it informs rather than warns. Codes H01 to H53 keep the
+nothing. Where its sources disagree, it informs rather than warns. Codes H01 to H57 keep the
 numbers of the list of hyper-parameter advice that they come from.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
+from grpokit.compose.named_rules import NAMED_RULES
+from grpokit.compose.rule import Facts, Rule
 from grpokit.spec.contracts import Problem
 from grpokit.spec.recipe import Recipe, RewardSection
-
-if TYPE_CHECKING:
-    from grpokit.spec.plan import Arithmetic
 
 __all__ = ["RULES", "Facts", "Rule", "advise", "learning_rate", "wilson_half_width"]
 
@@ -27,42 +23,6 @@ KALOMAZE = "kalomaze's notes on GRPO"
 CLUE = "Temporal Clue, OpenPipe"
 
 FORMAT_WORDS = ("format", "length", "tags", "boxed-format")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Facts:
-    """What the rules may look at.
-
-    Attributes:
-        parameters: weights of the model, None where it is not known.
-        eval_rows: rows of the held-out data set; None for an endless or unknown one.
-    """
-
-    recipe: Recipe
-    arithmetic: Arithmetic
-    parameters: int | None = None
-    eval_rows: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rule:
-    """One piece of advice.
-
-    Attributes:
-        id: its code.
-        level: ``error``, ``warning`` or ``info``.
-        key: the recipe key it is about.
-        source: who says so.
-        remedy: what to do about it.
-        check: facts -> what is the matter, with numbers, or "".
-    """
-
-    id: str
-    level: str
-    key: str
-    source: str
-    check: Callable[[Facts], str] = field(repr=False)
-    remedy: str = ""
 
 
 def learning_rate(recipe: Recipe) -> float:
@@ -374,6 +334,7 @@ RULES: tuple[Rule, ...] = (
     Rule(id="H52", level="info", key="optim.warmup", source=f"{CPPO}; Unsloth", check=_warmup),
     Rule(id="H53", level="info", key="optim.iterations", source=CPPO, check=_many_passes),
     Rule(id="H53", level="info", key="optim.iterations", source=CPPO, check=_inert_clip),
+    *NAMED_RULES,
 )
 
 

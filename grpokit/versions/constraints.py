@@ -42,11 +42,11 @@ def requirements_text(chosen: VersionSet, machine: str) -> str:
     here = chosen.machines[machine]
     if not here.no_deps:
         return ""
-    last = " and ".join(f"{name} {version}" for name, version in here.no_deps.items())
+    last = " with ".join(f"{name} {version}" for name, version in here.no_deps.items())
     out = ", ".join(sorted(here.leave_out))
     return "\n".join(
         [
-            f"# What {last} require on a machine without a GPU, apart from {out}.",
+            f"# What {last} needs on a machine without a GPU, apart from {out}.",
             f"# Made by `{MARK} {chosen.name} --machine {machine}`.",
             *here.requires,
             "",

@@ -52,8 +52,16 @@ class VersionSet:
     also: Mapping[str, str]
     development: Mapping[str, str]
     ranges: Mapping[str, SpecifierSet]
-    settings: tuple[str, ...]
+    switch: Mapping[str, Any]
     machines: Mapping[str, Machine]
+
+    @property
+    def use(self) -> str:
+        """What a recipe writes under ``backend``."""
+        if not self.switch:
+            return f"{{use: {self.backend}}}"
+        settings = ", ".join(f"{key}: {value}" for key, value in self.switch.items())
+        return f"{{use: {self.backend}, with: {{{settings}}}}}"
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -122,7 +130,7 @@ class Table:
             each
             for each in self.sets.values()
             if (each.backend, each.distribution) == (backend, distribution)
-            and (not each.settings or any(settings.get(key) for key in each.settings))
+            and all(settings.get(key) not in (None, False) for key in each.switch)
         )
 
 
@@ -158,7 +166,7 @@ def _set(name: str, given: Mapping[str, Any], base: VersionSet | None) -> Versio
         also=given.get("also", {}),
         development=given.get("development", {}),
         ranges={**(base.ranges if base else {}), **ranges},
-        settings=tuple(given.get("settings", ())),
+        switch=given.get("switch", {}),
         machines={key: _machine(given["machines"][key]) for key in MACHINES},
     )
 

@@ -60,6 +60,26 @@ CASES = {
     "H51": ({"model": {"lora": {"dropout": 0.1}}}, "dropout 0.1"),
     "H52": ({"optim": {"warmup": 0.0}}, "no warm-up"),
     "H53": ({"optim": {"iterations": 1}}, "one optimiser step"),
+    "H15": ({"algorithm": {"use": "dapo", "with": {"epsilon_high": 0.5}}}, "epsilon_high 0.5"),
+    "H16": ({"algorithm": {"use": "grpo", "with": {"delta": 9.0}}}, "delta 9"),
+    "H21": ({"rollout": {"prompts": 32, "group": 16}}, "262,144 tokens"),
+    "H23": ({"rollout": {"max_prompt_tokens": 128}}, "128 tokens"),
+    "H33": ({"algorithm": {"use": "cppo/cppo", "with": {"rate": 0.9375}}}, "93.75%"),
+    "H34": ({"algorithm": {"use": "cppo/cppo", "with": {"keep": 1}}}, "one completion"),
+    "H35": ({"algorithm": {"use": "gspo", "with": {"epsilon": 0.2}}}, "epsilon 0.2"),
+    "H36": ({"algorithm": {"use": "gmpo", "with": {"high": 0.2}}}, "high 0.2"),
+    "H39": ({"algorithm": {"use": "dapo", "with": {"max_rounds": 50}}}, "max_rounds 50"),
+    "H40": ({"algorithm": {"use": "dapo", "with": {"overlong_cache": 400}}}, "400 tokens before 512"),
+    "H42": ({"algorithm": {"use": "prorl", "with": {"epsilon_high": 0.2}}}, "epsilon_high 0.2"),
+    "H43": (
+        {"algorithm": {"parts": {"correction": {"use": "truncate", "with": {"cap": 9.0}}}}},
+        "cap 9",
+    ),
+    "H47": (
+        {"algorithm": {"parts": {"sampler": {"use": "hardest", "with": {"share": 0.5}}}}},
+        "share 0.5",
+    ),
+    "H57": ({"algorithm": {"use": "qrpo", "with": {"beta": 0.01}}}, "beta 0.01"),
 }
 
 
@@ -77,6 +97,28 @@ def test_rule_fires_and_names_the_numbers(code):
     assert found[0].fact.endswith(")")  # the source
     if found[0].level != "info":
         assert found[0].remedy
+
+
+def test_the_authors_values_are_content():
+    written = {
+        "gspo": {"epsilon": 3e-4},
+        "dapo": {"epsilon_high": 0.28, "overlong_cache": 100, "max_rounds": 10},
+        "cppo/cppo": {"rate": 0.875},
+        "gfpo": {"keep": 8},
+        "gmpo": {"low": 0.4, "high": 0.4},
+        "qrpo": {"beta": 0.003},
+    }
+    for use, settings in written.items():
+        assert findings(algorithm={"use": use, "with": settings}) == (), use
+    kept = [p.code for p in findings(algorithm={"use": "gfpo", "with": {"keep": 12}})]
+    assert kept == ["H37"]
+
+
+def test_sampling_with_an_engine_is_not_advised_twice():
+    many = {"prompts": 32, "group": 16}
+    assert [p.code for p in findings(rollout=many)] == ["H21"]
+    assert findings(rollout=many, backend={"use": "hf", "with": {"vllm": {}}}) == ()
+    assert findings(rollout=many, backend={"use": "unsloth"}) == ()
 
 
 def test_warnings_stand_before_hints():
