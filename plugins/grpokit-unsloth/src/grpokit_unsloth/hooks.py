@@ -1,0 +1,45 @@
+"""What this plugin registers. Importing it imports neither torch nor Unsloth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+
+from grpokit.api import HOOK_API, BackendSpec, hookimpl
+
+GRPOKIT_HOOK_API = HOOK_API
+
+
+@hookimpl
+def grpokit_backends() -> list[BackendSpec]:
+    """The backend `unsloth`."""
+    return [
+        BackendSpec(
+            name="unsloth",
+            summary="Unsloth's models under grpokit's own loop, with vLLM on the same weights.",
+            target="grpokit_unsloth.start:make_backend",
+            config="grpokit_unsloth.config:UnslothConfig",
+            preflight="grpokit_unsloth.preflight:preflight",
+            provides=frozenset(
+                {
+                    "logprobs",
+                    "old-logprobs",
+                    "reference",
+                    "entropy",
+                    "custom-loss",
+                    "exact-resume",
+                    "lora",
+                    "full",
+                    "reset",
+                    "seeded-rows",
+                }
+            ),
+        )
+    ]
+
+
+@hookimpl
+def grpokit_recipes() -> Iterable[Traversable]:
+    """Recipes on this backend."""
+    return [files("grpokit_unsloth") / "recipes"]

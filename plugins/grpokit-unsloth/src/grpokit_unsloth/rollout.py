@@ -1,0 +1,109 @@
+"""Completions: from vLLM on the model's own weights, or from the model's ``generate``.
+
+Every row has its own seed in both, so that neither the other rows nor their order change what it
+draws (up to rounding). The log-probability of a token is that of the distribution it was drawn
+from, at the sampling temperature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import GenerationConfig, LogitsProcessor
+
+from grpokit.api import Sampling, ShouldStop
+from grpokit_hf.nn.decode import Drawn, Rows, left_pad
+from grpokit_hf.nn.pick import pick, row_uniforms
+from grpokit_unsloth.load import UnslothPolicy
+from grpokit_unsloth.start import quiet
+
+__all__ = ["by_generate", "by_vllm"]
+
+
+def by_vllm(
+    policy: UnslothPolicy,
+    prompts: Sequence[Sequence[int]],
+    seeds: Sequence[int],
+    sampling: Sampling,
+) -> list[Drawn]:
+    """One completion a prompt from ``fast_generate``. The adapter goes along with the request: its
+    tensors are handed over as they are, nothing is merged and nothing copied to a file.
+    """
+    from grpokit_hf.vllm.requests import sampling_params, to_drawn
+
+    stops = policy.tokenizer.ends.ids
+    request = None
+    if (
+        policy.adapter
+    ):  # a new number each time, so that no cached keys of an older adapter are used
+        request = policy.model.load_lora("grpokit", load_tensors=True)
+    torch.cuda.empty_cache()
+    with quiet("generate"):
+        outputs = policy.model.fast_generate(
+            [{"prompt_token_ids": list(ids)} for ids in prompts],
+            sampling_params=[sampling_params(sampling, seed, stops) for seed in seeds],
+            lora_request=request,
+            use_tqdm=False,
+        )
+    return [to_drawn(output) for output in outputs]
+
+
+def rest(policy: UnslothPolicy) -> None:
+    """Gives the memory of vLLM's cache to the update; the next ``fast_generate`` wakes it."""
+    if policy.engine is not None:
+        policy.engine.sleep(1)
+
+
+def by_generate(
+    policy: UnslothPolicy,
+    prompts: Sequence[Sequence[int]],
+    seeds: Sequence[int],
+    sampling: Sampling,
+    should_stop: ShouldStop | None = None,
+) -> list[Drawn]:
+    """The same from the model's own ``generate``, with whatever cache and kernels it brings."""
+    ids_NL, valid_NL = left_pad(prompts, policy.tokenizer.pad_id, policy.device)
+    draw = Draw(
+        Rows(
+            valid_NL,
+            row_uniforms(seeds, sampling.max_tokens).to(policy.device),
+            policy.tokenizer.ends.ids,
+        ),
+        sampling,
+        should_stop,
+    )
+    settings = GenerationConfig(
+        do_sample=False,
+        max_new_tokens=sampling.max_tokens,
+        eos_token_id=sorted(policy.tokenizer.ends.ids),
+        pad_token_id=policy.tokenizer.pad_id,
+    )
+    with quiet("generate"), torch.no_grad():
+        policy.model.generate(
+            input_ids=ids_NL,
+            attention_mask=valid_NL,
+            generation_config=settings,
+            logits_processor=[draw],
+        )
+    policy.model.eval()
+    return draw.rows.drawn
+
+
+class Draw(LogitsProcessor):  # type: ignore[misc]
+    """Chooses each row's next token with the row's own random numbers; ``generate`` only obeys."""
+
+    def __init__(self, rows: Rows, sampling: Sampling, should_stop: ShouldStop | None) -> None:
+        self.rows = rows
+        self.sampling = sampling
+        self.should_stop = should_stop
+
+    def __call__(self, input_ids: Any, scores_NV: Tensor) -> Tensor:
+        if self.should_stop is not None:
+            self.should_stop()
+        token_N, logprob_N = pick(scores_NV.float(), self.rows.uniforms(), self.sampling)
+        self.rows.record(token_N, logprob_N)
+        chosen_NV = torch.full_like(scores_NV, -torch.inf)
+        return chosen_NV.scatter_(1, token_N[:, None], 0.0)

@@ -1,0 +1,134 @@
+"""Brings Unsloth into the process. It changes transformers, TRL and PEFT, so it is imported before
+them: this module imports none of the three, and ``backend`` (which does) only after Unsloth.
+
+Unsloth prints on stdout, counts its users by downloads from the hub and writes generated code into
+the working directory. None of that happens here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from grpokit.api import PreflightError
+from grpokit_unsloth.config import UnslothConfig
+
+if TYPE_CHECKING:
+    from grpokit_unsloth.backend import UnslothBackend
+
+__all__ = ["make_backend", "quiet", "start"]
+
+log = logging.getLogger("grpokit.unsloth")
+
+CHANGED = ("transformers", "trl", "peft")
+"""What Unsloth changes when it is imported on a machine with a GPU."""
+
+
+def make_backend(config: UnslothConfig | None = None) -> UnslothBackend:
+    """The backend, with Unsloth imported first."""
+    settings = config or UnslothConfig()
+    start(settings)
+    from grpokit_unsloth.backend import UnslothBackend
+
+    return UnslothBackend(settings)
+
+
+def start(config: UnslothConfig) -> ModuleType:
+    """Imports Unsloth for these settings; some of them must stand in the environment before.
+
+    Raises:
+        PreflightError: Unsloth is missing or does not start, or it was imported with other settings.
+    """
+    wanted = environment(config)
+    if "unsloth" in sys.modules:
+        check_environment(wanted)
+        return sys.modules["unsloth"]
+    early = [name for name in CHANGED if name in sys.modules]
+    os.environ.update(wanted)
+    os.environ.setdefault("UNSLOTH_COMPILE_LOCATION", str(compile_folder()))
+    # The border to foreign code: an import may raise anything.
+    try:
+        with quiet("import"):
+            module = importlib.import_module("unsloth")
+    except Exception as error:
+        raise PreflightError(
+            f"Unsloth cannot be imported: {first_line(error)}",
+            place="backend.use",
+            remedy="run `grpokit plan` on the recipe; it names what is missing",
+        ) from error
+    if early and getattr(module, "DEVICE_TYPE", "cpu") != "cpu":
+        log.warning(
+            "%s was imported before Unsloth, so some of its kernels may not be in use: slower, and "
+            "more memory",
+            ", ".join(early),
+        )
+    return module
+
+
+def environment(config: UnslothConfig) -> dict[str, str]:
+    """Variables that Unsloth reads while it is imported."""
+    wanted = {"UNSLOTH_DISABLE_STATISTICS": "1"}
+    if config.standby:
+        wanted["UNSLOTH_VLLM_STANDBY"] = "1"
+    if config.device == "cpu":
+        wanted["UNSLOTH_FORCE_CPU"] = "1"
+    return wanted
+
+
+def check_environment(wanted: dict[str, str]) -> None:
+    """Unsloth is in the process already: it must have been started with the same settings."""
+    for name, value in wanted.items():
+        if name != "UNSLOTH_DISABLE_STATISTICS" and os.environ.get(name) != value:
+            raise PreflightError(
+                f"Unsloth was imported before this run, without {name}={value}",
+                place="backend.with",
+                remedy="start the run in a process of its own (`grpokit train`)",
+            )
+    os.environ.update(wanted)
+
+
+def compile_folder() -> Path:
+    """Where Unsloth's generated modules go, instead of the working directory."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "grpokit" / "unsloth_compiled_cache"
+
+
+@contextmanager
+def quiet(what: str) -> Iterator[None]:
+    """Takes in what Unsloth prints, warns and logs; its lines go to our log as details.
+
+    It also sets up logging for the whole process, so that other people's lines appear twice; that
+    is undone.
+    """
+    said = io.StringIO()
+    before, handlers, level = (
+        logging.root.manager.disable,
+        logging.root.handlers[:],
+        logging.root.level,
+    )
+    logging.disable(max(before, logging.WARNING))
+    try:
+        with warnings.catch_warnings(), redirect_stdout(said):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+        logging.root.handlers[:] = handlers
+        logging.root.setLevel(level)
+        for line in said.getvalue().splitlines():
+            if line.strip():
+                log.debug("unsloth (%s): %s", what, line.strip())
+
+
+def first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
