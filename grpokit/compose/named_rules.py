@@ -98,7 +98,7 @@ def _engine(facts: Facts) -> str:
     rollout = recipe.rollout
     tokens = rollout.prompts * rollout.group * rollout.max_tokens
     known = recipe.backend.use in ("hf", "hf/hf")
-    if not known or recipe.backend.with_.get("vllm") is not None or tokens < MANY_TOKENS:
+    if not known or recipe.backend.with_.get("rollouts") == "vllm" or tokens < MANY_TOKENS:
         return ""
     return f"a step draws up to {tokens:,} tokens, and sampling is most of a step's time"
 
@@ -132,10 +132,10 @@ NAMED_RULES: tuple[Rule, ...] = (
     Rule(
         id="H21",
         level="info",
-        key="backend.with.vllm",
+        key="backend.with.rollouts",
         source="Unsloth guide to reinforcement learning; Temporal Clue, OpenPipe",
         check=_engine,
-        remedy="--set backend.with.vllm={} samples with vLLM, where it is installed "
+        remedy="--set backend.with.rollouts=vllm samples with vLLM, where it is installed "
         "(`grpokit doctor` says)",
     ),
     Rule(

@@ -130,7 +130,7 @@ class Table:
             each
             for each in self.sets.values()
             if (each.backend, each.distribution) == (backend, distribution)
-            and all(settings.get(key) not in (None, False) for key in each.switch)
+            and all(settings.get(key) == value for key, value in each.switch.items())
         )
 
 

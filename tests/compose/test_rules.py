@@ -117,7 +117,7 @@ def test_the_authors_values_are_content():
 def test_sampling_with_an_engine_is_not_advised_twice():
     many = {"prompts": 32, "group": 16}
     assert [p.code for p in findings(rollout=many)] == ["H21"]
-    assert findings(rollout=many, backend={"use": "hf", "with": {"vllm": {}}}) == ()
+    assert findings(rollout=many, backend={"use": "hf", "with": {"rollouts": "vllm"}}) == ()
     assert findings(rollout=many, backend={"use": "unsloth"}) == ()
 
 
