@@ -128,6 +128,7 @@ NOTES = [
     ("eval: {top_p: 0.5}\n", "R616", "greedy"),
     ("prompt: {use: boxed, system: a, template: '{question}'}\n", "R616", "replace both"),
     ("eval: {dataset: {use: arithmetic}}\n", "R617", "same rows"),
+    ("rollout: {prompts: 3}\ntrain: {processes: 2}\n", "R625", "draws 1 groups"),
 ]
 
 
