@@ -10,7 +10,8 @@ catalogue/ catalogued models and how their weights come here
 backend    HfBackend: the StepBackend contract; joins what follows
 load       model folder -> Policy: weights, adapter, attention kernel
 nn/        tensor parts: attention, LoRA, keys, sampling, batches, log-probs
-update     rows -> optimiser steps; inputs: a micro-batch as the algorithm sees it
+update     rows -> optimiser steps; job: what it is given; inputs: a micro-batch as the algorithm sees it
+parallel   several processes: their parts of the rows, agreement, DDP; shards: FSDP2
 reset      policy or reference begin anew
 optim      AdamW and learning-rate schedules
 state      policy and training state on disk

@@ -121,11 +121,11 @@ class HfBackend:
         self, prompts: Sequence[Prompt], sampling: Sampling, should_stop: ShouldStop | None = None
     ) -> Rollout:
         """``sampling.group`` completions a prompt, at most ``generate_rows`` at a time."""
-        ids = [self.encode(prompt.messages) for prompt in prompts]
-        self._check_window(prompts, ids, sampling)
         rows = [(p, g) for p in range(len(prompts)) for g in range(sampling.group)]
         drawn: list[Drawn] = []
-        with self.policy.sampling():
+        with self.policy.sampling():  # first: processes that share weights enter it together
+            ids = [self.encode(prompt.messages) for prompt in prompts]
+            self._check_window(prompts, ids, sampling)
             limit = self.config.generate_rows
             for start in range(0, len(rows), limit):
                 part = rows[start : start + limit]

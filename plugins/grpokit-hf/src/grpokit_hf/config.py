@@ -22,5 +22,7 @@ class HfConfig(Config):
     """CPU threads; the number of physical cores by default. A resumed run needs the same number to be bit-exact."""
     generate_rows: int = Field(default=256, ge=1)
     """Completions that are sampled at once. The result does not depend on it, but for rounding."""
+    parallel: Literal["auto", "ddp", "fsdp"] = "auto"
+    """How several processes (`grpokit train --processes 2`) hold the model: `ddp`, a whole copy each, or `fsdp`, a part of each weight each (FSDP2), for models that do not fit otherwise. `auto` is `ddp`; one process alone reads nothing of it."""
     logit_rows: int = Field(default=256, ge=1)
     """Tokens whose logits are held at once when log-probabilities are computed."""

@@ -30,6 +30,7 @@ def grpokit_backends() -> list[BackendSpec]:
                     "full",
                     "reset",
                     "seeded-rows",
+                    "distributed",
                 }
             ),
         )

@@ -5,10 +5,11 @@ training use. Nothing is fetched and no code of the model's author runs.
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from grpokit_hf.nn import attention, lora
 from grpokit_hf.nn.decode import Decoder
 from grpokit_hf.nn.forward import Forward
 from grpokit_hf.nn.keys import plain_decoder
+from grpokit_hf.parallel import Copies, Team, local_device, several
+from grpokit_hf.shards import Shards
 from grpokit_hf.text.tokenizer import ChatTokenizer
 
 __all__ = ["Policy", "load_policy", "pick_device", "use_threads"]
@@ -40,12 +43,16 @@ def pick_device(wanted: str) -> torch.device:
             place="backend.with.device",
             remedy="install a CUDA build of torch, or set `backend.with.device: cpu`",
         )
-    return torch.device("cuda" if found and wanted != "cpu" else "cpu")
+    return local_device() if found and wanted != "cpu" else torch.device("cpu")
 
 
 def use_threads(wanted: int | None) -> int:
-    """One thread a physical core, unless told otherwise: products gain nothing from the second."""
-    count = wanted or physical_cores()
+    """One thread a physical core, unless told otherwise: products gain nothing from the second.
+
+    The processes on a machine share its cores.
+    """
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if several() else 1
+    count = wanted or max(1, physical_cores() // local)
     torch.set_num_threads(count)
     if not torch.cuda.is_available():
         keep_memory()
@@ -61,6 +68,7 @@ class Policy:
         weights: the trained weights by name, float32.
         autocast: the type of computation where trained float32 weights compute in bfloat16.
         kernel: attention kernel.
+        team: the processes that train it.
     """
 
     model: Any
@@ -74,6 +82,7 @@ class Policy:
     config: HfConfig
     checkpointing: bool
     dropout: float
+    team: Team = field(default_factory=Team)
 
     @property
     def base(self) -> Any:
@@ -131,15 +140,20 @@ class Policy:
             device=self.device,
             softcap=softcap,
             logit_scale=scale,
+            outer=self.team.outer(base),
         )
 
     @contextmanager
     def sampling(self) -> Iterator[None]:
-        """Evaluation mode with the adapter's matrices cast once."""
+        """Evaluation mode with the adapter's matrices cast once.
+
+        Several processes must enter it equally often; inside, each samples as long as it likes.
+        """
         self.model.eval()
-        frozen = lora.frozen_adapters(self.model, self.dtype) if self.adapter else nullcontext()
-        with frozen, self.forward().precision():
-            yield
+        with self.team.whole():
+            frozen = lora.frozen_adapters(self.model, self.dtype) if self.adapter else nullcontext()
+            with frozen, self.forward().precision():
+                yield
 
 
 class Head(nn.Module):
@@ -183,7 +197,9 @@ def load_policy(
     asked = named.get(section.dtype, torch.float32 if full else torch.bfloat16)
     dtype = torch.float32 if full else asked
     kernel = pick_kernel(config.attention, device)
-    model = read_model(weights or folder, dtype, kernel, device)
+    team = pick_team(config.parallel) if train else Team()
+    where = torch.device("cpu") if team.sharded else device  # a layer at a time goes to the device
+    model = read_model(weights or folder, dtype, kernel, where)
     silence_dropout(model)
     policy = Policy(
         model=model,
@@ -197,6 +213,7 @@ def load_policy(
         config=config,
         checkpointing=section.gradient_checkpointing,
         dropout=0.0 if full else section.lora.dropout,  # type: ignore[union-attr]
+        team=team,
     )
     check_head(policy)
     if not full and train:
@@ -207,6 +224,13 @@ def load_policy(
         )
     policy.model.eval()
     return policy
+
+
+def pick_team(wanted: str) -> Team:
+    """How the processes share the model; whole copies unless told otherwise."""
+    if not several():
+        return Team()
+    return Shards() if wanted == "fsdp" else Copies()
 
 
 def pick_kernel(wanted: str, device: torch.device) -> str:
@@ -256,7 +280,7 @@ def silence_dropout(model: nn.Module) -> None:
 def check_head(policy: Policy) -> None:
     """The head applied to the body's hidden states must give the model's own logits."""
     ids = torch.tensor([[policy.tokenizer.ends.main, *policy.tokenizer.encode_text("2 + 3")]])
-    ids = ids.to(policy.device)
+    ids = ids.to(policy.model.device)
     model = policy.model.eval()
     with torch.no_grad(), policy.forward().precision():
         own_V = model(input_ids=ids, use_cache=False).logits[0, -1].float()

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from grpokit.api import CheckpointError, Recipe, derive_seed
 from grpokit_hf.load import Policy, read_model
+from grpokit_hf.parallel import Team
 
-__all__ = ["check_fit", "copy_of", "first_weights", "put", "swapped"]
+__all__ = ["check_fit", "copy_of", "first_weights", "put", "put_whole", "swapped"]
 
 
 def copy_of(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -42,11 +43,17 @@ def check_fit(weights: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> No
 
 
 def put(weights: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
-    """Writes ``values`` into ``weights``; both have the same names."""
+    """Writes ``values`` into ``weights``; both have the same names and layout."""
     check_fit(weights, values)
     with torch.no_grad():
         for name, weight in weights.items():
             weight.copy_(values[name])
+
+
+def put_whole(team: Team, weights: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
+    """The same with ``values`` that are whole, also where each process holds a part of the weights."""
+    check_fit(weights, values)
+    put(weights, {name: team.like(weight, values[name]) for name, weight in weights.items()})
 
 
 @contextmanager
@@ -65,12 +72,18 @@ def first_weights(policy: Policy, recipe: Recipe) -> None:
 
     The random half of an adapter is drawn from the run's seed, each time the same.
     """
+    team = policy.team
     if policy.adapter:
-        fresh_adapter(policy, recipe.train.seed)
+        with team.whole():  # what is written to whole weights is not kept
+            fresh_adapter(policy, recipe.train.seed)
+            values = copy_of(policy.weights) if team.sharded else {}
+        if team.sharded:
+            put_whole(team, policy.weights, values)
         return
-    fresh = read_model(policy.folder, policy.dtype, policy.kernel, policy.device)
+    where = torch.device("cpu") if team.sharded else policy.device
+    fresh = team.lone(read_model, policy.folder, policy.dtype, policy.kernel, where)
     values = dict(fresh.named_parameters())
-    put(policy.weights, {name: values[name] for name in policy.weights})
+    put_whole(team, policy.weights, {name: values[name] for name in policy.weights})
 
 
 def fresh_adapter(policy: Policy, seed: int) -> None:

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from grpokit.api import CheckpointError, NonFiniteError
 from grpokit_hf.load import Policy
+from grpokit_hf.reset import check_fit
 from grpokit_hf.update import Trainer
 
 __all__ = ["load_weights", "policy_folder", "restore_state", "write_policy", "write_state"]
@@ -41,24 +42,48 @@ def policy_folder(folder: Path) -> Path:
 
 def write_policy(policy: Policy, folder: Path) -> None:
     """An adapter where there is one, else a model folder that transformers and `grpokit` can load."""
+    policy.team.check()
+    policy.team.lone(check_finite, policy)
+    tensors = gathered(policy)
+    policy.team.write(lambda: write_whole(policy, tensors, folder))
+
+
+def check_finite(policy: Policy) -> None:
     for name, weight in policy.weights.items():
-        if not torch.isfinite(weight).all():
+        if not torch.isfinite(policy.team.part(weight)).all():
             raise NonFiniteError(
                 f"the trained weight {name} is not finite, so nothing was saved",
                 remedy="resume from the last checkpoint with a lower optim.lr",
             )
+
+
+def gathered(policy: Policy) -> dict[str, Tensor]:
+    """Whole weights by the names in the file, on the process that writes; all take part.
+
+    Empty for a whole model that each process has anyway: transformers reads that by itself.
+    """
+    if policy.adapter:
+        from peft import get_peft_model_state_dict
+
+        tensors = get_peft_model_state_dict(policy.model, save_embedding_layers=False)
+    else:
+        tensors = policy.model.state_dict() if policy.team.sharded else {}
+    return policy.team.gather(tensors)
+
+
+def write_whole(policy: Policy, tensors: dict[str, Tensor], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if policy.adapter:
-        write_adapter(policy, folder)
+        write_adapter(policy, tensors, folder)
         return
-    write_model(policy.model, folder)
+    write_model(policy.model, tensors, folder)
     for name in TOKENIZER_FILES:
         if (policy.folder / name).is_file():
             shutil.copyfile(policy.folder / name, folder / name)
     (folder / "chat_template.jinja").write_text(policy.tokenizer.template.source, encoding="utf-8")
 
 
-def write_model(model: Any, folder: Path) -> None:
+def write_model(model: Any, tensors: dict[str, Tensor], folder: Path) -> None:
     """A whole model folder.
 
     transformers reads defaults for generation that contradict each other (a temperature beside
@@ -75,7 +100,7 @@ def write_model(model: Any, folder: Path) -> None:
             bos_token_id=settings.bos_token_id, eos_token_id=settings.eos_token_id
         )
     with disk_errors():
-        model.save_pretrained(folder)
+        model.save_pretrained(folder, state_dict=tensors or None)
 
 
 @contextmanager
@@ -87,29 +112,28 @@ def disk_errors() -> Iterator[None]:
         raise OSError(f"safetensors: {error}") from error
 
 
-def write_adapter(policy: Policy, folder: Path) -> None:
+def write_adapter(policy: Policy, tensors: dict[str, Tensor], folder: Path) -> None:
     """The files that PEFT reads. Written here, because PEFT would ask the hub about the base model."""
-    from peft import get_peft_model_state_dict
-
     config = policy.model.peft_config["default"].to_dict()
     config = {key: sorted(v) if isinstance(v, set) else v for key, v in config.items()}
     config |= {"base_model_name_or_path": str(policy.folder), "inference_mode": True}
     text = json.dumps(config, indent=2, sort_keys=True, default=str)
     (folder / "adapter_config.json").write_text(text + "\n", encoding="utf-8")
-    tensors = get_peft_model_state_dict(policy.model, save_embedding_layers=False)
     save_tensors(tensors, folder / "adapter_model.safetensors")
 
 
 def load_weights(policy: Policy, folder: Path) -> None:
     """Reads trained weights back into an open policy."""
+    team = policy.team
     if policy.adapter:
-        from peft import set_peft_model_state_dict
+        from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
-        set_peft_model_state_dict(policy.model, read(folder / "adapter_model.safetensors"))
+        saved = team.lone(read, folder / "adapter_model.safetensors")
+        present = get_peft_model_state_dict(policy.model, save_embedding_layers=False)
+        set_peft_model_state_dict(policy.model, team.laid_out(present, saved))
         return
-    tensors: dict[str, Tensor] = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        tensors |= read(path)
+    tensors = team.lone(read_all, folder)
+    tensors = team.laid_out(policy.model.state_dict() if team.sharded else {}, tensors)
     result = policy.model.load_state_dict(tensors, strict=False)
     tied = set(getattr(policy.model, "_tied_weights_keys", None) or ())
     missing = [name for name in result.missing_keys if name not in tied]
@@ -129,14 +153,23 @@ def write_state(trainer: Trainer, folder: Path) -> None:
             "the weights are between two steps, because an update failed half way; nothing was saved",
             remedy="resume from the last checkpoint",
         )
-    folder.mkdir(parents=True, exist_ok=True)
+    team = trainer.team
+    team.check()
     tensors: dict[str, Tensor] = {}
     for name, weight in trainer.policy.weights.items():
         moments = trainer.optimizer.state.get(weight, {})
         tensors |= {f"{kind}/{name}": moments[kind] for kind in MOMENTS if kind in moments}
+    tensors, reference = team.gather(tensors), team.gather(trainer.moved_reference())
+    team.write(lambda: write_parts(trainer, tensors, reference, folder))
+
+
+def write_parts(
+    trainer: Trainer, tensors: dict[str, Tensor], reference: dict[str, Tensor], folder: Path
+) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
     save_tensors(tensors, folder / "optimizer.safetensors")
     if trainer.reference_moved:
-        save_tensors(trainer.moved_reference(), folder / REFERENCE)
+        save_tensors(reference, folder / REFERENCE)
     record = {
         "format": FORMAT,
         "bad_streak": trainer.bad_streak,
@@ -149,26 +182,28 @@ def write_state(trainer: Trainer, folder: Path) -> None:
 
 def restore_state(trainer: Trainer, folder: Path) -> None:
     """Restores what :func:`write_state` wrote; says when exactness is lost to another machine."""
-    try:
-        record = json.loads((folder / "trainer.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"the trainer's state cannot be read: {error}",
-            place=str(folder),
-            remedy="resume from another checkpoint",
-        ) from error
-    tensors = read(folder / "optimizer.safetensors")
+    team = trainer.team
+    record = team.lone(read_record, folder)
+    tensors = team.lone(read, folder / "optimizer.safetensors")
     for name, weight in trainer.policy.weights.items():
         found = {kind: tensors.get(f"{kind}/{name}") for kind in MOMENTS}
         moments = {kind: value for kind, value in found.items() if value is not None}
         if moments:
             trainer.optimizer.state[weight] = {
-                kind: value.to(weight.device).clone() for kind, value in moments.items()
+                kind: (value if kind == "step" else team.like(weight, value))
+                .to(weight.device)
+                .clone()
+                for kind, value in moments.items()
             }
     if (folder / REFERENCE).is_file():
-        saved = read(folder / REFERENCE)
+        saved = team.lone(read, folder / REFERENCE)
+        weights = trainer.reference_like()
+        check_fit(weights, saved)
         trainer.set_reference(
-            {name: value.to(trainer.policy.device) for name, value in saved.items()}
+            {
+                name: team.like(weights[name], value).to(trainer.policy.device)
+                for name, value in sorted(saved.items())
+            }
         )
     trainer.bad_streak = int(record["bad_streak"])
     asked = trainer.recipe.optim.micro_batch
@@ -185,12 +220,25 @@ def restore_state(trainer: Trainer, folder: Path) -> None:
             )
 
 
+def read_record(folder: Path) -> dict[str, Any]:
+    try:
+        record: dict[str, Any] = json.loads((folder / "trainer.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"the trainer's state cannot be read: {error}",
+            place=str(folder),
+            remedy="resume from another checkpoint",
+        ) from error
+    return record
+
+
 def machine(policy: Policy) -> dict[str, Any]:
     """What bit-exact continuation depends on."""
     cuda = policy.device.type == "cuda"
     return {
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
+        "processes": policy.team.count,
         "device": torch.cuda.get_device_name(policy.device) if cuda else "cpu",
     }
 
@@ -199,6 +247,13 @@ def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
     ready = {name: value.detach().cpu().contiguous() for name, value in sorted(tensors.items())}
     with disk_errors():
         save_file(ready, path, metadata={"format": "pt"})
+
+
+def read_all(folder: Path) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        tensors |= read(path)
+    return tensors
 
 
 def read(path: Path) -> dict[str, Tensor]:

@@ -3,36 +3,36 @@
 The loss is a sum over fixed denominators (``LossTotals``), so that micro-batches only add up: any
 cut gives the same gradient. Log-probs of the old policy are computed for the kept rows, and only if
 more than one optimiser step uses the batch; with one step they are the current ones, detached.
+
+Several processes each take their part of the rows of an optimiser step (:mod:`grpokit_hf.parallel`).
+One whose part has fewer micro-batches fills up with empty ones, where the others need its company.
 """
 
 from __future__ import annotations
 
 import math
-import time
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from grpokit.api import (
-    LossFunction,
+    LossOutputs,
     LossTotals,
     NonFiniteError,
     OutOfMemoryError,
     Recipe,
     Resets,
-    ShouldStop,
     Update,
     derive_seed,
 )
 from grpokit_hf.inputs import loss_inputs
+from grpokit_hf.job import Job, Share, Tally
 from grpokit_hf.load import Policy
-from grpokit_hf.nn.batch import Row, micro_batches, minibatches, to_batch
-from grpokit_hf.nn.forward import Forward
+from grpokit_hf.nn.batch import Batch, Row, filler, micro_batches, minibatches, to_batch
+from grpokit_hf.nn.forward import Forward, TokenValues
 from grpokit_hf.optim import learning_rate, make_optimizer
 from grpokit_hf.reset import check_fit, copy_of, first_weights, put, swapped
 
@@ -41,61 +41,6 @@ __all__ = ["Job", "Trainer", "free_memory"]
 MAX_SKIPPED = 3
 """Optimiser steps in a row that may be skipped because their gradient is not finite."""
 MAX_HALVINGS = 3
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """One rollout batch on its way through the optimiser."""
-
-    loss: LossFunction
-    rows: Sequence[Row]
-    denominator: int
-    max_tokens: int
-    temperature: float
-    step: int
-    should_stop: ShouldStop | None
-
-    def poll(self) -> None:
-        if self.should_stop is not None:
-            self.should_stop()
-
-
-@dataclass
-class Tally:
-    """Metric sums and times of one update."""
-
-    sums: dict[str, list[float]] = field(default_factory=lambda: defaultdict(lambda: [0.0, 0.0]))
-    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-    norms: list[float] = field(default_factory=list)
-    losses: list[float] = field(default_factory=list)
-    steps: int = 0
-    skipped: int = 0
-    lr: float = 0.0
-
-    @contextmanager
-    def time(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.seconds[name] += time.perf_counter() - start
-
-    def metrics(self) -> dict[str, float]:
-        means = {name: over / under for name, (over, under) in self.sums.items() if under}
-        if not self.norms and not self.skipped:
-            return means
-        means["lr"] = self.lr
-        means["skipped_steps"] = float(self.skipped)
-        if self.norms:
-            means["grad_norm"] = sum(self.norms) / len(self.norms)
-            means["loss"] = sum(self.losses) / len(self.losses)
-        return means
-
-
-@dataclass(frozen=True)
-class Share:
-    """What one pass over the micro-batches of an optimiser step gave."""
-
-    loss: float
-    sums: Mapping[str, tuple[float, float]]
 
 
 class Trainer:
@@ -113,6 +58,9 @@ class Trainer:
 
     def __init__(self, policy: Policy, recipe: Recipe, reference: Any = None) -> None:
         self.policy = policy
+        self.team = policy.team
+        self.team.adopt(policy, reference)
+        self.filler = filler(policy.tokenizer.pad_id)
         self.recipe = recipe
         self.reference_model = reference
         self.optimizer = make_optimizer(policy.weights, recipe)
@@ -122,6 +70,21 @@ class Trainer:
         self.reference_weights: dict[str, Tensor] | None = None
         self.reference_moved = False
         self.torn = False
+        if self.team.sharded:  # the first forward is what settles which weights belong together
+            self.empty_forwards()
+
+    def empty_forwards(self) -> None:
+        batch = self.batch((self.filler,))
+        for model in filter(None, (self.policy.base, self.reference_model)):
+            with torch.no_grad(), self.team.together():
+                self.policy.forward(model)(batch, 1.0)
+
+    def batch(self, rows: Sequence[Row], job: Job | None = None) -> Batch:
+        """The rows on their device, unless the run is to stop."""
+        if job is not None:
+            job.poll()
+        pad = self.policy.tokenizer.pad_id
+        return to_batch(rows, pad, self.policy.device, least=self.team.columns)
 
     def reset(self, resets: Resets) -> None:
         """Begins anew what is named; a reset reference is the policy before its own reset."""
@@ -142,6 +105,12 @@ class Trainer:
         else:
             put(dict(self.reference_model.named_parameters()), weights)
         self.reference_moved = True
+
+    def reference_like(self) -> dict[str, Tensor]:
+        """Weights with the names and the layout of the reference's."""
+        if self.reference_model is None:
+            return self.policy.weights
+        return dict(self.reference_model.named_parameters())
 
     def moved_reference(self) -> dict[str, Tensor]:
         """The reference to be saved; empty as long as it is the model that was loaded."""
@@ -188,39 +157,45 @@ class Trainer:
         )
 
     def all_logprobs(self, rows: Sequence[Row], job: Job, forward: Forward) -> dict[int, Tensor]:
-        """Row index -> log-probs of its tokens, without gradients."""
+        """Row index -> log-probs of its tokens, without gradients; of the rows of all processes."""
         self.policy.model.eval()
+        shares = self.team.shares(rows, shared=forward.shared)
         while True:
-            parts = self.cut(rows, forward)
+            parts = self.cut(shares[self.team.index], forward)
+            failure: BaseException | None = None
+            found: dict[int, Tensor] = {}
             try:
-                return self.logprobs_of(parts, job, forward)
-            except torch.OutOfMemoryError as error:
-                self.halve(parts, job, error)
+                found = self.logprobs_of(parts, job, forward)
+            except BaseException as error:  # noqa: BLE001  raised by agree, on all processes
+                failure = error
+            if not self.team.agree(failure):
+                return self.team.tables(found, shares, self.policy.device)
+            self.halve(parts, job, failure)
             free_memory(self.policy.device)
 
     def logprobs_of(
         self, parts: Sequence[Sequence[Row]], job: Job, forward: Forward
     ) -> dict[int, Tensor]:
         found: dict[int, Tensor] = {}
-        with torch.no_grad():
-            for part in parts:
-                job.poll()
-                batch = to_batch(part, self.policy.tokenizer.pad_id, self.policy.device)
+        for place in range(self.team.rounds(len(parts))):
+            part = parts[place] if place < len(parts) else (self.filler,)
+            batch = self.team.lone(self.batch, part, job)
+            with torch.no_grad(), self.team.together():
                 values = forward(batch, job.temperature).logprobs_M
-                pieces = torch.split(values, [len(row.tokens) for row in part])
-                found.update(zip((row.index for row in part), pieces, strict=True))
+            pieces = torch.split(values, [len(row.tokens) for row in part])
+            found.update(zip((row.index for row in part), pieces, strict=True))
         return found
 
     def halve(
         self,
         parts: Sequence[Sequence[Row]],
         job: Job,
-        error: torch.OutOfMemoryError,
+        error: BaseException | None,
         *,
         last: bool = False,
     ) -> None:
         """Smaller micro-batches from now on; an error if that was tried, or they hold one row."""
-        largest = max(len(part) for part in parts)
+        largest = self.team.most(max((len(part) for part in parts), default=0))
         if last or largest == 1:
             raise OutOfMemoryError(
                 f"an update with {largest} rows a forward does not fit in memory",
@@ -270,8 +245,7 @@ class Trainer:
             share = self.accumulate(live, job, totals, old, reference, inner, poll=not tally.steps)
         with tally.time("optimizer"):
             optim = self.recipe.optim
-            weights = list(self.policy.weights.values())
-            norm = float(torch.nn.utils.clip_grad_norm_(weights, optim.max_grad_norm))
+            norm = self.team.clip(list(self.policy.weights.values()), optim.max_grad_norm)
             index = (job.step - 1) * optim.iterations * optim.minibatches + inner
             tally.lr = learning_rate(self.recipe, index)
             if math.isfinite(norm) and math.isfinite(share.loss):
@@ -305,18 +279,26 @@ class Trainer:
     ) -> Share:
         """Forward and backward of every micro-batch; starts again with halves when memory runs out."""
         forward = self.policy.forward()
+        mine = self.team.shares(rows, shared=forward.shared)[self.team.index]
         halvings = 0
         while True:
-            parts = self.cut(rows, forward)
+            parts = self.cut(mine, forward)
             self.optimizer.zero_grad(set_to_none=True)
+            failure: BaseException | None = None
+            share = Share(0.0, {})
             try:
-                return self.pass_over(parts, job, totals, old, reference, inner, forward, poll=poll)
-            except torch.OutOfMemoryError as error:
-                halvings += 1
-                self.halve(parts, job, error, last=halvings > MAX_HALVINGS)
-            except BaseException:
-                self.optimizer.zero_grad(set_to_none=True)
-                raise
+                share = self.pass_over(
+                    parts, job, totals, old, reference, inner, forward, poll=poll
+                )
+            except BaseException as error:  # noqa: BLE001  raised by agree, on all processes
+                failure = error
+                if not isinstance(error, torch.OutOfMemoryError):
+                    self.optimizer.zero_grad(set_to_none=True)
+            if not self.team.agree(failure):
+                self.team.sync(forward, self.batch((self.filler,)))
+                return self.team.summed(share)
+            halvings += 1
+            self.halve(parts, job, failure, last=halvings > MAX_HALVINGS)
             free_memory(self.policy.device)
 
     def pass_over(
@@ -331,33 +313,58 @@ class Trainer:
         *,
         poll: bool,
     ) -> Share:
-        loss = 0.0
+        total = 0.0
         sums: dict[str, tuple[float, float]] = {}
         self.policy.model.train(self.policy.checkpointing or self.policy.dropout > 0)
-        for place, part in enumerate(parts):
-            if poll:
-                job.poll()
-            batch = to_batch(part, self.policy.tokenizer.pad_id, self.policy.device)
-            with self.dropout_seed(job.step, inner, place):
+        for place in range(self.team.rounds(len(parts))):
+            part = parts[place] if place < len(parts) else (self.filler,)
+            batch = self.team.lone(self.batch, part, job if poll else None)
+            with self.dropout_seed(job.step, inner, place), self.team.together():
                 values = forward(batch, job.temperature, with_entropy=True)
-            inputs = loss_inputs(
-                batch,
-                values.logprobs_M,
-                values.entropy_M,
-                old,
-                reference,
-                totals,
-                seed=derive_seed(self.recipe.train.seed, "loss", job.step, inner, place),
+            seed = derive_seed(
+                self.recipe.train.seed, "loss", job.step, inner, place, *self.team.mark
             )
-            outputs = job.loss(inputs)
-            if outputs.loss.requires_grad:
-                outputs.loss.backward()  # type: ignore[no-untyped-call]
-            loss += float(outputs.loss.detach())
+            outputs = self.team.lone(
+                self.loss_of, values, batch, job, totals, old, reference, seed=seed
+            )
+            with self.team.together():
+                self.backward(outputs.loss, values)
+            total += float(outputs.loss.detach())
             for name, (over, under) in outputs.sums.items():
                 before = sums.get(name, (0.0, 0.0))
                 sums[name] = (before[0] + float(over), before[1] + float(under))
         self.policy.model.eval()
-        return Share(loss, sums)
+        return Share(total, sums)
+
+    def loss_of(
+        self,
+        values: TokenValues,
+        batch: Batch,
+        job: Job,
+        totals: LossTotals,
+        old: Mapping[int, Tensor],
+        reference: Mapping[int, Tensor],
+        *,
+        seed: int,
+    ) -> LossOutputs:
+        """The algorithm's loss of a micro-batch; nothing of one that only fills up."""
+        if batch.rows[0].index < 0:
+            return LossOutputs(loss=torch.zeros(()))
+        inputs = loss_inputs(
+            batch, values.logprobs_M, values.entropy_M, old, reference, totals, seed=seed
+        )
+        return job.loss(inputs)
+
+    def backward(self, loss: Tensor, values: TokenValues) -> None:
+        """Adds to the gradients, which are then averaged over the processes: hence the factor.
+
+        A loss without a gradient needs no backward, except in company.
+        """
+        if self.team.sharded and not loss.requires_grad:
+            loss = values.logprobs_M.sum() * 0.0
+        if loss.requires_grad:
+            scaled = loss if self.team.count == 1 else loss * self.team.count
+            scaled.backward()  # type: ignore[no-untyped-call]
 
     @contextmanager
     def dropout_seed(self, *parts: int) -> Iterator[None]:
@@ -367,7 +374,9 @@ class Trainer:
             return
         cuda = self.policy.device.type == "cuda"
         with torch.random.fork_rng(devices=[self.policy.device] if cuda else []):
-            torch.manual_seed(derive_seed(self.recipe.train.seed, "dropout", *parts))
+            torch.manual_seed(
+                derive_seed(self.recipe.train.seed, "dropout", *parts, *self.team.mark)
+            )
             yield
 
     def check_streak(self, step: int) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from grpokit.api import Advantages, Rollout, Selection, derive_seed
 
-__all__ = ["Batch", "Row", "make_rows", "micro_batches", "minibatches", "to_batch"]
+__all__ = ["Batch", "Row", "filler", "make_rows", "micro_batches", "minibatches", "to_batch"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +27,20 @@ class Row:
     weight: float
     truncated: bool
     sampler_logprobs: tuple[float, ...] | None
+
+
+def filler(token: int) -> Row:
+    """A row that counts for nothing: one token after one token."""
+    return Row(
+        index=-1,
+        prompt=-1,
+        prompt_ids=(token,),
+        tokens=(token,),
+        advantage=0.0,
+        weight=0.0,
+        truncated=False,
+        sampler_logprobs=None,
+    )
 
 
 def make_rows(rollout: Rollout, advantages: Advantages, selection: Selection) -> list[Row]:
@@ -112,8 +126,9 @@ class Batch:
         return torch.tensor(values, dtype=torch.float32, device=self.targets_NT.device)
 
 
-def to_batch(rows: Sequence[Row], pad_id: int, device: torch.device) -> Batch:
-    longest = max(len(row.tokens) for row in rows)
+def to_batch(rows: Sequence[Row], pad_id: int, device: torch.device, *, least: int = 1) -> Batch:
+    """The rows padded to the longest, or to ``least`` columns."""
+    longest = max(least, *(len(row.tokens) for row in rows))
     ids = [[*row.tokens, *[pad_id] * (longest - len(row.tokens))] for row in rows]
     mask = [[True] * len(row.tokens) + [False] * (longest - len(row.tokens)) for row in rows]
     return Batch(

@@ -13,6 +13,7 @@ full attention in every layer, without gradient checkpointing and without autoca
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -52,6 +53,8 @@ class Forward:
     device: torch.device
     softcap: float | None = None
     logit_scale: float = 1.0
+    outer: Callable[..., Any] | None = None
+    """Calls a function in a place where other processes take part in what it computes."""
 
     def __call__(
         self, batch: Batch, temperature: float, *, with_entropy: bool = False
@@ -60,6 +63,16 @@ class Forward:
 
         The division makes the trained distribution the one that was sampled from.
         """
+        if self.outer is None:
+            return TokenValues(*self.values(batch, temperature, with_entropy=with_entropy))
+        return TokenValues(
+            *self.outer(lambda: self.values(batch, temperature, with_entropy=with_entropy))
+        )
+
+    def values(
+        self, batch: Batch, temperature: float, *, with_entropy: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """logprobs_M and, if asked for, entropy_M."""
         with self.precision():
             hidden_MH = self.hidden_shared(batch) if self.shared else self.hidden_plain(batch)
             weight: Any = self.head.weight
@@ -74,7 +87,7 @@ class Forward:
                 softcap=self.softcap,
                 entropy=with_entropy,
             )
-        return TokenValues(logprobs_M, entropy_M)
+        return logprobs_M, entropy_M
 
     def precision(self) -> AbstractContextManager[Any]:
         if self.autocast is None:

@@ -1,0 +1,187 @@
+"""FSDP2: every process keeps a part of each weight, and gathers a layer for the time of its forward.
+
+Weights stay in the types that one process has them in (float32 where they train, the model's type
+where they are frozen), so that the sum over processes is what one process computes. Sampling takes
+as many steps as the longest answer of a process needs, which differs; so all weights are gathered
+for the time of sampling and let go after it.
+
+FSDP2 gathers inside each forward and backward. Between those the processes agree on failures like
+any :class:`Several`; a failure inside one (memory) cannot be taken back, and ends the run for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import torch
+from torch import Tensor, distributed, nn
+
+from grpokit.api import CheckpointError, GrpokitError, OutOfMemoryError
+from grpokit_hf.parallel import PATIENCE, P, Several, T, Whole, lost
+
+__all__ = ["Shards"]
+
+NCCL_PATIENCE = timedelta(minutes=10)
+"""A process that fails inside a forward leaves the others in NCCL; this is when they give up."""
+
+
+class Shards(Several):
+    """One of several processes that each hold a part of every weight."""
+
+    sharded = True
+    columns = 2  # so that every micro-batch calls the body equally often
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.roots: dict[int, nn.Module] = {}
+        self.parts: list[Any] = []
+
+    def adopt(self, policy: Any, reference: Any) -> None:
+        from torch.distributed.device_mesh import DeviceMesh
+
+        kind = policy.device.type
+        self.group = distributed.new_group(
+            backend="nccl" if kind == "cuda" else "gloo",
+            timeout=NCCL_PATIENCE if kind == "cuda" else PATIENCE,
+        )
+        mesh = DeviceMesh.from_group(self.group, kind)
+        bases = [(policy.base, policy.model)]
+        if reference is not None:
+            bases.append((reference, reference))
+        for base, model in bases:
+            self.roots[id(base)] = self.shard(base, model, mesh)
+
+    def shard(self, base: Any, model: nn.Module, mesh: Any) -> nn.Module:
+        """A layer is one unit; embeddings, norm and head are another, the root's."""
+        from torch.distributed.fsdp import fully_shard
+
+        names = set(getattr(base, "_no_split_modules", None) or ())
+        layers = [module for module in base.modules() if type(module).__name__ in names]
+        root = Whole(model)
+        for module in (*layers, root):
+            fully_shard(module, mesh=mesh, reshard_after_forward=True)
+        self.parts += [*layers, root]
+        return root
+
+    def outer(self, base: Any) -> Callable[..., Any] | None:
+        return self.roots.get(id(base))
+
+    def rounds(self, parts: int) -> int:
+        return self.most(parts)
+
+    def lone(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        failure: BaseException | None = None
+        result: list[T] = []
+        try:
+            result.append(work(*args, **kwargs))
+        except BaseException as error:  # noqa: BLE001  told to the others, then raised
+            failure = error
+        if self.agree(failure):
+            raise torch.OutOfMemoryError("memory ran out on a process") from failure
+        return result[0]
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Ends this process's part in the run if it fails inside, where the others wait for it.
+
+        They cannot be told; they notice when the process has ended. So its error is marked as one
+        that is its own ``alone``.
+        """
+        try:
+            yield
+        except BaseException as failure:
+            if self.broken:
+                raise
+            self.broken = True
+            error = self.cause(failure)
+            error.alone = True  # type: ignore[attr-defined]
+            if error is failure:
+                raise
+            raise error from failure
+
+    def cause(self, failure: BaseException) -> BaseException:
+        if isinstance(failure, torch.OutOfMemoryError):
+            return OutOfMemoryError(
+                "a micro-batch does not fit in memory",
+                place=f"process {self.index}",
+                remedy="lower optim.micro_tokens (or optim.micro_batch), set "
+                "model.gradient_checkpointing: true, or take more processes",
+            )
+        gone = isinstance(failure, RuntimeError) and "onnection" in str(failure)
+        if gone or isinstance(failure, distributed.DistError):
+            return lost(self.index)
+        return failure
+
+    def clip(self, weights: Sequence[Tensor], largest: float) -> float:
+        grads = [weight.grad for weight in weights if weight.grad is not None]
+        with self.together():
+            norm = self.full(torch.nn.utils.get_total_norm(grads))
+        torch.nn.utils.clip_grads_with_norm_(weights, largest, norm)
+        return float(norm)
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        with self.together():
+            for part in self.parts:
+                part.set_reshard_after_forward(False, recurse=False)
+                part.unshard()
+        try:
+            yield
+        finally:
+            for part in self.parts:
+                part.set_reshard_after_forward(True, recurse=False)
+                part.reshard()
+
+    def part(self, weight: Tensor) -> Tensor:
+        local: Callable[[], Tensor] | None = getattr(weight, "to_local", None)
+        return weight if local is None else local()
+
+    def full(self, weight: Tensor) -> Tensor:
+        """All of a weight, on every process."""
+        gather: Callable[[], Tensor] | None = getattr(weight, "full_tensor", None)
+        return weight if gather is None else gather()
+
+    def gather(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        self.check()
+        found: dict[str, Tensor] = {}
+        with self.together():
+            for name, weight in weights.items():
+                value = self.full(weight.detach())
+                if self.index == 0:
+                    found[name] = value.cpu()
+        return found
+
+    def like(self, weight: Tensor, value: Tensor) -> Tensor:
+        mesh: Any = getattr(weight, "device_mesh", None)
+        if mesh is None or hasattr(value, "device_mesh"):
+            return value
+        from torch.distributed.tensor import distribute_tensor
+
+        kind: Any = weight
+        with self.together():
+            return distribute_tensor(value.to(weight.device), mesh, kind.placements)
+
+    def laid_out(
+        self, weights: Mapping[str, Tensor], values: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
+        return {
+            name: self.like(weights[name], value) if name in weights else value
+            for name, value in sorted(values.items())
+        }
+
+    def write(self, work: Callable[[], None]) -> None:
+        """The others hear of a failure before they go on to the next collective."""
+
+        def guarded() -> None:
+            if self.index == 0:
+                work()
+
+        try:
+            self.lone(guarded)
+        except GrpokitError as error:
+            if self.index == 0:
+                raise
+            raise CheckpointError(error.fact, place=error.place, remedy=error.remedy) from error
