@@ -8,8 +8,9 @@ import logging
 import math
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -43,6 +44,10 @@ from grpokit_hf.text.tokenizer import ChatTokenizer
 from grpokit_hf.update import Job, Trainer, free_memory
 from grpokit_hf.weights import weights_hash
 
+if TYPE_CHECKING:
+    from grpokit_hf.vllm.rollouts import Rollouts
+    from grpokit_hf.vllm.sampler import Sampler
+
 __all__ = ["HfBackend"]
 
 log = logging.getLogger("grpokit.hf")
@@ -58,13 +63,15 @@ class HfBackend:
         self._located: Located | None = None
         self._weights: Path | None = None
         self._adapter_hash = ""
+        self._sampler: Sampler | None = None
+        self._rollouts: Rollouts | None = None
 
     # ------------------------------------------------------------- opening
 
     def open(self, recipe: Recipe, *, needs_reference: bool, needs_entropy: bool) -> None:
         """Loads the model for training. Entropy is always computed, so ``needs_entropy`` asks nothing."""
         del needs_entropy
-        policy = self._load(recipe)
+        policy = self._load(recipe, train=True)
         reference = None
         if needs_reference and not policy.adapter:
             reference = copy.deepcopy(policy.model).requires_grad_(requires_grad=False)
@@ -74,17 +81,18 @@ class HfBackend:
     def open_checkpoint(self, recipe: Recipe, folder: Path | None) -> None:
         """Loads for sampling: the base model, or the policy that ``save_policy`` wrote."""
         if folder is None:
-            self._load(recipe, train=False)
+            self._load(recipe)
             return
         saved = state.policy_folder(folder)
         if not (saved / "adapter_config.json").is_file():
-            self._load(recipe, train=False, weights=saved)
+            self._load(recipe, weights=saved)
             return
-        load_adapter(self._load(recipe, train=False), saved)
+        load_adapter(self._load(recipe), saved)
+        self._changed()
         data = (saved / "adapter_model.safetensors").read_bytes()
         self._adapter_hash = hashlib.sha256(data).hexdigest()[:16]
 
-    def _load(self, recipe: Recipe, *, train: bool = True, weights: Path | None = None) -> Policy:
+    def _load(self, recipe: Recipe, *, train: bool = False, weights: Path | None = None) -> Policy:
         threads = use_threads(self.config.threads)
         section = recipe.model
         self._located = locate(section.id, section.revision)
@@ -93,11 +101,33 @@ class HfBackend:
         for note in tokenizer.notes:
             log.info("%s", note)
         self._weights = weights
+        # vLLM first: it loads in its own process, and on a GPU it measures what is free.
+        sampler = self._start_vllm(recipe, weights or folder)
         self._policy = load_policy(
             recipe, self.config, folder, tokenizer, weights=weights, train=train
         )
+        if sampler is not None:
+            self._join_vllm(recipe, self._policy, sampler, weights or folder)
         log.info("%s on %s with %d threads", section.id, self._policy.device, threads)
         return self._policy
+
+    def _start_vllm(self, recipe: Recipe, folder: Path) -> Sampler | None:
+        if self.config.rollouts != "vllm":
+            return None
+        from grpokit_hf.vllm.start import start_sampler
+
+        self._sampler = start_sampler(recipe, self.config, folder)
+        return self._sampler
+
+    def _join_vllm(self, recipe: Recipe, policy: Policy, sampler: Sampler, folder: Path) -> None:
+        from grpokit_hf.vllm.start import join
+
+        self._rollouts = join(recipe, self.config, policy, sampler, folder)
+
+    def _changed(self) -> None:
+        """The policy's weights are no longer those that vLLM has."""
+        if self._rollouts is not None:
+            self._rollouts.changed = True
 
     @property
     def policy(self) -> Policy:
@@ -123,10 +153,12 @@ class HfBackend:
         """``sampling.group`` completions a prompt, at most ``generate_rows`` at a time."""
         rows = [(p, g) for p in range(len(prompts)) for g in range(sampling.group)]
         drawn: list[Drawn] = []
-        with self.policy.sampling():  # first: processes that share weights enter it together
+        vllm = self._rollouts is not None
+        # First: processes that share weights enter it together.
+        with nullcontext() if vllm else self.policy.sampling():
             ids = [self.encode(prompt.messages) for prompt in prompts]
             self._check_window(prompts, ids, sampling)
-            limit = self.config.generate_rows
+            limit = max(1, len(rows)) if vllm else self.config.generate_rows
             for start in range(0, len(rows), limit):
                 part = rows[start : start + limit]
                 drawn += self._fitting(part, prompts, ids, sampling, should_stop)
@@ -191,6 +223,9 @@ class HfBackend:
     ) -> list[Drawn]:
         used = sorted({p for p, _ in rows})
         seeds = [derive_seed(sampling.seed, sampling.step, prompts[p].id, g) for p, g in rows]
+        if self._rollouts is not None:
+            owners = [p for p, _ in rows]
+            return self._rollouts.sample(ids, owners, seeds, sampling, should_stop)
         return self.policy.decoder().sample(
             [ids[p] for p in used],
             [used.index(p) for p, _ in rows],
@@ -202,7 +237,7 @@ class HfBackend:
     def _completion(self, drawn: Drawn) -> Completion:
         return Completion(
             token_ids=tuple(drawn.tokens),
-            logprobs=tuple(drawn.logprobs),
+            logprobs=tuple(drawn.logprobs) if drawn.logprobs else None,
             text=self.policy.tokenizer.decode(drawn.tokens),
             finish="stop" if drawn.ended else "length",
         )
@@ -228,10 +263,12 @@ class HfBackend:
             step=step,
             should_stop=should_stop,
         )
+        self._changed()  # before: an update that fails half way has changed them too
         return self.trainer.update(job)
 
     def reset(self, resets: Resets) -> None:
         """Begins policy, optimiser or reference anew, before an update."""
+        self._changed()
         self.trainer.reset(resets)
 
     # ------------------------------------------------------------- saving
@@ -246,11 +283,13 @@ class HfBackend:
         state.load_weights(self.policy, state.policy_folder(folder))
         part = folder / "state" if (folder / "state").is_dir() else folder
         state.restore_state(self.trainer, part)
+        self._changed()
 
     @property
     def identity(self) -> Mapping[str, Any]:
         """What an evaluation's result belongs to; two results with different ones do not compare."""
         policy, located = self.policy, self._located
+        rollouts = self._rollouts
         return {
             "model": located.id if located else "",
             "revision": (located.revision if located else None) or "",
@@ -264,11 +303,16 @@ class HfBackend:
             "device": policy.device.type,
             "backend": "hf",
             "versions": versions(),
+            **({} if rollouts is None else {"rollouts": dict(rollouts.identity)}),
         }
 
     def close(self) -> None:
         """Frees the model and, on a GPU, its memory."""
-        self._policy = self._trainer = None
+        if self._rollouts is not None:
+            self._rollouts.close()
+        elif self._sampler is not None:
+            self._sampler.close()  # the model did not load
+        self._policy = self._trainer = self._rollouts = self._sampler = None
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 

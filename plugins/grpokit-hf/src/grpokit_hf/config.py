@@ -7,12 +7,13 @@ from typing import Literal
 from pydantic import Field
 
 from grpokit.api import Config
+from grpokit_hf.vllm.config import VllmConfig
 
 __all__ = ["HfConfig"]
 
 
 class HfConfig(Config):
-    """Settings of the `hf` backend. None of them changes what is learned, only speed and memory."""
+    """Settings of the `hf` backend. They change speed and memory; what is learned, only by rounding."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the model lives; `auto` takes a CUDA device if there is one."""
@@ -26,3 +27,7 @@ class HfConfig(Config):
     """How several processes (`grpokit train --processes 2`) hold the model: `ddp`, a whole copy each, or `fsdp`, a part of each weight each (FSDP2), for models that do not fit otherwise. `auto` is `ddp`; one process alone reads nothing of it."""
     logit_rows: int = Field(default=256, ge=1)
     """Tokens whose logits are held at once when log-probabilities are computed."""
+    rollouts: Literal["transformers", "vllm"] = "transformers"
+    """What samples: the trained model itself, or vLLM with its weights (needs the extra `vllm`), which is several times faster and not bit-exact."""
+    vllm: VllmConfig = Field(default_factory=VllmConfig)
+    """Settings of vLLM, where it samples."""

@@ -1,0 +1,218 @@
+"""Sampling with vLLM under the backend: fresh weights, the check that they arrived, one restart."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from grpokit.api import GrpokitError, PreflightError, Sampling, ShouldStop
+from grpokit_hf.load import Policy
+from grpokit_hf.nn.batch import Row, to_batch
+from grpokit_hf.nn.decode import Drawn
+from grpokit_hf.vllm.canary import Canary, distance, noise_floor
+from grpokit_hf.vllm.config import VllmConfig
+from grpokit_hf.vllm.requests import LogprobsMode, logprobs_usable, request_settings
+from grpokit_hf.vllm.sampler import Ask, EngineGone, Sampler, Weights
+from grpokit_hf.vllm.sync import Sync
+
+__all__ = ["Rollouts"]
+
+log = logging.getLogger("grpokit.hf")
+
+PROBE = 64
+"""Completion tokens of the sequence that is scored after each change."""
+
+
+@dataclass
+class Rollouts:
+    """One policy's vLLM.
+
+    Attributes:
+        mode: which log-probs the engine gives.
+        window: longest prompt and completion together.
+        changed: the policy's weights are newer than the engine's.
+        weights: what the engine was given last.
+        probe: the sequence that the canary looks at, and the length of its prompt.
+    """
+
+    policy: Policy
+    sampler: Sampler
+    sync: Sync
+    config: VllmConfig
+    mode: LogprobsMode
+    window: int
+    changed: bool = False
+    weights: Weights = field(default_factory=Weights)
+    probe: tuple[list[int], int] | None = None
+    deaths: int = 0
+
+    def __post_init__(self) -> None:
+        self.canary = Canary(
+            tolerance=self.config.tolerance or 0.0, floor=noise_floor(self.policy.compute)
+        )
+
+    # ------------------------------------------------------------- sampling
+
+    def sample(
+        self,
+        prompts: Sequence[Sequence[int]],
+        owners: Sequence[int],
+        seeds: Sequence[int],
+        sampling: Sampling,
+        should_stop: ShouldStop | None,
+    ) -> list[Drawn]:
+        """Completion n continues ``prompts[owners[n]]`` and draws from ``seeds[n]`` alone."""
+        self._check_length(prompts, sampling)
+        ends = self.policy.tokenizer.ends.ids
+        ask = Ask(
+            prompts=prompts,
+            owners=owners,
+            settings=[request_settings(sampling, seed, ends) for seed in seeds],
+            with_logprobs=logprobs_usable(sampling, self.mode),
+        )
+        dead = False
+        while True:
+            try:
+                if dead:
+                    self._again()
+                    dead = False
+                return self._sample(ask, sampling, should_stop)
+            except EngineGone as error:
+                if should_stop is not None:
+                    should_stop()  # a signal that ended the engine too is not its fault
+                self._count(error)
+                dead = True
+
+    def _sample(self, ask: Ask, sampling: Sampling, should_stop: ShouldStop | None) -> list[Drawn]:
+        self.sampler.wake()
+        self._bring()
+        rows = self.sampler.sample(ask, should_stop)
+        if rows and self.probe is None and self.watched:
+            self._first_look(ask, rows, sampling)
+        self.sampler.sleep()
+        return rows
+
+    def _check_length(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> None:
+        longest = max((len(ids) for ids in prompts), default=0)
+        if longest + sampling.max_tokens > self.window:
+            raise PreflightError(
+                f"a prompt of {longest} tokens and {sampling.max_tokens} new ones exceed the "
+                f"{self.window} tokens that vLLM was started for",
+                place="backend.with.vllm.max_len",
+                remedy=f"set backend.with.vllm.max_len: {longest + sampling.max_tokens} or more",
+            )
+
+    @property
+    def watched(self) -> bool:
+        """Whether the canary looks. Not where processes hold parts of the weights: it would need all."""
+        return self.config.tolerance is not None and not self.policy.team.sharded
+
+    # ------------------------------------------------------------- weights
+
+    def _bring(self) -> None:
+        """The engine has the policy's weights afterwards, and was seen to have them."""
+        if not self.changed:
+            return
+        self.weights = self.sync.write(self.policy)
+        self.changed = False
+        self._load()
+
+    def _load(self) -> None:
+        self.sampler.load(self.weights)
+        if self.probe is not None:
+            values = self._engine_values()
+            self.canary.check(values, self._trainer_values(1.0), self.weights.version)
+
+    def _count(self, error: EngineGone) -> None:
+        """One more death: said, or the end."""
+        self.deaths += 1
+        if self.deaths > self.config.restarts:
+            raise GrpokitError(
+                f"{error.fact}; it was started again {self.config.restarts} time(s) before",
+                place=error.place,
+                remedy="look into that log, and into the kernel's for a lack of memory (`dmesg`); "
+                "lower backend.with.vllm.max_len or backend.with.vllm.memory and resume the run",
+            ) from error
+        log.warning("%s: it is started again, and the completions are drawn again", error.fact)
+
+    def _again(self) -> None:
+        """Starts the engine anew and gives it the weights that the last one had."""
+        self.sampler.restart()
+        if self.weights.version:
+            self._load()
+
+    # ------------------------------------------------------------- the canary
+
+    def _first_look(self, ask: Ask, rows: Sequence[Drawn], sampling: Sampling) -> None:
+        """Takes the longest completion of the first prompts as the probe, and compares."""
+        place = max(range(len(rows)), key=lambda n: len(rows[n].tokens))
+        prompt = list(ask.prompts[ask.owners[place]])
+        length = min(PROBE, self.window - len(prompt) - 1)  # scoring draws one token more
+        tokens = rows[place].tokens[:length]
+        if not tokens:
+            return
+        self.probe = ([*prompt, *tokens], len(prompt))
+        trainer = self._trainer_values(1.0)
+        self.canary.open(self._engine_values(), trainer, self._base_values())
+        self._check_sampled(rows[place].logprobs[:length], sampling)
+
+    def _check_sampled(self, found: list[float], sampling: Sampling) -> None:
+        """The log-probs that came with the completion are those at the sampling temperature."""
+        if not found:
+            return
+        wanted = self._trainer_values(sampling.temperature or 1.0)
+        gap = distance(found, wanted)
+        log.info("vLLM's log-probs differ from the trainer's by %.2g nats a token", gap)
+        if gap > 2 * self.canary.tolerance:
+            raise GrpokitError(
+                f"the log-probabilities that vLLM returns are not those at temperature "
+                f"{sampling.temperature:g}: they differ from the trainer's by {gap:.3g} nats a token",
+                place="backend.with.vllm",
+                remedy=f"start the server with `--logprobs-mode {self.mode}`",
+            )
+
+    def _engine_values(self) -> list[float]:
+        assert self.probe is not None
+        ids, start = self.probe
+        return self.sampler.score(ids)[start - 1 :]
+
+    def _trainer_values(self, temperature: float) -> list[float]:
+        assert self.probe is not None
+        ids, start = self.probe
+        row = Row(
+            index=0,
+            prompt=0,
+            prompt_ids=tuple(ids[:start]),
+            tokens=tuple(ids[start:]),
+            advantage=0.0,
+            weight=1.0,
+            truncated=False,
+            sampler_logprobs=None,
+        )
+        batch = to_batch([row], self.policy.tokenizer.pad_id, self.policy.device)
+        self.policy.model.eval()
+        with torch.no_grad():
+            values = self.policy.forward()(batch, temperature).logprobs_M
+        found: list[float] = values.float().tolist()
+        return found
+
+    def _base_values(self) -> list[float] | None:
+        """What an engine that ignores the adapter would give."""
+        if not self.policy.adapter:
+            return None
+        with self.policy.model.disable_adapter():
+            return self._trainer_values(1.0)
+
+    # ------------------------------------------------------------- the rest
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        return self.sampler.identity
+
+    def close(self) -> None:
+        self.sampler.close()
+        self.sync.close()

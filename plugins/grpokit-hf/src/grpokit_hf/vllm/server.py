@@ -1,0 +1,221 @@
+"""A running ``vllm serve``, on this machine or another: the same as the engine, over HTTP.
+
+Every completion is a request of its own, because each has its own seed. The server schedules them
+together. It must be started with leave to take adapters (VLLM_ALLOW_RUNTIME_LORA_UPDATING=True and
+--enable-lora) or to reload weights (VLLM_SERVER_DEV_MODE=1), and see the folder that the run writes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from typing import Any
+from urllib.parse import urlsplit
+
+from grpokit.api import GrpokitError, PreflightError, ShouldStop
+from grpokit_hf.nn.decode import Drawn
+from grpokit_hf.vllm.requests import drawn
+from grpokit_hf.vllm.sampler import Ask, EngineGone, Weights
+
+__all__ = ["Server"]
+
+POLL = 0.05
+CONNECTIONS = 64
+PLAIN = {"repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
+"""Said in every request: a server takes its defaults from the model's generation config."""
+
+
+class Server:
+    """A ``Sampler`` over HTTP."""
+
+    def __init__(self, url: str, patience: float, *, sleep_level: int = 0) -> None:
+        parts = urlsplit(url)
+        self.url = url
+        self.https = parts.scheme == "https"
+        self.address = (parts.hostname or "127.0.0.1", parts.port or (443 if self.https else 80))
+        self.prefix = parts.path.rstrip("/").removesuffix("/v1")
+        self.patience = patience
+        self.sleep_level = sleep_level
+        self.asleep = False
+        self.open: set[http.client.HTTPConnection] = set()
+        self.lock = threading.Lock()
+        self.adapter: str | None = None
+        self.base = ""
+        self.version = ""
+        self._greet()
+
+    def _greet(self) -> None:
+        """The name of the server's model and its version."""
+        self.version = str(self._call("GET", "/version").get("version", ""))
+        models = self._call("GET", "/v1/models")["data"]
+        self.base = next(item["id"] for item in models if not item.get("parent"))
+
+    # ------------------------------------------------------------- requests
+
+    def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """One request. The server's absence is :class:`EngineGone`, its refusal an error."""
+        kind = http.client.HTTPSConnection if self.https else http.client.HTTPConnection
+        connection = kind(*self.address, timeout=self.patience)
+        with self.lock:
+            self.open.add(connection)
+        headers = {"Content-Type": "application/json"}
+        if key := os.environ.get("VLLM_API_KEY"):
+            headers["Authorization"] = f"Bearer {key}"
+        try:
+            data = None if body is None else json.dumps(body)
+            connection.request(method, self.prefix + path, data, headers)
+            answer = connection.getresponse()
+            text = answer.read().decode(errors="replace")
+        except (OSError, http.client.HTTPException) as error:
+            raise EngineGone(
+                f"the vLLM server does not answer ({error or type(error).__name__})", place=self.url
+            ) from error
+        finally:
+            with self.lock:
+                self.open.discard(connection)
+            connection.close()
+        if answer.status >= 400:
+            raise self._refused(path, answer.status, text)
+        return json.loads(text) if text.startswith(("{", "[")) else {}
+
+    def _refused(self, path: str, status: int, text: str) -> GrpokitError:
+        if status >= 500 and "EngineDead" in text:
+            return EngineGone("the vLLM engine behind the server ended", place=self.url)
+        remedy = "look into the server's output"
+        if status == 404 and "lora" in path:
+            remedy = "start it with VLLM_ALLOW_RUNTIME_LORA_UPDATING=True and --enable-lora"
+        elif status == 404 and "/v1/" not in path:
+            remedy = "start it with VLLM_SERVER_DEV_MODE=1"
+        words = " ".join(text.split())[:300]
+        return PreflightError(
+            f"the vLLM server refused {path} (HTTP {status}): {words}",
+            place=self.url,
+            remedy=remedy,
+        )
+
+    @property
+    def model(self) -> str:
+        return self.adapter or self.base
+
+    # ------------------------------------------------------------- what a sampler does
+
+    def sample(self, ask: Ask, should_stop: ShouldStop | None) -> list[Drawn]:
+        with ThreadPoolExecutor(min(CONNECTIONS, max(1, len(ask.owners)))) as pool:
+            futures = [
+                pool.submit(self._one, ask.prompts[owner], settings, ask)
+                for owner, settings in zip(ask.owners, ask.settings, strict=True)
+            ]
+            try:
+                self._await(futures, should_stop)
+                return [future.result() for future in futures]
+            except BaseException:
+                for future in futures:
+                    future.cancel()
+                self._hang_up()
+                raise
+
+    @staticmethod
+    def _await(futures: Sequence[Future[Drawn]], should_stop: ShouldStop | None) -> None:
+        waiting = set(futures)
+        while waiting:
+            done, waiting = wait(waiting, timeout=POLL, return_when=FIRST_EXCEPTION)
+            for future in done:
+                future.result()
+            if should_stop is not None:
+                should_stop()
+
+    def _hang_up(self) -> None:
+        """The server ends a completion whose connection is closed."""
+        with self.lock:
+            for connection in self.open:
+                with contextlib.suppress(OSError, AttributeError):
+                    connection.sock.shutdown(socket.SHUT_RDWR)
+
+    def _one(self, ids: Sequence[int], settings: Mapping[str, Any], ask: Ask) -> Drawn:
+        body = {
+            "model": self.model,
+            "prompt": list(ids),
+            "return_token_ids": True,
+            **PLAIN,
+            **settings,
+        }
+        choice = self._call("POST", "/v1/completions", body)["choices"][0]
+        tokens = [int(token) for token in choice["token_ids"]]
+        logprobs = [float(value) for value in choice["logprobs"]["token_logprobs"]]
+        return drawn(tokens, logprobs, choice["finish_reason"], with_logprobs=ask.with_logprobs)
+
+    def score(self, ids: Sequence[int]) -> list[float]:
+        body = {
+            "model": self.model,
+            "prompt": list(ids),
+            "max_tokens": 1,
+            "temperature": 0.0,
+            "prompt_logprobs": 0,
+            **PLAIN,
+        }
+        found = self._call("POST", "/v1/completions", body)["choices"][0]["prompt_logprobs"]
+        return [
+            float(at[str(token)]["logprob"]) for token, at in zip(ids[1:], found[1:], strict=True)
+        ]
+
+    def load(self, weights: Weights) -> None:
+        if weights.model is not None:
+            folder = str(weights.model)
+            body = {"method": "reload_weights", "kwargs": {"weights_path": folder}}
+            self._call("POST", "/collective_rpc", body)
+            self._call("POST", "/reset_prefix_cache")
+        elif weights.adapter is not None:
+            before = self.adapter
+            name = f"grpokit-{os.getpid()}-{weights.version}"
+            folder = str(weights.adapter)
+            body = {"lora_name": name, "lora_path": folder}
+            self._call("POST", "/v1/load_lora_adapter", body)
+            self.adapter = name
+            if before is not None and before != name:
+                self._forget(before)
+
+    def _forget(self, name: str) -> None:
+        with contextlib.suppress(GrpokitError):  # a server that was restarted knows nothing of it
+            self._call("POST", "/v1/unload_lora_adapter", {"lora_name": name})
+
+    def sleep(self) -> None:
+        if self.sleep_level and not self.asleep:
+            self._call("POST", f"/sleep?level={self.sleep_level}")
+            self.asleep = True
+
+    def wake(self) -> None:
+        if self.asleep:
+            self._call("POST", "/wake_up")
+            self.asleep = False
+
+    def restart(self) -> None:
+        """Whoever started the server starts it again; here it is waited for."""
+        until = time.monotonic() + self.patience
+        self.adapter, self.asleep = None, False
+        while True:
+            try:
+                self._greet()
+            except EngineGone:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(1.0)
+            else:
+                return
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        return {"engine": "vllm serve", "version": self.version}
+
+    def close(self) -> None:
+        """The server keeps running, without our adapter."""
+        self._hang_up()
+        if self.adapter is not None:
+            self._forget(self.adapter)
+            self.adapter = None

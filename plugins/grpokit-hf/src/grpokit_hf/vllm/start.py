@@ -1,0 +1,144 @@
+"""From a recipe to a running sampler."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from grpokit.api import Recipe, Sampling
+from grpokit_hf.load import pick_device
+from grpokit_hf.machine import physical_cores
+from grpokit_hf.text.tokenizer import read_json
+from grpokit_hf.vllm.engine import Engine, Start
+from grpokit_hf.vllm.environment import host_environment
+from grpokit_hf.vllm.requests import logprobs_mode
+from grpokit_hf.vllm.rollouts import Rollouts
+from grpokit_hf.vllm.sampler import Sampler
+from grpokit_hf.vllm.server import Server
+from grpokit_hf.vllm.sync import Sync, scratch_folder
+
+if TYPE_CHECKING:
+    from grpokit_hf.config import HfConfig
+    from grpokit_hf.load import Policy
+
+__all__ = ["join", "start_sampler", "window"]
+
+LENGTH = 4096
+RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+"""Adapter ranks that vLLM makes room for."""
+
+
+def compute_type(recipe: Recipe) -> str:
+    """The type that the policy computes in; vLLM computes in the same."""
+    if recipe.model.dtype in ("float32", "bfloat16"):
+        return recipe.model.dtype
+    return "float32" if recipe.model.lora is None else "bfloat16"
+
+
+def window(recipe: Recipe, config: HfConfig, folder: Path) -> int:
+    """Tokens of the longest prompt and completion together."""
+    dimensions = read_json(folder / "config.json")
+    text = dimensions.get("text_config") or dimensions
+    limit = text.get("max_position_embeddings") or LENGTH
+    asked = config.vllm.max_len
+    if asked is None:
+        rollout = recipe.rollout
+        asked = max(LENGTH, (rollout.max_prompt_tokens or 0) + rollout.max_tokens)
+    return min(int(limit), asked)
+
+
+def engine_options(recipe: Recipe, config: HfConfig, folder: Path, *, cuda: bool) -> dict[str, Any]:
+    """Arguments of ``vllm.LLM``; the recipe's own come last."""
+    section = config.vllm
+    lora = recipe.model.lora
+    options: dict[str, Any] = {
+        "model": str(folder),
+        "dtype": compute_type(recipe),
+        "seed": 0,
+        "max_model_len": window(recipe, config, folder),
+        "max_num_seqs": config.generate_rows,
+        "enable_prefix_caching": section.prefix_caching,
+        "enforce_eager": not cuda if section.eager is None else section.eager,
+        "logprobs_mode": logprobs_mode(recipe_sampling(recipe)),
+        "generation_config": "vllm",
+        "disable_log_stats": True,
+        "trust_remote_code": False,
+    }
+    if cuda:
+        options |= {
+            "gpu_memory_utilization": section.memory,
+            "enable_sleep_mode": section.sleep,
+        }
+    if lora is not None:
+        rank = next((size for size in RANKS if size >= lora.rank), lora.rank)
+        options |= {"enable_lora": True, "max_loras": 1, "max_cpu_loras": 2, "max_lora_rank": rank}
+    return options | section.options
+
+
+def recipe_sampling(recipe: Recipe) -> Sampling:
+    """How the recipe draws, as far as the engine's settings depend on it."""
+    rollout = recipe.rollout
+    return Sampling(
+        group=rollout.group,
+        max_tokens=rollout.max_tokens,
+        temperature=rollout.temperature,
+        top_p=rollout.top_p,
+        top_k=rollout.top_k,
+        min_p=rollout.min_p,
+    )
+
+
+def start_sampler(recipe: Recipe, config: HfConfig, folder: Path) -> Sampler:
+    """Starts vLLM on the model folder, or finds the server. On a CPU it loads while we go on."""
+    section = config.vllm
+    device = pick_device(config.device)
+    cuda = device.type == "cuda"
+    level = 1 if section.sleep and (cuda or section.mode == "server") else 0
+    if section.mode == "server":
+        return Server(section.url, section.patience, sleep_level=level)
+    options = engine_options(recipe, config, folder, cuda=cuda)
+    environment = host_environment(
+        os.environ,
+        cuda=torch.cuda.current_device() if cuda else None,
+        threads=config.threads or physical_cores(),
+        cache=section.cpu_cache,
+        processes=options.get("tensor_parallel_size", 1) > 1,
+    )
+    descriptor, name = tempfile.mkstemp(prefix="grpokit-vllm-", suffix=".log")
+    os.close(descriptor)
+    start = Start(
+        options=options,
+        environment=environment,
+        log=Path(name),
+        patience=section.patience,
+        sleep_level=level,
+    )
+    engine = Engine(start)
+    if cuda:
+        engine.ready()  # vLLM measures the GPU's free memory, so nobody else may take some
+    return engine
+
+
+def join(
+    recipe: Recipe, config: HfConfig, policy: Policy, sampler: Sampler, folder: Path
+) -> Rollouts:
+    """The policy with its sampler."""
+    section = config.vllm
+    adapter = recipe.model.lora is not None
+    size = sum(weight.numel() for weight in policy.model.parameters()) * 4
+    if adapter:
+        size = sum(weight.numel() for weight in policy.weights.values()) * 4
+    return Rollouts(
+        policy=policy,
+        sampler=sampler,
+        sync=Sync(
+            folder=scratch_folder(section.folder, size), dtype=policy.compute, adapter=adapter
+        ),
+        config=section,
+        mode=logprobs_mode(recipe_sampling(recipe)),
+        window=window(recipe, config, folder),
+    )
