@@ -44,9 +44,13 @@ class GrpokitError(Exception):
         fact: what is wrong, one sentence, with names and numbers.
         place: where: ``file:line:col``, a plugin, a row, a folder.
         remedy: what to do, preferably a command.
+
+    ``alone`` is set on an error of one process of several that the others cannot be told, because
+    they wait inside common work: the process ends, and they notice.
     """
 
     exit_code: ExitCode = ExitCode.BUG
+    alone: bool = False
 
     def __init__(self, fact: str, *, place: str = "", remedy: str = "") -> None:
         super().__init__(fact)

@@ -75,7 +75,8 @@ class Ranks:
         """What ``work`` gave on each rank, as JSON takes it; in order of the ranks.
 
         Raises:
-            GrpokitError: what it raised on the first rank that it failed on; on all of them.
+            GrpokitError: what it raised on the first rank that it failed on; on all of them. An error
+                that is marked ``alone`` is raised at once: nobody could hear of it.
         """
         if self.count == 1:
             return [work()]
@@ -83,6 +84,8 @@ class Ranks:
         try:
             message: dict[str, Any] = {"value": work()}
         except Exception as error:  # noqa: BLE001  the others must hear of it before it goes on
+            if getattr(error, "alone", False):
+                raise
             own, message = error, {"error": _told(error)}
         answers = self.exchange(message)
         failed = [rank for rank, answer in enumerate(answers) if "error" in answer]

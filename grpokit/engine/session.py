@@ -76,7 +76,7 @@ def train(
         try:
             return progress.run_steps()
         except GrpokitError as error:
-            if not isinstance(error, CheckpointError):
+            if not isinstance(error, CheckpointError) and not error.alone:
                 progress.save_after_failure()
             _add_remedy(error, resume)
             raise
