@@ -191,8 +191,8 @@ def ask_hub(environ: Mapping[str, str] | None = None, seconds: float = HUB_SECON
 
 
 def _head(endpoint: str, seconds: float) -> Hub:
-    request = urllib.request.Request(endpoint, method="HEAD")  # noqa: S310  (http only)
     try:
+        request = urllib.request.Request(endpoint, method="HEAD")  # noqa: S310  (http only)
         with urllib.request.urlopen(request, timeout=seconds) as reply:  # noqa: S310
             return Hub(endpoint=endpoint, reachable=True, detail=f"HTTP {reply.status}")
     except urllib.error.HTTPError as error:  # it answers, whatever it says
