@@ -157,8 +157,13 @@ def _own_loss(axes: Axes, clip: Part, notes: Notes) -> dict[str, Any]:
 
 def _mask(axes: Axes, notes: Notes) -> dict[str, Any]:
     name = axes.only("mask", ("completion-mask", "finished-mask"), notes, "TRL")
-    if name == "finished-mask" and axes.empty_rows == "leave-out":
-        notes.differs("algorithm.with.empty_rows", "TRL counts completions without a trained token")
+    local = axes.name_of("aggregation") == "token-mean-local"
+    there = "leave-out" if local else "count"
+    if name == "finished-mask" and axes.empty_rows != there:
+        notes.differs(
+            "algorithm.with.empty_rows",
+            f"{axes.empty_rows} here, {there} in TRL, for completions without a trained token",
+        )
     return {"mask_truncated_completions": name == "finished-mask"}
 
 

@@ -1,0 +1,387 @@
+"""Exports to verl: its own configuration takes them, and its real code gives our numbers with them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from exported import CATALOG, ROOT, algorithm, python, recipe, told, verl_overrides
+from grpokit.errors import PreflightError
+from grpokit.export import data
+from grpokit.export.folder import export_recipe
+from grpokit.export.verl import ACTOR, override
+from like_draws import ROWS, G, P, check, differs, draw, named, ours
+
+needs_verl = pytest.mark.skipif(
+    not (ROOT / ".venv/verl/verl").exists(), reason="tests/requirements-verl.txt is not installed"
+)
+needs_hydra = pytest.mark.skipif(
+    not (ROOT / ".venv/hydra/hydra").exists(),
+    reason="tests/requirements-hydra.txt is not installed",
+)
+COMMON = {"beta": 0.05, "entropy_coef": 0.01, "like": "verl"}
+WIDE = {"epsilon": 0.2, "epsilon_high": 0.28}
+CASES = {
+    "grpo": {},
+    "grpo, sequence-mean": {"aggregation": "sequence-mean", "dual_clip": None, "epsilon": 0.1},
+    "grpo, delta": {"delta": 1.5, "dual_clip": None},
+    "grpo, k2": {"kl_estimator": "k2", "kl_limit": None},
+    "dr-grpo": {},
+    "gspo": {**WIDE, "empty_rows": "count"},
+    "gspo-token": {**WIDE, "aggregation": "token-mean"},
+    "cispo": {"cap": 1.5, "floor": 0.6},
+    "sapo": {"temperature_pos": 1.3},
+    "gmpo": {"low": 0.3, "high": 0.5},
+    "rloo": {},
+    "reinforce-pp-baseline": {},
+    "gpg": {},
+    "opo": {},
+}
+
+
+@pytest.fixture(scope="module")
+def core():
+    found = pytest.importorskip(
+        "verl.trainer.ppo.core_algos", reason="verl is not installed", exc_type=ImportError
+    )
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield found
+    torch.set_num_threads(threads)
+
+
+def their_loss(core, step, overrides: dict[str, Any]):
+    """verl's estimator, policy loss, divergence and bonus with the overrides, as its trainer calls them."""
+    from verl.workers.config import ActorConfig, PolicyLossConfig
+
+    own = {
+        key.removeprefix(ACTOR): value for key, value in overrides.items() if key.startswith(ACTOR)
+    }
+    mode = own.pop("policy_loss.loss_mode")
+    policy = {key: own.pop(key) for key in list(own) if key.startswith("policy_loss.")}
+    policy = {key.removeprefix("policy_loss."): value for key, value in policy.items()}
+    config = ActorConfig(
+        strategy="fsdp",
+        rollout_n=2,
+        ppo_micro_batch_size_per_gpu=1,
+        policy_loss=PolicyLossConfig(loss_mode=mode, **policy),
+        **own,
+    )
+    config.global_batch_info["global_batch_size"] = ROWS
+    config.global_batch_info["loss_scale_factor"] = config.loss_scale_factor
+    rewards_NT = torch.zeros_like(step.mask_NT)
+    rewards_NT[torch.arange(ROWS), step.mask_NT.sum(-1).long() - 1] = torch.tensor(
+        step.rewards, dtype=torch.float64
+    ).reshape(-1)
+    name = overrides["algorithm.adv_estimator"]
+    scaled = {"norm_adv_by_std_in_grpo": overrides["algorithm.norm_adv_by_std_in_grpo"]}
+    advantages_NT, _ = core.get_adv_estimator_fn(name)(
+        token_level_rewards=rewards_NT,
+        response_mask=step.mask_NT,
+        index=np.arange(P).repeat(G),
+        **(scaled if name == "grpo" else {}),
+    )
+    logprobs_NT = step.logprobs_NT.clone().requires_grad_()
+    means = {"loss_agg_mode": config.loss_agg_mode}
+    loss, _ = core.get_policy_loss_fn(mode)(
+        old_log_prob=step.old_NT,
+        log_prob=logprobs_NT,
+        advantages=advantages_NT,
+        response_mask=step.mask_NT,
+        config=config,
+        **means,
+    )
+    kl_NT = core.kl_penalty(
+        logprob=logprobs_NT, ref_logprob=step.ref_NT, kl_penalty=config.kl_loss_type
+    )
+    beta = config.kl_loss_coef if config.use_kl_loss else 0.0
+    loss = loss + core.agg_loss(
+        loss_mat=beta * kl_NT - config.entropy_coeff * step.entropy_NT,
+        loss_mask=step.mask_NT,
+        **means,
+        **config.global_batch_info,
+    )
+    (gradient_NT,) = torch.autograd.grad(loss, logprobs_NT)
+    return loss.detach(), gradient_NT
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_exported_overrides_give_our_loss_and_gradient(core, case, tmp_path):
+    name, settings = case.split(",")[0], {**COMMON, **CASES[case]}
+    overrides, notes = verl_overrides(algorithm(tmp_path, name, **settings))
+    assert not notes.found, notes.found
+    mine = named(name, **settings)
+    for seed in range(6):
+        step = draw(seed, jump=25.0)
+        check(ours(mine, step), their_loss(core, step, overrides), f"{case}, step {seed}")
+    plain = named(name, **{**settings, "beta": 0.1})
+    assert differs(ours(plain, step), their_loss(core, step, overrides))
+
+
+def test_conventions_that_verl_has_not_are_named(tmp_path):
+    overrides, notes = verl_overrides(
+        algorithm(tmp_path, "grpo", like="trl", beta=0.04, entropy_coef=0.01)
+    )
+    assert overrides[f"{ACTOR}clip_ratio_c"] >= 1e9
+    assert overrides[f"{ACTOR}loss_agg_mode"] == "seq-mean-token-mean"
+    assert set(told(notes, "differs")) == {
+        "algorithm.with.std_eps",
+        "algorithm.with.log_ratio_max",
+        "algorithm.with.kl_limit",
+        "algorithm.with.kl_times_ratio",
+        "algorithm.with.entropy_mean",
+    }
+    assert not notes.lacking
+
+
+@pytest.mark.parametrize(
+    ("use", "settings", "parts", "word"),
+    [
+        ("cppo/cppo", {}, {}, "cppo/prune"),
+        ("vespo", {}, {}, "vespo-weight"),
+        ("bnpo-trl", {}, {}, "token-mean-local"),
+        ("lite-ppo", {}, {}, "batch-std"),
+        ("grpo", {"mask_truncated": True}, {}, "finished-mask"),
+        ("grpo", {"drop_dead": True}, {}, "drop-zero"),
+        ("grpo", {}, {"correction": {"use": "mask-token"}}, "mask-token"),
+        ("srpo", {}, {}, "history"),
+    ],
+)
+def test_parts_without_a_counterpart_are_refused(tmp_path, use, settings, parts, word):
+    _, notes = verl_overrides(algorithm(tmp_path, use, parts, **settings))
+    assert any(word in note.text for note in notes.lacking), notes.lacking
+
+
+def test_dynamic_sampling_is_verls_filter(tmp_path):
+    overrides, notes = verl_overrides(algorithm(tmp_path, "dapo", metric="number", max_rounds=4))
+    assert overrides["algorithm.filter_groups.enable"] is True
+    assert overrides["algorithm.filter_groups.metric"] == "reward/number"
+    assert overrides["algorithm.filter_groups.max_num_gen_batches"] == 4
+    assert overrides[f"{ACTOR}clip_ratio_high"] == 0.28
+    assert not notes.lacking
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "null"),
+        (True, "True"),
+        (1e-6, "1e-06"),
+        ([0.9, 0.99], "[0.9,0.99]"),
+        ("token-mean", "token-mean"),
+        ("it's a=b", "'it\\'s a=b'"),
+        ("null", "'null'"),
+        ({"eps": 1e-7}, "{eps:1e-07}"),
+    ],
+)
+def test_override(value, text):
+    assert override("a.b", value) == f"a.b={text}"
+
+
+CHECK = """
+import asyncio, json, os, sys, warnings
+warnings.simplefilter("ignore")
+from hydra import compose, initialize_config_dir
+from hydra.errors import ConfigCompositionException
+from omegaconf import OmegaConf
+import verl
+from verl.experimental.reward_loop.reward_loop import migrate_legacy_reward_impl
+from verl.trainer.ppo.utils import need_critic, need_reference_policy
+from verl.utils.config import validate_config
+
+folder = os.path.join(os.path.dirname(verl.__file__), "trainer", "config")
+def composed(overrides):
+    with initialize_config_dir(folder, version_base=None):
+        return compose("ppo_trainer", overrides=overrides)
+
+found = []
+for path in sys.argv[1:]:
+    overrides = json.load(open(path))
+    assert overrides[:2] == ["-m", "verl.trainer.main_ppo"], overrides[:2]
+    config = migrate_legacy_reward_impl(composed(overrides[2:]))
+    plain = OmegaConf.merge(config, {"actor_rollout_ref": {"model": {"lora_rank": 0}}})
+    validate_config(plain, need_reference_policy(config), need_critic(config))  # with LoRA it asks vLLM
+    found.append(OmegaConf.to_container(config, resolve=False))
+try:
+    composed([*overrides[2:], "actor_rollout_ref.actor.clip_ratio_hihg=1"])
+    unknown = "taken"
+except ConfigCompositionException as error:
+    unknown = str(error).splitlines()[0]
+
+# A completion through verl's own reward manager, as its reward workers call it.
+import numpy as np, torch
+from transformers import PreTrainedTokenizerFast
+from verl import DataProto
+from verl.trainer.ppo.reward import load_reward_manager
+config = migrate_legacy_reward_impl(composed(json.load(open(sys.argv[1]))[2:]))
+tokenizer = PreTrainedTokenizerFast.from_pretrained(config.actor_rollout_ref.model.path)
+manager = load_reward_manager(config, tokenizer)
+import pyarrow.parquet as parquet
+rows = parquet.read_table(config.data.train_files).to_pylist()
+def scored(row, text):
+    ids = tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
+    tensors = {"prompts": torch.ones(1, 2, dtype=torch.long), "responses": ids,
+               "attention_mask": torch.ones(1, 2 + ids.shape[1], dtype=torch.long)}
+    plain = {key: np.array([row[key]], dtype=object) for key in ("data_source", "reward_model", "extra_info")}
+    data = DataProto.from_dict(tensors=tensors, non_tensors=plain)
+    return manager.loop.run_until_complete(manager.run_single(data))
+right = scored(rows[0], rows[0]["reward_model"]["ground_truth"])
+wrong = scored(rows[0], "no")
+print(json.dumps({"configs": found, "unknown": unknown, "right": right, "wrong": wrong}))
+os._exit(0) if sys.stdout.flush() is None else None
+"""
+
+
+def arguments_of(folder, tmp_path, name):
+    """What ``train.sh`` would give to verl."""
+    stub = tmp_path / "python"
+    stub.write_text(
+        '#!/bin/sh\nif [ "$1" = -c ]; then echo "$3"; exit; fi\n'
+        "exec python3 -c \"import json,sys; json.dump(sys.argv[2:], open(sys.argv[1],'w'))\" "
+        f'"{tmp_path}/{name}.json" "$@"\n'
+    )
+    stub.chmod(0o755)
+    subprocess.run(
+        [str(folder / "train.sh"), "trainer.nnodes=2"],
+        check=True,
+        env={**os.environ, "PYTHON": str(stub), "GPUS": "3"},
+        cwd=tmp_path,
+    )
+    return tmp_path / f"{name}.json"
+
+
+@pytest.fixture(scope="module")
+def checked(tmp_path_factory, tiny_model_folder):
+    """Three exports in verl's own configuration, and completions through its reward manager."""
+    tmp = tmp_path_factory.mktemp("verl export")
+    model = {"id": str(tiny_model_folder)}
+    two = [
+        {"use": "number", "weight": 0.75, "with": {"from": ["whole"]}},
+        {"use": "example-reward/distinct", "name": "varied", "weight": 2.0, "with": {"n": 1}},
+    ]
+    first = recipe(tmp, "first", model={**model, "lora": {"rank": 4, "alpha": 8}}, rewards=two)
+    second = recipe(
+        tmp,
+        "second",
+        model={**model, "lora": None, "dtype": "bfloat16"},
+        algorithm={"use": "dapo", "with": {"like": "verl", "beta": 0.01}},
+        rollout={"prompts": 4, "group": 6, "max_tokens": 99, "top_k": 5, "temperature": 0.7},
+        optim={"minibatches": 2, "iterations": 3, "schedule": "cosine", "warmup": 1, "eps": 1e-6},
+        eval={"every": 5, "dataset": {"use": "arithmetic", "with": {"split": "test"}}, "limit": 7},
+    )
+    third = recipe(
+        tmp, "third", model=model, algorithm={"use": "gspo"},
+        rollout={"prompts": 3, "group": 4, "max_tokens": 12, "max_prompt_tokens": 77},
+    )  # fmt: skip
+    paths = []
+    for loaded in (first, second, third):
+        folder = tmp / f"{loaded.name} out"
+        export_recipe(loaded, CATALOG, target="verl", folder=folder, rows=8)
+        paths.append(str(arguments_of(folder, tmp, loaded.name)))
+    found = python(
+        ".venv/hydra", ".venv/verl", script=CHECK, arguments=tuple(paths), cwd=tmp
+    )  # fmt: skip
+    return tmp, found
+
+
+@needs_verl
+@needs_hydra
+def test_verl_takes_the_overrides_and_refuses_unknown_ones(checked):
+    _, found = checked
+    assert found["unknown"].startswith(
+        "Could not override 'actor_rollout_ref.actor.clip_ratio_hihg'"
+    )
+    assert len(found["configs"]) == 3
+
+
+@needs_verl
+@needs_hydra
+def test_values_arrive_in_verl(checked, tiny_model_folder):
+    tmp, found = checked
+    first, second, third = found["configs"]
+    assert first["data"]["train_files"] == str(tmp / "first out" / "train.parquet")
+    assert first["reward"]["custom_reward_function"]["path"].endswith(
+        "first out/grpokit_rewards.py"
+    )
+    assert first["reward"]["custom_reward_function"]["name"] == "first"
+    assert first["trainer"]["n_gpus_per_node"] == 3
+    assert first["trainer"]["nnodes"] == 2
+    model = first["actor_rollout_ref"]["model"]
+    assert (model["path"], model["lora_rank"], model["lora_alpha"]) == (
+        str(tiny_model_folder),
+        4,
+        8,
+    )
+    assert first["algorithm"]["adv_estimator"] == "grpo"
+    assert first["actor_rollout_ref"]["rollout"]["n"] == 4
+    assert first["trainer"]["total_training_steps"] == 2
+    assert first["data"]["seed"] == 7
+
+    actor, rollout = (second["actor_rollout_ref"][key] for key in ("actor", "rollout"))
+    assert (actor["ppo_mini_batch_size"], actor["ppo_epochs"]) == (2, 3)
+    assert (actor["clip_ratio_high"], actor["use_kl_loss"], actor["kl_loss_coef"]) == (
+        0.28,
+        True,
+        0.01,
+    )
+    assert actor["optim"]["lr_scheduler_type"] == "cosine"
+    assert actor["optim"]["lr_warmup_steps"] == 1
+    assert actor["optim"]["override_optimizer_config"] == {"eps": 1e-6}
+    assert (rollout["top_k"], rollout["temperature"]) == (5, 0.7)
+    assert second["algorithm"]["filter_groups"]["enable"] is True
+    assert second["trainer"]["test_freq"] == 5
+    assert second["data"]["max_response_length"] == 99
+
+    assert third["actor_rollout_ref"]["actor"]["policy_loss"]["loss_mode"] == "gspo"
+    assert third["data"]["max_prompt_length"] == 77
+
+
+@needs_verl
+@needs_hydra
+def test_verls_reward_manager_calls_our_rewards(checked):
+    _, found = checked
+    right, wrong = found["right"], found["wrong"]
+    assert right["reward_score"] == pytest.approx(0.75 + 2.0)
+    assert right["reward_extra_info"]["acc"] == 1.0
+    assert wrong["reward_score"] == pytest.approx(2.0)
+    assert wrong["reward_extra_info"] == {
+        "score": 2.0, "acc": 0.0, "reward/number": 0.0, "reward/varied": 1.0, "unscored": 0.0,
+    }  # fmt: skip
+    assert list(right["reward_extra_info"]) == list(wrong["reward_extra_info"])
+
+
+def test_parquet_has_verls_schema(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
+    loaded = recipe(
+        tmp_path,
+        eval={"dataset": {"use": "arithmetic", "with": {"split": "test"}}, "limit": 3},
+    )
+    export_recipe(loaded, CATALOG, target="verl", folder=tmp_path / "out", rows=5)
+    rows = parquet.read_table(tmp_path / "out/train.parquet").to_pylist()
+    assert len(rows) == 5
+    row = rows[2]
+    assert set(row) == {"data_source", "prompt", "ability", "reward_model", "extra_info"}
+    assert row["data_source"] == "small"
+    assert row["prompt"][-1]["role"] == "user"
+    assert row["reward_model"] == {"style": "rule", "ground_truth": row["extra_info"]["answer"]}
+    assert (row["extra_info"]["index"], row["extra_info"]["split"]) == (2, "train")
+    held = parquet.read_table(tmp_path / "out/val.parquet").to_pylist()
+    assert len(held) == 3
+    assert held[0]["extra_info"]["split"] == "val"
+
+
+def test_without_pyarrow_there_is_a_remedy(tmp_path, monkeypatch):
+    def missing(name):
+        raise ImportError(name)
+
+    monkeypatch.setattr(data, "import_module", missing)
+    with pytest.raises(PreflightError, match="pip install pyarrow"):
+        export_recipe(recipe(tmp_path), CATALOG, target="verl", folder=tmp_path / "out", rows=2)
+    assert not (tmp_path / "out").exists()
+    assert json.dumps([path.name for path in tmp_path.iterdir()]) == '["small.yaml"]'
