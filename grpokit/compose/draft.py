@@ -32,11 +32,10 @@ from grpokit.spec.contracts import Dataset, Preflight, Problem
 from grpokit.spec.flow import Prompt
 from grpokit.spec.plan import ColumnUse, MemoryEstimate, Plan
 from grpokit.spec.recipe import DatasetSection, RewardSection
-from grpokit.versions.conflicts import version_problems
 
 if TYPE_CHECKING:
     from grpokit.compose.load import Loaded
-    from grpokit.registry.catalog import Catalog
+    from grpokit.registry.catalog import Catalog, Entry
     from grpokit.spec.recipe import Recipe
 
 __all__ = ["Draft", "needs_reference"]
@@ -137,9 +136,7 @@ class Draft:
         try:
             entry = self.catalog.find("backend", self.recipe.backend.use)
             spec = cast("BackendSpec", entry.spec)
-            self.findings += version_problems(
-                spec.name, entry.plugin.distribution, self.recipe.backend.with_
-            )
+            self.findings += self._versions(entry)
             if not spec.preflight:
                 return Preflight()
             found: Preflight = resolve(spec.preflight, entry)(self.recipe)
@@ -148,6 +145,13 @@ class Draft:
             return Preflight()
         self.findings += found.problems
         return found
+
+    def _versions(self, entry: Entry) -> tuple[Problem, ...]:
+        """Installed versions that do not run together, as far as this backend uses them."""
+        from grpokit.versions.conflicts import version_problems  # reads metadata, takes a moment
+
+        settings = self.recipe.backend.with_
+        return version_problems(entry.spec.name, entry.plugin.distribution, settings)
 
     def _data(
         self, section: DatasetSection, key: str, code: str
