@@ -167,6 +167,10 @@ class Team:
         """What this process holds of a weight."""
         return weight
 
+    def full(self, weight: Tensor) -> Tensor:
+        """All of a weight, on every process; all take part."""
+        return weight
+
     def gather(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """Whole weights on the process that writes; all processes take part."""
         return weights
@@ -244,7 +248,7 @@ class Several(Team):
         except RuntimeError as error:
             self.broken = True
             gone = lost(self.index)
-            gone.alone = True  # type: ignore[attr-defined]
+            gone.alone = True
             raise gone from error
 
     def tables(

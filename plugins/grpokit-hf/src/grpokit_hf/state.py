@@ -66,8 +66,12 @@ def gathered(policy: Policy) -> dict[str, Tensor]:
         from peft import get_peft_model_state_dict
 
         tensors = get_peft_model_state_dict(policy.model, save_embedding_layers=False)
+    elif policy.team.sharded:
+        once = {name for name, _ in policy.model.named_parameters()}  # a tied head goes by one name
+        once |= {name for name, _ in policy.model.named_buffers()}
+        tensors = {name: w for name, w in policy.model.state_dict().items() if name in once}
     else:
-        tensors = policy.model.state_dict() if policy.team.sharded else {}
+        tensors = {}
     return policy.team.gather(tensors)
 
 
