@@ -55,7 +55,7 @@ def main() -> None:
 def measure(folder: Path, saved: Path) -> dict[str, Any]:
     data = parity.recipe_data("trl", "grpo", folder)
     data["optim"] |= {"micro_batch": 1, "max_grad_norm": 100.0}
-    data["backend"]["with"] = {"threads": 1, "device": "cpu"}
+    data["backend"]["with"] = {"threads": 1}
     recipe = Recipe.model_validate(data)
     backend = TrlBackend(TrlConfig.model_validate(recipe.backend.with_))
     backend.open(recipe, needs_reference=True, needs_entropy=False)
@@ -85,12 +85,22 @@ def measure(folder: Path, saved: Path) -> dict[str, Any]:
         resets=Resets(),
     )
     feed = parity.OneStep(task)
+    seen: list[int] = []
+    hook = backend.loaded.base.register_forward_pre_hook(
+        lambda _, __, inputs: seen.append(len(inputs["input_ids"])), with_kwargs=True
+    )
     backend.run(feed)
+    hook.remove()
     backend.save_policy(saved / "policy")
     backend.save_state(saved / "state")
     weights = {n: w.flatten().tolist() for n, w in backend.loaded.weights.items()}
     backend.close()
-    return {"gradients": found, "metrics": dict(feed.update.metrics), "weights": weights}
+    return {
+        "forwards": sum(seen),
+        "gradients": found,
+        "metrics": dict(feed.update.metrics),
+        "weights": weights,
+    }
 
 
 if __name__ == "__main__":

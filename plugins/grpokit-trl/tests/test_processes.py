@@ -72,6 +72,10 @@ def test_two_processes_give_the_gradient_of_one(fixed: Path, tmp_path: Path):
     ]
     alone = finish(start(fixed, tmp_path / "alone"), tmp_path / "alone")
     first, second = (finish(process, out) for process, out in zip(pair, outs, strict=True))
+    # old, reference and two updates of each row; in pairs, where the second fills up with a stand-in
+    assert [alone[rows]["forwards"] for rows in ROWS] == [5 * 4, 4]
+    assert [first[rows]["forwards"] for rows in ROWS] == [3 * 4, 4]
+    assert [second[rows]["forwards"] for rows in ROWS] == [3 * 4, 4]
     for rows in ROWS:
         assert_same(alone[rows], first[rows], second[rows])
         saved = tmp_path / "rank0" / rows

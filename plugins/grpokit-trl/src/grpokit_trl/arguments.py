@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from grpokit.api import PreflightError, Recipe
 from grpokit_trl.config import TrlConfig
 from grpokit_trl.load import Loaded
@@ -52,7 +54,7 @@ def settings(recipe: Recipe, config: TrlConfig, loaded: Loaded, folder: str) -> 
         "gradient_checkpointing": recipe.model.gradient_checkpointing,
         "bf16": loaded.autocast,
         "fp16": False,
-        "use_cpu": config.device == "cpu",
+        "use_cpu": config.device == "cpu" or not torch.cuda.is_available(),
         "seed": recipe.train.seed % 2**32,
         # TRL's loss is not used; its reference and its scaling would only cost
         "beta": 0.0,

@@ -102,14 +102,21 @@ class TrlBackend:
                 place="backend.use",
                 remedy=f"run `{compat.INSTALL}`",
             )
+        if self.config.device == "cuda" and not torch.cuda.is_available():
+            raise PreflightError(
+                "torch finds no CUDA device",
+                place="backend.with.device",
+                remedy="install a CUDA build of torch, or set `backend.with.device: cpu`",
+            )
         if self.config.accelerate_config is not None:
             os.environ.update(launch.apply(self.config.accelerate_config))
         import trl
 
         from grpokit_trl.arguments import grpo_config
         from grpokit_trl.driver import Driver
-        from grpokit_trl.trainer import make_trainer
+        from grpokit_trl.trainer import make_trainer, quiet
 
+        quiet()
         compat.check(trl.GRPOTrainer, trl.GRPOConfig)
         self._scratch = tempfile.mkdtemp(prefix="grpokit-trl-")
         args = grpo_config(recipe, self.config, loaded, self._scratch)

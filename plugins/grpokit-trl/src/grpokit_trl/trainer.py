@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -21,7 +22,7 @@ from transformers import TrainerCallback
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from trl import GRPOTrainer
 
-from grpokit.api import Recipe, Sampling, derive_seed
+from grpokit.api import PreflightError, Recipe, Sampling, derive_seed
 from grpokit_hf.nn.batch import Row
 from grpokit_hf.optim import make_optimizer
 from grpokit_trl.compat import plain_logps
@@ -49,7 +50,6 @@ def nothing(completions: Sequence[Any], **_: Any) -> list[float]:
 
 def make_trainer(recipe: Recipe, loaded: Loaded, args: Any) -> StepTrainer:
     """The trainer, ready to draw; the data set is a placeholder that is never read."""
-    quiet()
     trainer = StepTrainer(
         model=loaded.model,
         reward_funcs=nothing,
@@ -62,6 +62,14 @@ def make_trainer(recipe: Recipe, loaded: Loaded, args: Any) -> StepTrainer:
     trainer.recipe = recipe
     trainer.loaded = loaded
     trainer.plain = plain_logps()
+    wanted = int(os.environ.get("WORLD_SIZE", "1"))
+    if trainer.accelerator.num_processes != wanted:
+        raise PreflightError(
+            f"the run has {wanted} processes, and accelerate joined "
+            f"{trainer.accelerator.num_processes} of them",
+            place="backend.with.accelerate_config",
+            remedy="leave the number of processes to `grpokit train --processes`",
+        )
     return trainer
 
 
