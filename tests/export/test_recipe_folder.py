@@ -1,0 +1,162 @@
+"""What every export does: refusals, the nearest with --force, the folder, the command line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from exported import CATALOG, SMALL, algorithm, recipe
+from grpokit.cli.main import main
+from grpokit.compose.load import load_recipe
+from grpokit.errors import ExitCode, PreflightError
+from grpokit.export.folder import export_recipe
+from grpokit.registry.catalog import Catalog
+
+GROUP_REWARD = """
+from grpokit.api import reward
+
+@reward(form="group")
+def shortest(completions, finish):
+    return [float(len(each) == min(map(len, completions))) for each in completions]
+
+def judged(completion, answer, tokens):
+    return 1.0
+"""
+
+
+def files(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("target", ["trl", "verl", "axolotl"])
+def test_cppo_is_refused_and_forced(tmp_path, target):
+    loaded = algorithm(tmp_path, "cppo/cppo", rate=0.5)
+    out = tmp_path / "out"
+    with pytest.raises(PreflightError, match="--force writes the nearest") as caught:
+        export_recipe(loaded, CATALOG, target=target, folder=out)
+    assert any("cppo/prune" in problem for problem in caught.value.problems)
+    assert not out.exists()
+    done = export_recipe(loaded, CATALOG, target=target, folder=out, rows=2, force=True)
+    assert any(note.kind == "missing" for note in done.notes)
+    readme = (out / "README.md").read_text()
+    assert "cannot do" in readme
+    assert "cppo/prune" in readme
+    assert readme.index("cannot do") < readme.index("different there")
+
+
+def test_a_refusal_needs_no_data(tmp_path):
+    """The data set is not here; the refusal comes first."""
+    loaded = load_recipe("gsm8k-qwen-cppo", catalog=CATALOG)
+    with pytest.raises(PreflightError, match="cannot express"):
+        export_recipe(loaded, CATALOG, target="verl", folder=tmp_path / "out")
+
+
+def test_the_exported_recipe_is_the_same_run(tmp_path):
+    loaded = recipe(tmp_path)
+    export_recipe(loaded, CATALOG, target="trl", folder=tmp_path / "out", rows=2)
+    again = load_recipe(str(tmp_path / "out" / "recipe.yaml"), catalog=CATALOG)
+    assert again.settings == loaded.settings
+    assert again.recipe.rollout == loaded.recipe.rollout
+    assert again.recipe.optim == loaded.recipe.optim
+
+
+def test_a_folder_in_use_is_left_alone(tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "mine").write_text("x")
+    with pytest.raises(PreflightError, match="not empty"):
+        export_recipe(recipe(tmp_path), CATALOG, target="trl", folder=out, rows=2)
+    assert files(out) == ["mine"]
+
+
+def test_an_endless_data_set_gives_as_many_rows_as_the_run_asks(tmp_path):
+    loaded = recipe(
+        tmp_path,
+        dataset={
+            "use": "arithmetic",
+            "with": {"split": "train", "operands": [[0, 999999], [0, 999999]]},
+        },
+    )
+    done = export_recipe(loaded, CATALOG, target="trl", folder=tmp_path / "out")
+    assert len((tmp_path / "out/train.jsonl").read_text().splitlines()) == 6
+    assert any(note.text == "the first 6 rows were written" for note in done.notes)
+
+
+def test_sizes_that_do_not_divide_are_named(tmp_path):
+    loaded = recipe(
+        tmp_path,
+        rollout={"prompts": 3, "group": 5, "max_tokens": 8},
+        optim={"minibatches": 4},
+    )
+    done = export_recipe(loaded, CATALOG, target="verl", folder=tmp_path / "out", rows=3)
+    (note,) = (note for note in done.notes if note.key == "optim.minibatches")
+    assert "it is 3" in note.text
+    assert "ppo_mini_batch_size=1" in (tmp_path / "out/train.sh").read_text()
+
+
+def test_rewards_that_need_what_verl_does_not_tell(tmp_path, monkeypatch):
+    from dists import install
+
+    hooks = """
+    from grpokit.api import RewardSpec, hookimpl
+
+    @hookimpl
+    def grpokit_rewards():
+        return [
+            RewardSpec(name="shortest", summary="A reward.", target="grpokit_groups.rewards:shortest"),
+            RewardSpec(name="judged", summary="A reward.", target="grpokit_groups.rewards:judged"),
+        ]
+    """
+    install(tmp_path, "grpokit-groups", hooks, files={"rewards.py": GROUP_REWARD})
+    monkeypatch.syspath_prepend(str(tmp_path))
+    catalog = Catalog.load()
+    path = tmp_path / "groups.yaml"
+    rewards = [{"use": "shortest"}, {"use": "judged"}]
+    path.write_text(yaml.safe_dump({**SMALL, "rewards": rewards}))
+    loaded = load_recipe(str(path), catalog=catalog)
+    with pytest.raises(PreflightError) as caught:
+        export_recipe(loaded, catalog, target="verl", folder=tmp_path / "out", rows=2)
+    assert caught.value.problems == (
+        "rewards.0: shortest asks for finish, which verl does not tell rewards",
+        "rewards.0: shortest compares the completions of a prompt; verl asks about one at a time",
+        "rewards.1: judged asks for tokens, which verl does not tell rewards",
+    )
+    done = export_recipe(loaded, catalog, target="trl", folder=tmp_path / "out", rows=2)
+    assert any(note.key == "rewards.0" for note in done.notes)
+
+
+def test_a_column_that_a_reward_needs(tmp_path):
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"question": "1 + 1?", "gold": "2"}\n')
+    loaded = recipe(tmp_path, dataset={"use": "jsonl", "with": {"path": str(rows)}})
+    with pytest.raises(PreflightError, match="do not fit") as caught:
+        export_recipe(loaded, CATALOG, target="trl", folder=tmp_path / "out")
+    assert "answer" in caught.value.problems[0]
+
+
+def test_the_command(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    recipe(tmp_path)
+    assert main(["export", "recipe", "small.yaml", "--to", "axolotl", "--rows", "2"]) == ExitCode.OK
+    said = capsys.readouterr()
+    assert "written: small-axolotl/ (README.md, axolotl.yaml, grpokit_rewards.py" in said.out
+    assert "PYTHONPATH=. axolotl train axolotl.yaml" in said.out
+    assert "differs: rollout.shuffle" in said.err
+    assert main(["export", "recipe", "small.yaml", "--to", "axolotl"]) == ExitCode.PREFLIGHT
+    assert "not empty" in capsys.readouterr().err
+    assert main(["export", "recipe", "small.yaml", "--to", "ray"]) == ExitCode.USAGE
+    assert "use one of trl, verl, axolotl" in capsys.readouterr().err
+
+
+def test_the_group_shows_both_commands():
+    done = subprocess.run(
+        [sys.executable, "-m", "grpokit", "export", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "recipe" in done.stdout
+    assert "weights" in done.stdout
