@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
 import pytest
 import yaml
 
-from exported import CATALOG, SMALL, algorithm, recipe
+from exported import CATALOG, ROOT, SMALL, algorithm, recipe, trl_settings, verl_overrides
 from grpokit.cli.main import main
 from grpokit.compose.load import load_recipe
 from grpokit.errors import ExitCode, PreflightError
+from grpokit.export import axolotl
 from grpokit.export.folder import export_recipe
 from grpokit.registry.catalog import Catalog
 
@@ -45,6 +47,29 @@ def test_cppo_is_refused_and_forced(tmp_path, target):
     assert "cannot do" in readme
     assert "cppo/prune" in readme
     assert readme.index("cannot do") < readme.index("different there")
+
+
+def test_the_page_says_which_algorithms_go_where(tmp_path):
+    page = (ROOT / "docs/howto-export.md").read_text()
+    table = page.partition("| algorithm | TRL | verl | axolotl |")[2].partition("\n\n")[0]
+    said, others = {}, None
+    for line in table.splitlines()[2:]:
+        names, *cells = (cell.strip() for cell in line.strip("|").split("|"))
+        verdict = tuple(not cell.startswith("no") for cell in cells)
+        if names.startswith("any other"):
+            others = verdict
+        else:
+            said |= dict.fromkeys(re.findall(r"`([^`]+)`", names), verdict)
+    assert others == (False, False, False)
+    for entry in CATALOG.entries("algorithm"):
+        if entry.spec.axis:
+            continue
+        loaded = algorithm(tmp_path, entry.id)
+        settings, notes = trl_settings(loaded)
+        trl = not notes.lacking
+        axolotl.lacking(settings, notes)
+        goes = (trl, not verl_overrides(loaded)[1].lacking, not notes.lacking)
+        assert goes == said.get(entry.id, others), entry.id
 
 
 def test_a_refusal_needs_no_data(tmp_path):

@@ -35,6 +35,7 @@ CASES = {
     "dr-grpo": {},
     "gspo": {**WIDE, "empty_rows": "count"},
     "gspo-token": {**WIDE, "aggregation": "token-mean"},
+    "luspo": {"like": None, "log_ratio_max": 10.0, "std_eps": 1e-6, "kl_limit": 10.0},
     "cispo": {"cap": 1.5, "floor": 0.6},
     "sapo": {"temperature_pos": 1.3},
     "gmpo": {"low": 0.3, "high": 0.5},
