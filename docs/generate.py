@@ -50,6 +50,15 @@ HF_CODES = {
     "HF009": "`model.lora.targets` names a module that the model does not have.",
 }
 
+TRL_CODES = {
+    "TRL001": "TRL is not installed.",
+    "TRL002": "The installed TRL is older or newer than the backend knows.",
+    "TRL003": "A setting needs a package that is not installed.",
+    "TRL004": "With vLLM a resumed run does not repeat bit by bit (note).",
+    "TRL005": "There is no such `accelerate` configuration.",
+    "TRL006": "FSDP or DeepSpeed without a GPU.",
+}
+
 
 def pages() -> dict[str, str]:
     """File name -> content of every generated page."""
@@ -171,6 +180,8 @@ def diagnostic_page() -> str:
         f"{_codes(VERSION_CODES)}\n"
         "## Of the backend `hf`\n\n"
         f"{_codes(HF_CODES)}\n"
+        "## Of the backend `trl`\n\nBesides those of `hf`, whose models and tokenizers it uses.\n\n"
+        f"{_codes(TRL_CODES)}\n"
         "## Advice\n\nRules of thumb about the recipe's numbers, with their source. They never stop "
         "a run; where sources disagree they only inform.\n\n"
         f"| code | level | about | source |\n|---|---|---|---|\n{advice}\n"

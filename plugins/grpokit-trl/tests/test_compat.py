@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
+import torch
 import trl
 
 from grpokit.api import PreflightError
@@ -91,6 +93,22 @@ def test_an_accelerate_configuration_becomes_its_environment(tmp_path):
     wrong.write_text("compute_environment: LOCAL_MACHINE\nnonsense: 1\n")
     with pytest.raises(PreflightError, match="accelerate refuses the configuration"):
         launch.apply(str(wrong), {})
+
+
+@pytest.mark.parametrize(
+    "settings", [{"accelerate_config": "fsdp2"}, {"args": {"fsdp": "full_shard"}}]
+)
+def test_shards_without_a_gpu_are_refused_and_not_ignored(make_recipe, open_backend, settings):
+    before = dict(os.environ)
+    recipe = make_recipe(backend={"use": "trl", "with": {**settings, "device": "cpu"}})
+    problems = {p.code: p for p in preflight.preflight(recipe).problems}
+    assert "TRL006" in problems
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(PreflightError, match="FSDP is asked for"):
+        open_backend(recipe)
+    changed = {key for key in {*before, *os.environ} if before.get(key) != os.environ.get(key)}
+    assert not {key for key in changed if key.startswith(launch.PREFIXES)}
 
 
 def test_trl_refuses_a_setting_with_a_sentence(make_recipe):

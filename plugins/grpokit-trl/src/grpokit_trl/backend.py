@@ -57,6 +57,7 @@ class TrlBackend:
         self._pending: state.Saved | None = None
         self._scratch: str = ""
         self._adapter_hash = ""
+        self._before: dict[str, str | None] = {}
 
     # ------------------------------------------------------------- opening
 
@@ -108,8 +109,7 @@ class TrlBackend:
                 place="backend.with.device",
                 remedy="install a CUDA build of torch, or set `backend.with.device: cpu`",
             )
-        if self.config.accelerate_config is not None:
-            os.environ.update(launch.apply(self.config.accelerate_config))
+        self._set_environment()
         import trl
 
         from grpokit_trl.arguments import grpo_config
@@ -130,6 +130,14 @@ class TrlBackend:
         )
         self._trainer = trainer
         return trainer
+
+    def _set_environment(self) -> None:
+        """What the accelerate configuration asks for, until the backend is closed."""
+        name = self.config.accelerate_config
+        asked = {} if name is None else launch.apply(name)
+        launch.check_shards(asked, self.config.args, gpus=torch.cuda.device_count())
+        self._before = {key: os.environ.get(key) for key in asked}
+        os.environ.update(asked)
 
     @property
     def loaded(self) -> Loaded:
@@ -259,6 +267,11 @@ class TrlBackend:
     def close(self) -> None:
         """Frees the model and, on a GPU, its memory."""
         self._trainer = self._loaded = self._reference = self._pending = None
+        for key, value in self._before.items():
+            os.environ.pop(key, None)
+            if value is not None:
+                os.environ[key] = value
+        self._before = {}
         if self._scratch:
             shutil.rmtree(self._scratch, ignore_errors=True)
         if torch.cuda.is_available():

@@ -20,6 +20,7 @@ def grpokit_backends() -> list[BackendSpec]:
             target="grpokit_trl.backend:TrlBackend",
             config="grpokit_trl.config:TrlConfig",
             preflight="grpokit_trl.preflight:preflight",
+            export="grpokit_hf.export.weights:export_weights",
             provides=frozenset(
                 {
                     "logprobs",

@@ -10,10 +10,11 @@ import os
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from grpokit.api import PreflightError
 
-__all__ = ["NAMES", "apply", "find"]
+__all__ = ["NAMES", "apply", "check_shards", "find", "sharding"]
 
 NAMES = ("fsdp1", "fsdp2", "multi_gpu", "single_gpu", "zero1", "zero2", "zero3")
 PREFIXES = ("ACCELERATE_", "FSDP_", "PARALLELISM_CONFIG_")
@@ -38,6 +39,30 @@ def find(name: str) -> Path:
         place="backend.with.accelerate_config",
         remedy=f"give a YAML file that `accelerate config` wrote, or one of {', '.join(NAMES)}",
     )
+
+
+def sharding(asked: Mapping[str, str], args: Mapping[str, Any]) -> str:
+    """Whether weights are to be cut into shards, and by what; empty if not."""
+    if asked.get("ACCELERATE_USE_DEEPSPEED") == "true" or args.get("deepspeed"):
+        return "DeepSpeed"
+    if asked.get("ACCELERATE_USE_FSDP") == "true" or args.get("fsdp"):
+        return "FSDP"
+    return ""
+
+
+def check_shards(asked: Mapping[str, str], args: Mapping[str, Any], *, gpus: int) -> None:
+    """Where accelerate would leave the weights whole in silence, it is said.
+
+    Raises:
+        PreflightError: shards are asked for, and there is no GPU to hold them.
+    """
+    what = sharding(asked, args)
+    if what and not gpus:
+        raise PreflightError(
+            f"{what} is asked for, and accelerate cuts weights into shards on GPUs only",
+            place="backend.with",
+            remedy="remove it, or take the backend hf, whose FSDP runs on a CPU too",
+        )
 
 
 def apply(name: str, environ: Mapping[str, str] = os.environ) -> dict[str, str]:

@@ -6,11 +6,11 @@ from dataclasses import replace
 from importlib.util import find_spec
 
 from grpokit.api import Preflight, PreflightError, Problem, Recipe
-from grpokit_hf.machine import versions
+from grpokit_hf.machine import gpu_names, versions
 from grpokit_hf.preflight import preflight as hf_preflight
 from grpokit_trl import compat
 from grpokit_trl.config import TrlConfig
-from grpokit_trl.launch import find
+from grpokit_trl.launch import find, sharding
 
 __all__ = ["preflight"]
 
@@ -68,6 +68,11 @@ def option_problems(config: TrlConfig) -> list[Problem]:
         fact = "DeepSpeed is asked for, and the package deepspeed is not installed"
         remedy = "run `pip install 'grpokit-trl[deepspeed]'`"
         problems.append(problem("TRL003", "backend.with", fact, remedy))
+    shards = zero or (config.accelerate_config or "").startswith("fsdp")
+    if (shards or sharding({}, config.args)) and (config.device == "cpu" or not gpu_names()):
+        fact = "accelerate cuts weights into shards on GPUs only, and there is none"
+        remedy = "remove it, or take the backend hf, whose FSDP runs on a CPU too"
+        problems.append(problem("TRL006", "backend.with", fact, remedy))
     if config.accelerate_config is not None:
         try:
             find(config.accelerate_config)
