@@ -32,7 +32,7 @@ def by_vllm(
     """One completion a prompt from ``fast_generate``. The adapter goes along with the request: its
     tensors are handed over as they are, nothing is merged and nothing copied to a file.
     """
-    from grpokit_hf.vllm.requests import sampling_params, to_drawn
+    from grpokit_hf.vllm.requests import logprobs_usable, sampling_params, to_drawn
 
     stops = policy.tokenizer.ends.ids
     request = None
@@ -48,7 +48,8 @@ def by_vllm(
             lora_request=request,
             use_tqdm=False,
         )
-    return [to_drawn(output) for output in outputs]
+    usable = logprobs_usable(sampling, "processed_logprobs")  # the mode of Unsloth's engine
+    return [to_drawn(output, with_logprobs=usable) for output in outputs]
 
 
 def rest(policy: UnslothPolicy) -> None:
