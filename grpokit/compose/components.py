@@ -162,7 +162,7 @@ def _report_unknown(catalog: Catalog, kind: str, name: str, mark: Mark, report: 
             "C504",
             mark,
             f"the {kind} `{shown}` belongs to {owner}, which is not installed",
-            remedy=f"pip install {owner}",
+            remedy=f"pip install {owner}" + _versions_hint(kind, owner),
         )
         return
     if others and not near:
@@ -183,6 +183,14 @@ def _report_unknown(catalog: Catalog, kind: str, name: str, mark: Mark, report: 
         remedy=" or ".join(f"did you mean `{n}`?" for n in near[:1])
         or f"`grpokit plugins list --kind {kind}` describes them",
     )
+
+
+def _versions_hint(kind: str, owner: str) -> str:
+    """A backend needs versions that fit together, and on some machines more than one command."""
+    name = owner.removeprefix("grpokit-")
+    if kind != "backend" or ("backend", name) not in _FIRST_PARTY:
+        return ""
+    return f"; `grpokit doctor --write-constraints {name}` has versions that fit"
 
 
 def _may_hold(record: PluginRecord, name: str, plugin: str, owner: str | None) -> bool:

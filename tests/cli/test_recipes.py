@@ -69,10 +69,10 @@ def test_check_good_and_bad_together(grpokit, tmp_path):
 
 
 def test_a_missing_plugin_ends_with_3(grpokit, tmp_path):
-    (tmp_path / "r.yaml").write_text("extends: quickstart\nbackend: {use: unsloth}\n")
+    (tmp_path / "r.yaml").write_text("extends: quickstart\ndataset: {use: math/gsm8k}\n")
     done = grpokit("check", "r.yaml")
     assert done.returncode == 3
-    assert "pip install grpokit-unsloth" in done.stderr
+    assert "pip install grpokit-math" in done.stderr
 
 
 def test_notes_are_shown_and_do_not_fail(grpokit, tmp_path):

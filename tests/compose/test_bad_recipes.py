@@ -277,10 +277,14 @@ def test_a_missing_file_and_an_unknown_name(tmp_path, catalog):
 
 def test_a_missing_first_party_plugin_ends_with_the_preflight_code(tmp_path, catalog):
     (tmp_path / "a.yaml").write_text(GOOD + "backend: {use: unsloth}\n")
-    error = check("a.yaml", catalog, tmp_path)
+    without = Catalog([record for record in catalog.plugins if record.name != "unsloth"])
+    error = check("a.yaml", without, tmp_path)
     (problem,) = error.diagnostics
     assert (problem.code, problem.line, problem.col) == ("C504", 5, 16)
-    assert problem.remedy == "pip install grpokit-unsloth"
+    assert problem.remedy == (
+        "pip install grpokit-unsloth; "
+        "`grpokit doctor --write-constraints unsloth` has versions that fit"
+    )
     assert error.exit_code == ExitCode.PREFLIGHT
 
 
