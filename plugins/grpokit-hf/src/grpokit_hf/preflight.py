@@ -21,6 +21,7 @@ from grpokit_hf.machine import (
     versions,
 )
 from grpokit_hf.text.tokenizer import ChatTokenizer, read_json
+from grpokit_hf.vllm import preflight as vllm
 
 __all__ = ["preflight"]
 
@@ -35,6 +36,9 @@ def preflight(recipe: Recipe) -> Preflight:
     config = HfConfig.model_validate(recipe.backend.with_)
     problems = [*missing_packages(found), *device_problems(config, found)]
     device = device_words(config, found)
+    on_cpu = device.startswith("cpu")
+    if config.rollouts == "vllm" and (engine := vllm.vllm_version()):
+        found |= {engine[0]: engine[1]}
     located, folder = None, None
     try:
         located = locate(recipe.model.id, recipe.model.revision)
@@ -46,10 +50,11 @@ def preflight(recipe: Recipe) -> Preflight:
         folder = None
     if located is not None and located.folder is None:
         problems += absent_model(located)
+    dimensions = {} if folder is None else read_json(folder / "config.json")
+    problems += vllm.vllm_problems(recipe, config, dimensions, on_cpu=on_cpu)
     if folder is None:
         return Preflight(problems=tuple(problems), versions=found, device=device)
-    dimensions = read_json(folder / "config.json")
-    problems += model_problems(recipe, folder, dimensions, on_cpu=device.startswith("cpu"))
+    problems += model_problems(recipe, folder, dimensions, on_cpu=on_cpu)
     tokenizer = None
     try:
         section = recipe.model
@@ -63,7 +68,7 @@ def preflight(recipe: Recipe) -> Preflight:
         device=device,
         render=tokenizer.render if tokenizer else None,
         count=tokenizer.count if tokenizer else None,
-        notes=tokenizer.notes if tokenizer else (),
+        notes=(*(tokenizer.notes if tokenizer else ()), *vllm.notes(config)),
         tokens=tokenizer.words() if tokenizer else {},
         shared_prefix=shares_prefix(recipe, dimensions),
     )

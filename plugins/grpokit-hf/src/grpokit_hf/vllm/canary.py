@@ -92,9 +92,9 @@ class Canary:
     def stale(
         self, engine: Sequence[float], trainer: Sequence[float], before: Sequence[float]
     ) -> bool:
-        """The engine is nearer to weights of before than to those that it should have."""
+        """The engine is far from the weights that it should have and close to those of before."""
         gap = distance(engine, trainer)
-        return gap > SURE * self.noise and gap > distance(engine, before)
+        return gap > SURE * self.noise and distance(engine, before) < gap / 2
 
     def unchanged(self, what: str, gap: float, moved: float) -> GrpokitError:
         return GrpokitError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
@@ -39,7 +38,7 @@ class VllmConfig(Config):
     """How often a dead engine is started again in a run."""
     patience: float = Field(default=600.0, gt=0)
     """Seconds in which vLLM must have started, or a server must be back."""
-    folder: Path | None = None
+    folder: str | None = None
     """Where adapters and weights are written for vLLM; a server must see it under the same path. By default a temporary folder, in memory where there is room."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Further arguments of `vllm.LLM`, such as `tensor_parallel_size`."""

@@ -25,6 +25,7 @@ __all__ = ["Engine", "Start"]
 POLL = 0.02
 """Seconds between two looks at ``should_stop`` while vLLM computes."""
 GRACE = 3.0
+HOST = "grpokit_hf.vllm.host"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,7 @@ class Engine:
         try:
             with self.start.log.open("ab") as log:
                 self.process = subprocess.Popen(  # noqa: S603 - this interpreter, our module
-                    [sys.executable, "-m", "grpokit_hf.vllm.host", str(read_end), str(write_end)],
+                    [sys.executable, "-m", HOST, str(read_end), str(write_end), str(os.getpid())],
                     pass_fds=(read_end, write_end),
                     env=dict(self.start.environment),
                     stdin=subprocess.DEVNULL,
@@ -122,19 +123,20 @@ class Engine:
         except BaseException:
             self._send({"op": "abort"})
             raise
-        if answer.get("fatal"):
-            raise self._gone()
+        if "fatal" in answer:
+            raise self._gone(answer["fatal"])
         if "error" in answer:
             raise self._failed(f"vLLM refused: {answer['error']}")
         return answer
 
-    def _gone(self) -> EngineGone:
+    def _gone(self, reason: str = "") -> EngineGone:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(timeout=1.0)
+            self.process.wait(timeout=GRACE)
         self.keep_log = True
         code = self.process.returncode
         how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
-        return EngineGone(f"the vLLM engine ended ({how})", place=str(self.start.log))
+        fact = f"the vLLM engine ended ({reason or how})"
+        return EngineGone(fact, place=str(self.start.log))
 
     def _failed(self, fact: str) -> GrpokitError:
         self.keep_log = True

@@ -1,4 +1,5 @@
-"""The process that vLLM lives in: ``python -m grpokit_hf.vllm.host IN OUT`` (two file descriptors).
+"""The process that vLLM lives in: ``python -m grpokit_hf.vllm.host IN OUT RUN`` (two file
+descriptors and the run's process id).
 
 One JSON object a line comes in, one goes out. A process of its own keeps vLLM's settings in the
 environment, its output and its signals away from the run, can be killed and started again, and is
@@ -106,12 +107,12 @@ class Host:
         """All rows together; between two tokens the run may say that it wants to stop."""
         from vllm import SamplingParams
 
-        rows: dict[str, int] = {}
-        for place, (owner, settings) in enumerate(
-            zip(message["owners"], message["settings"], strict=True)
-        ):
-            params = SamplingParams(**settings, detokenize=False)
-            rows[self.add(message["prompts"][owner], params)] = place
+        params = [SamplingParams(**settings, detokenize=False) for settings in message["settings"]]
+        prompts = [message["prompts"][owner] for owner in message["owners"]]
+        rows = {
+            self.add(ids, item): place
+            for place, (ids, item) in enumerate(zip(prompts, params, strict=True))
+        }
         answer: list[Any] = [None] * len(rows)
         while self.engine.has_unfinished_requests():
             told = self.lines.get(wait=False)
@@ -163,7 +164,7 @@ def version() -> str:
 
 def main(arguments: Sequence[str]) -> None:
     """Opens vLLM as the first line says, then answers one message after another."""
-    die_with_parent(os.getppid())
+    die_with_parent(int(arguments[2]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run decides when it is over
     lines = Lines(int(arguments[0]), int(arguments[1]))
     first = lines.get()
@@ -181,8 +182,11 @@ def main(arguments: Sequence[str]) -> None:
             continue  # it came too late: the rows were done
         try:
             answer = host.run(message)
-        except Exception as error:  # noqa: BLE001 - the border of the process: the run tells the user
-            answer = {"error": reason(error), "fatal": type(error).__name__ == "EngineDeadError"}
+        except ValueError as error:  # vLLM's word for what it does not take; it goes on
+            answer = {"error": reason(error)}
+        except Exception as error:  # the border of the process: vLLM is in no known state any more
+            lines.put({"id": message["id"], "fatal": reason(error)})
+            raise
         lines.put({"id": message["id"], **answer})
 
 

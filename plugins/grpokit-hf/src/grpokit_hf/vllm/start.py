@@ -73,6 +73,13 @@ def engine_options(recipe: Recipe, config: HfConfig, folder: Path, *, cuda: bool
             "gpu_memory_utilization": section.memory,
             "enable_sleep_mode": section.sleep,
         }
+    else:
+        # A prompt that is computed in pieces rewinds its random numbers after each, which the
+        # generators of CPUs cannot ("CPU Generator does not use offset").
+        options |= {
+            "enable_chunked_prefill": False,
+            "max_num_batched_tokens": max(LENGTH, options["max_model_len"]),
+        }
     if lora is not None:
         rank = next((size for size in RANKS if size >= lora.rank), lora.rank)
         options |= {"enable_lora": True, "max_loras": 1, "max_cpu_loras": 2, "max_lora_rank": rank}
@@ -136,7 +143,9 @@ def join(
         policy=policy,
         sampler=sampler,
         sync=Sync(
-            folder=scratch_folder(section.folder, size), dtype=policy.compute, adapter=adapter
+            folder=scratch_folder(Path(section.folder) if section.folder else None, size),
+            dtype=policy.compute,
+            adapter=adapter,
         ),
         config=section,
         mode=logprobs_mode(recipe_sampling(recipe)),

