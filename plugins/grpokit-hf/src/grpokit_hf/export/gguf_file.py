@@ -48,7 +48,7 @@ def check_gguf(config: Any, place: str) -> None:
 
 def write_gguf(model: Any, source: Source, kind: str, path: Path) -> tuple[str, ...]:
     """Writes weights, settings, tokenizer and chat template; returns notes for people."""
-    from gguf import GGUFWriter, LlamaFileType
+    from gguf import GGML_QUANT_VERSION, GGUFWriter, LlamaFileType
 
     config = model.config
     check_gguf(config, str(source.base))
@@ -63,8 +63,7 @@ def write_gguf(model: Any, source: Source, kind: str, path: Path) -> tuple[str, 
         "q8_0": LlamaFileType.MOSTLY_Q8_0,
     }
     writer.add_file_type(types[kind])
-    if kind == "q8_0":
-        writer.add_quantization_version(2)
+    writer.add_quantization_version(GGML_QUANT_VERSION)
     add_shape(writer, config)
     add_words(writer, source, words)
     add_weights(writer, model, kind)
@@ -86,10 +85,11 @@ def add_shape(writer: gguf.GGUFWriter, config: Any) -> None:
     writer.add_head_count_kv(config.num_key_value_heads)
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
     writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
-    writer.add_rope_dimension_count(head)
     writer.add_key_length(head)
     writer.add_value_length(head)
-    writer.add_vocab_size(config.vocab_size)
+    if config.model_type == "llama":
+        writer.add_rope_dimension_count(head)
+        writer.add_vocab_size(config.vocab_size)
 
 
 def add_words(writer: gguf.GGUFWriter, source: Source, words: Any) -> None:
@@ -109,6 +109,7 @@ def add_words(writer: gguf.GGUFWriter, source: Source, words: Any) -> None:
     # Templates write their own beginning; another one would be a token that training never saw.
     writer.add_add_bos_token(value=False)
     writer.add_add_eos_token(value=False)
+    writer.add_add_space_prefix(value=False)
     writer.add_chat_template(tokenizer.template.source)
 
 

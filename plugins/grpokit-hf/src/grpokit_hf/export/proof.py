@@ -21,9 +21,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from grpokit.api import CheckpointError, Message
+from grpokit.api import Message
 from grpokit_hf.export.source import TYPES, Source
 from grpokit_hf.export.words import end_ids
+from grpokit_hf.load import misfit
 
 __all__ = [
     "Reading",
@@ -186,9 +187,12 @@ def with_adapter(model: Any, folder: Path) -> Any:
     """PEFT's own model; every tensor of the file has to be in it."""
     from peft import PeftModel, get_peft_model_state_dict
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # missing keys are looked for below
-        wrapped = PeftModel.from_pretrained(model, folder, local_files_only=True)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # missing keys are looked for below
+            wrapped = PeftModel.from_pretrained(model, folder, local_files_only=True)
+    except (ValueError, RuntimeError) as error:
+        raise misfit(folder, str(error).strip().partition("\n")[0]) from error
     saved = load_file(folder / "adapter_model.safetensors")
     arrived = get_peft_model_state_dict(wrapped, save_embedding_layers=False)
     for name in sorted(saved.keys() | arrived.keys()):
@@ -197,11 +201,7 @@ def with_adapter(model: Any, folder: Path) -> Any:
             or name not in arrived
             or not torch.equal(arrived[name].cpu().float(), saved[name].float())
         ):
-            raise CheckpointError(
-                f"the adapter does not fit the base model: {name} did not arrive",
-                place=str(folder),
-                remedy="give the base model that it was trained on",
-            )
+            raise misfit(folder, f"{name} did not arrive")
     return wrapped.eval()
 
 

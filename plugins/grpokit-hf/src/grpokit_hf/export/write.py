@@ -10,9 +10,10 @@ from typing import Any
 
 import torch
 
-from grpokit.api import CheckpointError, PreflightError
+from grpokit.api import PreflightError
 from grpokit_hf.export.source import TYPES, Source
 from grpokit_hf.export.words import end_ids, special_ids, write_tokenizer
+from grpokit_hf.load import misfit
 from grpokit_hf.state import disk_errors
 from grpokit_hf.text.tokenizer import read_json
 
@@ -49,11 +50,7 @@ def merge(source: Source) -> Any:
                 wrapped = PeftModel.from_pretrained(model, source.policy, local_files_only=True)
             model = wrapped.merge_and_unload(safe_merge=True)
         except (OSError, ValueError, RuntimeError) as error:
-            raise CheckpointError(
-                f"the adapter does not fit the base model: {str(error).partition(chr(10))[0]}",
-                place=str(source.policy),
-                remedy="give the base model that it was trained on",
-            ) from error
+            raise misfit(source.policy, str(error).strip().partition("\n")[0]) from error
     return model
 
 
