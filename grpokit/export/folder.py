@@ -218,9 +218,10 @@ class _Job:
         if recipe.model.chat_template is not None and self.target != "trl":
             notes.differs("model.chat_template", f"put it into the model's folder for {title}")
         if recipe.eval.dataset is not None and self.target != "verl":
+            merged = ", once the adapter is merged" if recipe.model.lora is not None else ""
             notes.differs(
                 "eval",
-                f"{title} is not asked to evaluate: `grpokit eval FOLDER --recipe recipe.yaml` does",
+                f"{title} does not evaluate; `grpokit eval out --recipe recipe.yaml` does{merged}",
             )
         if self.recipe.backend.with_:
             notes.differs("backend", f"settings of {recipe.backend.use} have no place in {title}")

@@ -51,7 +51,15 @@ RATIOS = {
 }
 """Ratio -> verl's bounds of its logarithm."""
 PENALTIES = {"k1": "kl", "k2": "mse", "k3": "low_var_kl"}
-CORRECTIONS = {"truncate": "token", "truncate-sequence": "sequence"}
+CORRECTIONS = {
+    "truncate": ("token", False),
+    "truncate-sequence": ("sequence", False),
+    "mask-token": ("token", True),
+    "mask-sequence": ("sequence", True),
+}
+"""Correction -> level of verl's weight, and whether weights outside the bounds become 0."""
+LOWEST = 1e-9
+"""verl's lower bound must be positive; log-ratios are bounded at -20 before."""
 DRAWS = {
     "sampler": ("in-order",),
     "rollout": ("as-given",),
@@ -200,20 +208,18 @@ def _penalties(axes: Axes, notes: Notes) -> dict[str, Any]:
 
 
 def _correction(axes: Axes, notes: Notes) -> dict[str, Any]:
-    name, part = (
-        axes.only("correction", ("no-correction", *CORRECTIONS), notes, "verl"),
-        axes.one("correction"),
-    )
-    key = "algorithm.rollout_correction."
+    name = axes.only("correction", ("no-correction", *CORRECTIONS), notes, "verl")
+    part, key = axes.one("correction"), "algorithm.rollout_correction."
+    found = {f"{key}rollout_is": None, f"{key}rollout_rs": None, f"{key}bypass_mode": False}
     if name not in CORRECTIONS:
-        return {f"{key}rollout_is": None, f"{key}rollout_rs": None, f"{key}bypass_mode": False}
+        return found
+    level, masks = CORRECTIONS[name]
     floor, cap = part.get("floor"), part.get("cap")
-    bounds: Any = cap if floor is None else f"{floor:g}_{cap:g}"
-    return {
-        f"{key}rollout_is": CORRECTIONS[name],
-        f"{key}rollout_is_threshold": bounds,
-        f"{key}bypass_mode": False,
-    }
+    _convention(part, notes, "denominator", "keep")
+    if floor is not None and not masks:
+        notes.differs(part.key("floor"), "verl cuts weights from above alone")
+    bounds: Any = f"{floor or LOWEST!r}_{cap!r}" if masks else cap
+    return {**found, f"{key}rollout_is": level, f"{key}rollout_is_threshold": bounds}
 
 
 def _filter(axes: Axes, notes: Notes) -> dict[str, Any]:

@@ -150,13 +150,45 @@ def test_conventions_that_verl_has_not_are_named(tmp_path):
         ("lite-ppo", {}, {}, "batch-std"),
         ("grpo", {"mask_truncated": True}, {}, "finished-mask"),
         ("grpo", {"drop_dead": True}, {}, "drop-zero"),
-        ("grpo", {}, {"correction": {"use": "mask-token"}}, "mask-token"),
+        ("grpo", {}, {"clip": {"use": "clip-off-policy"}}, "clip-off-policy"),
         ("srpo", {}, {}, "history"),
     ],
 )
 def test_parts_without_a_counterpart_are_refused(tmp_path, use, settings, parts, word):
     _, notes = verl_overrides(algorithm(tmp_path, use, parts, **settings))
     assert any(word in note.text for note in notes.lacking), notes.lacking
+
+
+@pytest.mark.parametrize(
+    ("use", "settings"),
+    [
+        ("truncate", {"cap": 1.3}),
+        ("truncate-sequence", {"cap": 1.3}),
+        ("mask-token", {"cap": 1.5, "floor": 0.7}),
+        ("mask-token", {"cap": 1.5}),
+        ("mask-sequence", {"cap": 2.0, "floor": 0.5}),
+    ],
+)
+def test_corrections_are_verls_weights(core, tmp_path, use, settings):
+    from verl.trainer.ppo.rollout_corr_helper import compute_rollout_correction_weights
+
+    from grpokit.registry.resolve import create
+
+    parts = {"correction": {"use": use, "with": settings}}
+    overrides, notes = verl_overrides(algorithm(tmp_path, "grpo", parts, like="verl"))
+    assert not notes.found
+    key = "algorithm.rollout_correction."
+    step = draw(1)
+    theirs_NT, _ = compute_rollout_correction_weights(
+        step.old_NT - step.ref_NT,
+        step.mask_NT,
+        overrides[f"{key}rollout_is"],
+        overrides[f"{key}rollout_is_threshold"],
+    )
+    correction = create(CATALOG.find("algorithm", use), settings)
+    mine_NT = correction(step.old_NT, step.ref_NT, step.mask_NT) * step.mask_NT
+    torch.testing.assert_close(mine_NT, theirs_NT)
+    assert len(theirs_NT.unique()) > 3
 
 
 def test_dynamic_sampling_is_verls_filter(tmp_path):
@@ -223,19 +255,24 @@ from verl.trainer.ppo.reward import load_reward_manager
 config = migrate_legacy_reward_impl(composed(json.load(open(sys.argv[1]))[2:]))
 tokenizer = PreTrainedTokenizerFast.from_pretrained(config.actor_rollout_ref.model.path)
 manager = load_reward_manager(config, tokenizer)
-import pyarrow.parquet as parquet
-rows = parquet.read_table(config.data.train_files).to_pylist()
+from verl.utils.dataset.rl_dataset import RLHFDataset
+settings = OmegaConf.create({**OmegaConf.to_container(config.data, resolve=True), "cache_dir": os.getcwd()})
+rows = RLHFDataset(config.data.train_files, tokenizer, settings)
+assert len(rows) == 8
 def scored(row, text):
     ids = tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
     tensors = {"prompts": torch.ones(1, 2, dtype=torch.long), "responses": ids,
                "attention_mask": torch.ones(1, 2 + ids.shape[1], dtype=torch.long)}
-    plain = {key: np.array([row[key]], dtype=object) for key in ("data_source", "reward_model", "extra_info")}
+    keys = ("data_source", "reward_model", "extra_info")
+    plain = {key: np.array([row[key]], dtype=object) for key in keys}
     data = DataProto.from_dict(tensors=tensors, non_tensors=plain)
     return manager.loop.run_until_complete(manager.run_single(data))
 right = scored(rows[0], rows[0]["reward_model"]["ground_truth"])
 wrong = scored(rows[0], "no")
-print(json.dumps({"configs": found, "unknown": unknown, "right": right, "wrong": wrong}))
-os._exit(0) if sys.stdout.flush() is None else None
+asked = rows[0]["raw_prompt"]
+print(json.dumps({"configs": found, "unknown": unknown, "right": right, "wrong": wrong, "asked": asked}))
+sys.stdout.flush()
+os._exit(0)  # verl leaves threads behind
 """
 
 
@@ -348,6 +385,7 @@ def test_values_arrive_in_verl(checked, tiny_model_folder):
 def test_verls_reward_manager_calls_our_rewards(checked):
     _, found = checked
     right, wrong = found["right"], found["wrong"]
+    assert [message["role"] for message in found["asked"]] == ["user"]  # from verl's own data set
     assert right["reward_score"] == pytest.approx(0.75 + 2.0)
     assert right["reward_extra_info"]["acc"] == 1.0
     assert wrong["reward_score"] == pytest.approx(2.0)
