@@ -4,7 +4,7 @@
 
 Unsloth's switch for tests without a GPU (UNSLOTH_ALLOW_CPU) brings the forward and the kernels of a GPU;
 Triton's interpreter runs the kernels. What needs CUDA itself (the loader, the rope tables) is replaced
-here. bfloat16 cannot be interpreted. The fused LoRA kernels take 16-bit weights only.
+here. Completions are drawn by Unsloth's own fast decoding, which is what a GPU without vLLM uses. bfloat16 cannot be interpreted. The fused LoRA kernels take 16-bit weights only.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from types import MethodType
 from typing import Any
 
 os.environ.update(
@@ -39,9 +40,11 @@ from unsloth.models import llama  # noqa: E402
 
 from grpokit.api import Completion, Prompt, Rollout, Sampling  # noqa: E402
 from grpokit_hf.nn.batch import make_rows, to_batch  # noqa: E402
+from grpokit_hf.nn.decode import Drawn  # noqa: E402
 from grpokit_hf.text.tokenizer import ChatTokenizer  # noqa: E402
 from grpokit_unsloth.forward import check_hidden_states  # noqa: E402
 from grpokit_unsloth.load import UnslothPolicy  # noqa: E402
+from grpokit_unsloth.rollout import by_generate  # noqa: E402
 from tiny_model import write_tiny_model  # noqa: E402
 from updates import advantages_of, everything  # noqa: E402
 
@@ -136,6 +139,13 @@ class Plain:
     logprobs_M: torch.Tensor
     off_M: torch.Tensor
     gradient: dict[str, torch.Tensor]
+    drawn: list[Drawn]
+
+
+def draw(policy: UnslothPolicy, rollout: Rollout) -> list[Drawn]:
+    """Two rows a prompt; the prompts have different lengths."""
+    prompts = [rollout.prompt_ids[p] for p in (0, 0, 1, 1)]
+    return by_generate(policy, prompts, [11, 12, 13, 14], rollout.sampling)
 
 
 def measure_plain(folder: Path, rollout: Rollout, dtype: torch.dtype) -> Plain:
@@ -143,35 +153,57 @@ def measure_plain(folder: Path, rollout: Rollout, dtype: torch.dtype) -> Plain:
     logprobs_M = by_hand(model, rollout)
     with torch.no_grad(), model.disable_adapter():
         off_M = by_hand(model, rollout)
-    return Plain(logprobs_M.detach(), off_M, gradient(model, logprobs_M))
+    policy = UnslothPolicy(model=model, **settings(folder, dtype))
+    drawn = draw(policy, rollout)
+    return Plain(logprobs_M.detach(), off_M, gradient(model, logprobs_M), drawn)
 
 
 def patch() -> None:
+    from unsloth.kernels import rope_embedding
+
     llama.get_current_device = lambda: "cpu"
+    llama.DEVICE_TYPE_TORCH, llama.DEVICE_COUNT = "cpu", 1
     llama._PerDeviceRopeCache._ensure_rope_cache = rope_tables
+    llama._PerDeviceRopeCache.get_cached = lambda self, *_: self._slice_rope_cache(
+        self._ensure_rope_cache(0), None
+    )
+    rope_embedding._eviction_hints_ok = lambda device: False
     Trainer._inner_training_loop.__name__ = "_fast_inner_training_loop"  # the loader patches it
     llama.FastLlamaModel.pre_patch()
 
 
+def with_generate(model: Any) -> Any:
+    """What the loader does for Unsloth's decoding."""
+    for layer in model.model.layers:
+        layer.self_attn.rotary_emb = model.model.rotary_emb
+    model._old_generate = model.generate
+    model.generate = MethodType(llama.unsloth_fast_generate, model)
+    return model
+
+
 def patched_policy(folder: Path, dtype: torch.dtype) -> Patched:
-    model = load(folder, dtype)
+    model = with_generate(load(folder, dtype))
     model.max_seq_length = model.model.max_seq_length = 64
     model = with_adapter(model)
     llama.mark_unsloth_fast_path(model)
-    return Patched(
-        model=llama.FastLlamaModel.patch_peft_model(model, use_gradient_checkpointing=False),
-        folder=folder,
-        tokenizer=ChatTokenizer(folder),
-        device=torch.device("cpu"),
-        dtype=dtype,
-        adapter=True,
-        autocast=None,
-        kernel="unsloth",
-        config=UnslothConfig().as_hf(),
-        checkpointing=False,
-        dropout=0.0,
-        longest=64,
-    )
+    model = llama.FastLlamaModel.patch_peft_model(model, use_gradient_checkpointing=False)
+    return Patched(model=model, **settings(folder, dtype))
+
+
+def settings(folder: Path, dtype: torch.dtype) -> dict[str, Any]:
+    return {
+        "folder": folder,
+        "tokenizer": ChatTokenizer(folder),
+        "device": torch.device("cpu"),
+        "dtype": dtype,
+        "adapter": True,
+        "autocast": None,
+        "kernel": "unsloth",
+        "config": UnslothConfig().as_hf(),
+        "checkpointing": False,
+        "dropout": 0.0,
+        "longest": 64,
+    }
 
 
 def compare(policy: Patched, rollout: Rollout, plain: Plain) -> dict[str, Any]:
@@ -184,6 +216,7 @@ def compare(policy: Patched, rollout: Rollout, plain: Plain) -> dict[str, Any]:
     with torch.no_grad(), policy.model.disable_adapter():
         off_M = forward(batch, TEMPERATURE).logprobs_M
     layer = policy.base.model.layers[0]
+    drawn = draw(policy, rollout)
     worst = [(ours[name] - g).abs().max() / g.abs().max() for name, g in plain.gradient.items()]
     return {
         "fused": layer.mlp.forward.__func__.__name__ == "apply_lora_mlp_swiglu",
@@ -193,6 +226,13 @@ def compare(policy: Patched, rollout: Rollout, plain: Plain) -> dict[str, Any]:
         "adapter": float((plain.logprobs_M - plain.off_M).abs().max()),
         "gradient": float(max(worst)),
         "gradients": len(worst),
+        "drawn": [one.tokens for one in drawn],
+        "plainly": [one.tokens for one in plain.drawn],
+        "sampler": max(
+            abs(a - b)
+            for ours_one, plain_one in zip(drawn, plain.drawn, strict=True)
+            for a, b in zip(ours_one.logprobs, plain_one.logprobs, strict=False)
+        ),
     }
 
 

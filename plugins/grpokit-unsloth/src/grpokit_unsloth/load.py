@@ -54,10 +54,12 @@ class UnslothPolicy(Policy):
     Attributes:
         longest: tokens that a row may have; Unsloth would cut what is longer without an error.
         engine: vLLM on the same weights; None where the model samples itself.
+        recompute: gradient checkpointing in Unsloth's words: no, plain, or to the host's memory.
     """
 
     longest: int
     engine: Any = None
+    recompute: bool | str = False
 
     @property
     def patched(self) -> bool:
@@ -86,6 +88,14 @@ class UnslothPolicy(Policy):
             softcap=softcap,
             logit_scale=scale,
         )
+
+    def ready_to_train(self) -> None:
+        """Undoes what Unsloth's ``generate`` leaves: it turns gradient checkpointing off for good."""
+        from unsloth import FastLanguageModel
+
+        if self.patched:
+            FastLanguageModel.for_training(self.model, use_gradient_checkpointing=self.recompute)
+        self.model.eval()
 
     @contextmanager
     def sampling(self) -> Iterator[None]:
@@ -133,6 +143,7 @@ def load_policy(
         dropout=adapter.dropout if adapter else 0.0,
         longest=longest,
         engine=getattr(model, "vllm_engine", None),
+        recompute=checkpointing(recipe, settings),
     )
     check(policy)
     if adapter is not None:

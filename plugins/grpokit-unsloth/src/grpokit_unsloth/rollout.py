@@ -36,9 +36,8 @@ def by_vllm(
 
     stops = policy.tokenizer.ends.ids
     request = None
-    if (
-        policy.adapter
-    ):  # a new number each time, so that no cached keys of an older adapter are used
+    if policy.adapter:
+        # It has a new number each time, so that no keys cached under an older adapter are used.
         request = policy.model.load_lora("grpokit", load_tensors=True)
     torch.cuda.empty_cache()
     with quiet("generate"):
@@ -82,14 +81,16 @@ def by_generate(
         eos_token_id=sorted(policy.tokenizer.ends.ids),
         pad_token_id=policy.tokenizer.pad_id,
     )
-    with quiet("generate"), torch.no_grad():
-        policy.model.generate(
-            input_ids=ids_NL,
-            attention_mask=valid_NL,
-            generation_config=settings,
-            logits_processor=[draw],
-        )
-    policy.model.eval()
+    try:
+        with quiet("generate"), torch.no_grad():
+            policy.model.generate(
+                input_ids=ids_NL,
+                attention_mask=valid_NL,
+                generation_config=settings,
+                logits_processor=[draw],
+            )
+    finally:
+        policy.ready_to_train()
     return draw.rows.drawn
 
 
