@@ -258,7 +258,7 @@ def version_page() -> str:
             parts.append(f"- {kind}: {f'run on {ran}' if ran else 'not yet run'}")
         parts.append("\n| package | run with | takes |\n|---|---|---|")
         for name in chosen.members:
-            pin = {**chosen.pins, **last}.get(name, "")
+            pin = ", ".join([{**chosen.pins, **last}.get(name, ""), *chosen.tried.get(name, ())])
             wanted = str(chosen.ranges.get(name, ""))
             parts.append(f"| {name} | {pin} | {f'`{wanted}`' if wanted else ''} |")
         parts.append("")

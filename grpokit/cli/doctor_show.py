@@ -115,7 +115,7 @@ def _conflicts(found: Checkup) -> None:
         return
     head("versions that do not run together")
     for each in found.conflicts:
-        style = "red" if each["level"] == "error" else "yellow"
+        style = {"error": "red", "warning": "yellow"}.get(each["level"], "")
         wrapped(f"{each['packages']}: {each['fact']} ({each['source']})", indent="  ", style=style)
         wrapped(f"-> {each['remedy']}", indent="     ")
 

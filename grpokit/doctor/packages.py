@@ -43,6 +43,7 @@ def _package(name: str, table: Table, installed: Installed) -> Package:
         for pins in (each.pins, *(machine.no_deps for machine in each.machines.values()))
         if name in pins
     ]
+    tested += [other for each in table.sets.values() for other in each.tried.get(name, ())]
     outside = [
         each.name
         for each in table.sets.values()

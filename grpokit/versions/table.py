@@ -49,6 +49,7 @@ class VersionSet:
     constraints: str
     needs: tuple[str, ...]
     pins: Mapping[str, str]
+    tried: Mapping[str, tuple[str, ...]]
     also: Mapping[str, str]
     development: Mapping[str, str]
     ranges: Mapping[str, SpecifierSet]
@@ -163,6 +164,7 @@ def _set(name: str, given: Mapping[str, Any], base: VersionSet | None) -> Versio
         constraints=given["constraints"],
         needs=(*(base.needs if base else ()), *given["needs"]),
         pins=pins,
+        tried={key: tuple(found) for key, found in given.get("tried", {}).items()},
         also=given.get("also", {}),
         development=given.get("development", {}),
         ranges={**(base.ranges if base else {}), **ranges},

@@ -92,6 +92,23 @@ def test_each_pin_is_what_the_other_members_require(name, machine):
     assert read >= 4  # trl, transformers, peft, accelerate at least
 
 
+def test_versions_that_were_tried_find_the_pins_too():
+    tried = [
+        (chosen, package, version)
+        for chosen in TABLE.sets.values()
+        for package, versions in chosen.tried.items()
+        for version in versions
+    ]
+    assert tried
+    for chosen, package, version in tried:
+        pins = pinned(chosen, "cpu")
+        assert version != pins[package]
+        assert fits(version, chosen.ranges[package])
+        for requirement in applying(METADATA[package, version]):
+            required = canonical(requirement.name)
+            assert required not in pins or fits(pins[required], requirement.specifier)
+
+
 @pytest.mark.parametrize("name", ["vllm", "unsloth"])
 def test_the_packages_installed_last_find_everything_that_they_require(name):
     chosen = TABLE.sets[name]
