@@ -16,7 +16,6 @@ from grpokit.export import axolotl, data, texts, trl, verl
 from grpokit.export.axes import axes_of
 from grpokit.export.notes import Note, Notes
 from grpokit.export.sizes import sizes_of
-from grpokit.interop.names import python_name
 from grpokit.interop.trl import TRLS_OWN
 from grpokit.interop.verl import VERLS_OWN
 from grpokit.registry import models
@@ -163,13 +162,13 @@ class _Job:
         )
 
     def _prepare_axolotl(self) -> None:
-        names = [f"grpokit_rewards.{python_name(setup.name)}" for setup in self.setups]
+        names = texts.reward_names(setup.name for setup in self.setups)
         self.settings = axolotl.config(
             self.recipe,
             self.settings,
             self.notes,
             model=self._model(here=True),
-            rewards=names,
+            rewards=[f"grpokit_rewards.{name}" for name in names],
             weights=[setup.weight for setup in self.setups],
         )
 

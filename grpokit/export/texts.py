@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from grpokit import __version__
 from grpokit.export.verl import override
-from grpokit.interop.names import python_name
+from grpokit.interop.names import python_names
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from grpokit.export.notes import Note
     from grpokit.registry.catalog import Entry
     from grpokit.spec.recipe import Recipe
 
-__all__ = ["COMMANDS", "readme", "rewards", "trl_script", "verl_script"]
+__all__ = ["COMMANDS", "readme", "reward_names", "rewards", "trl_script", "verl_script"]
 
 COMMANDS = {
     "trl": ("python train.py",),
@@ -71,6 +71,17 @@ def rewards(
     return "\n".join([*head, *tail]) + "\n"
 
 
+def reward_names(names: Iterable[str]) -> list[str]:
+    """The names of TRL's and axolotl's reward functions in ``grpokit_rewards.py``."""
+    own = ("REWARDS", "Rewards", "functions", "reward_funcs", "reward_weights", "transform", "list")
+    return python_names(names, own)
+
+
+def function_name(name: str) -> str:
+    """The name of verl's function there."""
+    return python_names([name], ("REWARDS", "FALLBACK", "Rewards", "scored_by"))[0]
+
+
 def _imports(target: str) -> list[str]:
     if target == "verl":
         found = ["from grpokit.interop.rewards import Rewards"]
@@ -83,7 +94,7 @@ def _imports(target: str) -> list[str]:
 
 
 def _trl_names(names: Sequence[str], group: int) -> list[str]:
-    variables = ", ".join(python_name(name) for name in names)
+    variables = ", ".join(reward_names(names))
     return [
         f"reward_funcs = functions(REWARDS, group={group})",
         "reward_weights = list(REWARDS.weights)",
@@ -94,7 +105,7 @@ def _trl_names(names: Sequence[str], group: int) -> list[str]:
 
 
 def _verl_names(name: str, verl: Mapping[str, Any]) -> list[str]:
-    word = python_name(name)
+    word = function_name(name)
     return [
         "",
         "# The score of a completion that no reward applies to, or whose reward failed. Without one",
@@ -234,7 +245,7 @@ def verl_script(name: str, model: str, settings: Mapping[str, Any]) -> str:
         checked=CHECKED["verl"],
         model=_shell(model),
         overrides=quoted,
-        function=python_name(name),
+        function=function_name(name),
     )
 
 

@@ -7,12 +7,20 @@ core's reward, or the one plugin that has it.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 
 from grpokit.errors import ComponentError
 from grpokit.registry.catalog import Catalog, Entry
 
-__all__ = ["UnknownRewardError", "dotted", "find_reward", "installed", "python_name"]
+__all__ = [
+    "UnknownRewardError",
+    "dotted",
+    "find_reward",
+    "installed",
+    "python_name",
+    "python_names",
+]
 
 
 class UnknownRewardError(ComponentError, AttributeError):
@@ -27,7 +35,7 @@ def installed() -> Catalog:
 
 def dotted(text: str) -> str:
     """A component's id as one word."""
-    return re.sub(r"\W", "_", text)
+    return re.sub(r"\W", "_", text, flags=re.ASCII)
 
 
 def python_name(text: str) -> str:
@@ -38,6 +46,18 @@ def python_name(text: str) -> str:
     if word[:1].isdigit():
         word = f"_{word}"
     return f"{word}_" if iskeyword(word) else word
+
+
+def python_names(texts: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
+    """Such a name for each text, all different and none of ``taken``."""
+    used, found = set(taken), []
+    for text in texts:
+        name = python_name(text)
+        while name in used:
+            name += "_"
+        used.add(name)
+        found.append(name)
+    return found
 
 
 def find_reward(name: str, catalog: Catalog) -> Entry:

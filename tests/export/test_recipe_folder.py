@@ -88,6 +88,36 @@ def test_the_exported_recipe_is_the_same_run(tmp_path):
     assert again.recipe.optim == loaded.recipe.optim
 
 
+@pytest.mark.parametrize("target", ["trl", "verl", "axolotl"])
+def test_odd_names_are_names_of_functions(tmp_path, target):
+    given = ["class", "2nd.one-x", "2nd-one.x", "functions", "REWARDS", "number"]
+    loaded = recipe(
+        tmp_path,
+        "Rewards" if target == "verl" else "odd näme's",
+        rewards=[{"use": "number", "name": name} for name in given],
+        summary='a """ summary\nof two lines',
+    )
+    out = tmp_path / "out"
+    export_recipe(loaded, CATALOG, target=target, folder=out, rows=1)
+    names = ["class_", "_2nd_one_x", "_2nd_one_x_", "functions_", "REWARDS_", "number"]
+    shown = "print(f.Rewards_.__name__)" if target == "verl" else (
+        f"print([getattr(f, n).__name__ for n in {names}] == {given} == list(f.REWARDS.names))"
+    )  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", f"import grpokit_rewards as f\n{shown}"],
+        cwd=out,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.strip() == ("Rewards_" if target == "verl" else "True"), done.stderr
+    if target == "axolotl":
+        funcs = yaml.safe_load((out / "axolotl.yaml").read_text())["trl"]["reward_funcs"]
+        assert funcs == [f"grpokit_rewards.{name}" for name in names]
+    if target == "verl":
+        assert "custom_reward_function.name=Rewards_" in (out / "train.sh").read_text()
+
+
 def test_a_folder_in_use_is_left_alone(tmp_path):
     out = tmp_path / "out"
     out.mkdir()
