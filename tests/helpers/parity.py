@@ -5,9 +5,9 @@ weights after two optimiser steps. Nothing is drawn: what differs is the backend
 
     folder = prepare(tmp_path)                 # model, adapter and completions, in a process of its own
     ours = measure("hf", "grpo", folder)
-    theirs = run("unsloth", "grpo", folder)    # the same in a process of its own
+    theirs = run("unsloth", ["grpo"], folder)    # the same in a process of its own
 
-    python tests/helpers/parity.py BACKEND [ALGORITHM ...] [--folder FOLDER] [--python]
+    python tests/helpers/parity.py BACKEND [ALGORITHM ...] [--folder FOLDER] [--changes JSON]
 
 The last prints one JSON object, algorithm -> what ``measure`` gives. Some runtimes change transformers
 as they are imported, so this module imports neither torch nor transformers before the backend is open.
@@ -198,7 +198,7 @@ class OneStep:
         self.update = update
 
 
-def measure(backend: str, algorithm: str, folder: Path, **changes: Any) -> dict[str, Any]:
+def measure(backend: str, algorithm: str, folder: Path, /, **changes: Any) -> dict[str, Any]:
     """What the backend makes of the fixed step. ``changes`` are put into the recipe's sections."""
     from grpokit.engine.session import make_algorithm, make_backend
     from grpokit.registry.catalog import Catalog
@@ -354,10 +354,15 @@ def compare(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, flo
 
 
 def run(
-    backend: str, algorithms: Sequence[str], folder: Path, python: str = sys.executable
+    backend: str,
+    algorithms: Sequence[str],
+    folder: Path,
+    python: str = sys.executable,
+    changes: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """``measure`` for each algorithm in a process of its own."""
-    out = call([python, __file__, backend, *algorithms, "--folder", str(folder)])
+    words = ["--folder", str(folder), "--changes", json.dumps(changes or {})]
+    out = call([python, __file__, backend, *algorithms, *words])
     found: dict[str, Any] = json.loads(out.splitlines()[-1])
     return found
 
@@ -376,6 +381,7 @@ def main() -> None:
     parser.add_argument("algorithms", nargs="*", default=[])
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--prepare", type=Path)
+    parser.add_argument("--changes", type=json.loads, default={})
     wanted = parser.parse_args()
     if wanted.prepare is not None:
         write_fixed(wanted.prepare)
@@ -383,7 +389,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = wanted.folder or prepare(Path(scratch))
         names = wanted.algorithms or list(ALGORITHMS)
-        found = {name: measure(wanted.backend, name, folder) for name in names}
+        found = {name: measure(wanted.backend, name, folder, **wanted.changes) for name in names}
     sys.stdout.write(json.dumps(found) + "\n")
 
 
