@@ -7,6 +7,7 @@ import platform
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -45,8 +46,25 @@ def torch_build() -> str:
     return "cpu"
 
 
+@cache
+def _read(name: str) -> tuple[str | None, tuple[str, ...]]:
+    """(version, requirements) of an installed distribution; (None, ()) without it.
+
+    importlib.metadata parses the whole file, description and all, each time that it is asked.
+    """
+    try:
+        found = metadata.distribution(name)
+    except metadata.PackageNotFoundError:
+        return None, ()
+    head = (found.read_text("METADATA") or "").partition("\n\n")[0]
+    version = re.search(r"^Version:[ \t]*(\S+)", head, re.MULTILINE)
+    if version is None:  # an old format, or a malformed file
+        return found.version, tuple(found.requires or ())
+    return version[1], tuple(re.findall(r"^Requires-Dist:[ \t]*(.+?)\s*$", head, re.MULTILINE))
+
+
 def _requires(name: str) -> Sequence[str]:
-    return metadata.requires(name) or ()
+    return _read(name)[1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,10 +88,7 @@ class Installed:
 
 
 def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
+    return _read(name)[0]
 
 
 def look(names: Iterable[str], machine: str = "") -> Installed:

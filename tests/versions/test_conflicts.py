@@ -1,13 +1,14 @@
 """What does not fit: the table's word first, then the packages' own."""
 
 import json
+from importlib import metadata
 
 import pytest
 
 from dists import grpokit, install
 from grpokit.versions.conflicts import conflicts_of, fits, out_of_range, unmet_requirements
 from grpokit.versions.installed import Installed, look
-from grpokit.versions.table import SpecifierSet, load_table
+from grpokit.versions.table import SpecifierSet, canonical, load_table
 
 TABLE = load_table()
 UNSLOTH = TABLE.sets["unsloth"]
@@ -106,6 +107,16 @@ def test_what_is_installed_here_is_read():
     assert "packaging" in found.versions
     assert "no-such-package-9" not in found.versions
     assert found.version("pluggy")  # not among those that were asked for
+
+
+def test_metadata_is_read_as_importlib_reads_it():
+    names = {canonical(dist.metadata["Name"]) for dist in metadata.distributions()}
+    assert len(names) > 30
+    found = look(names, "cpu")
+    for name in sorted(names):
+        dist = metadata.distribution(name)
+        assert found.versions[name] == dist.version
+        assert list(found.requires(name)) == (dist.requires or []), name
 
 
 def plan(folder, *changes):
