@@ -59,6 +59,15 @@ TRL_CODES = {
     "TRL006": "FSDP or DeepSpeed without a GPU.",
 }
 
+UNSLOTH_CODES = {
+    "US001": "A package of the backend is not installed.",
+    "US002": "There is no GPU, so Unsloth's CPU path is used (note).",
+    "US003": "4-bit weights are asked for on a CPU.",
+    "US004": "`fast_inference` on a CPU, or without vLLM.",
+    "US005": "On a GPU the backend trains adapters only.",
+    "US006": "`standby` without vLLM, or after Unsloth was imported.",
+}
+
 
 def pages() -> dict[str, str]:
     """File name -> content of every generated page."""
@@ -182,6 +191,8 @@ def diagnostic_page() -> str:
         f"{_codes(HF_CODES)}\n"
         "## Of the backend `trl`\n\nBesides those of `hf`, whose models and tokenizers it uses.\n\n"
         f"{_codes(TRL_CODES)}\n"
+        "## Of the backend `unsloth`\n\n"
+        f"{_codes(UNSLOTH_CODES)}\n"
         "## Advice\n\nRules of thumb about the recipe's numbers, with their source. They never stop "
         "a run; where sources disagree they only inform.\n\n"
         f"| code | level | about | source |\n|---|---|---|---|\n{advice}\n"
@@ -199,7 +210,7 @@ def component_page() -> str:
     from grpokit.registry.resolve import config_model
     from grpokit.spec.components import KINDS
 
-    catalog = Catalog.load({"GRPOKIT_PLUGINS": "hf,cppo"})
+    catalog = Catalog.load({"GRPOKIT_PLUGINS": "hf,trl,unsloth,cppo"})
     head = (
         "# Components\n\n"
         "What grpokit, `grpokit-hf` and `grpokit-cppo` bring. `grpokit plugins show NAME` prints the "

@@ -64,20 +64,20 @@ def test_every_recipe_field_has_a_sentence() -> None:
 
 def test_every_component_of_ours() -> None:
     text = page("components.md")
-    ours = [entry.id for entry in Catalog.load({"GRPOKIT_PLUGINS": "hf,cppo"}).entries()]
+    ours = [entry.id for entry in Catalog.load({"GRPOKIT_PLUGINS": "hf,trl,unsloth,cppo"}).entries()]
     assert "grpo" in ours
     assert "hf/hf" in ours
     assert "cppo/prune" in ours
     assert [name for name in ours if f"`{name}`" not in text] == []
 
 
-def test_every_code_of_the_backend() -> None:
+@pytest.mark.parametrize(("plugin", "letters"), [("hf", "HF"), ("trl", "TRL"), ("unsloth", "US")])
+def test_every_code_of_a_backend(plugin: str, letters: str) -> None:
     import re
 
-    source = "".join(
-        path.read_text("utf-8") for path in (ROOT / "plugins/grpokit-hf/src").rglob("*.py")
-    )
-    codes = set(re.findall(r'"(HF\d{3})"', source))
+    folder = ROOT / f"plugins/grpokit-{plugin}/src"
+    source = "".join(path.read_text("utf-8") for path in folder.rglob("*.py"))
+    codes = set(re.findall(rf'"({letters}\d{{3}})"', source))
     assert codes
     assert [code for code in codes if f"| {code} |" not in page("diagnostics.md")] == []
 
