@@ -23,7 +23,7 @@ COMMANDS = {
     "axolotl": ("PYTHONPATH=. axolotl train axolotl.yaml",),
 }
 CHECKED = {
-    "TRL": "TRL 1.14.2",
+    "TRL": "TRL 1.14.2 and 1.16.0",
     "verl": "verl 0.9.1",
     "axolotl": "axolotl 0.19.0",
 }
@@ -322,7 +322,7 @@ def _how(title: str, packages: str) -> list[str]:
 HOW = {
     "trl": [
         "`python train.py use_vllm=true` draws with vLLM; `accelerate launch train.py` uses several",
-        "devices: then divide `gradient_accumulation_steps` by their number.",
+        "devices: then divide `gradient_accumulation_steps` by their number. TRL 1.15 needs a GPU.",
     ],
     "verl": [
         "`GPUS=4 ./train.sh` uses four devices.",

@@ -13,7 +13,7 @@ import warnings
 import pytest
 import torch
 
-from exported import CATALOG, algorithm, recipe, told, trl_settings
+from exported import CATALOG, ROOT, algorithm, recipe, told, trl_settings
 from grpokit.errors import PreflightError
 from grpokit.export.folder import export_recipe
 from like_draws import ROWS, TOKENS, G, P, check, differs, draw, named, ours
@@ -248,6 +248,29 @@ def test_the_script_trains_with_our_rewards(ran):
     first = logged[0]
     expected = 0.75 * first["rewards/number/mean"] + first["rewards/varied/mean"]
     assert first["reward"] == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.skipif(
+    not (ROOT / ".venv/trl-1.16/trl").exists(), reason="TRL 1.16 is not installed beside"
+)
+def test_the_script_runs_on_the_newest_trl(ran):
+    out, _, _ = ran
+    process = subprocess.run(
+        [sys.executable, "train.py", "use_cpu=true", "max_steps=1", "output_dir=newest"],
+        cwd=out,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT / ".venv/trl-1.16"),
+            "OMP_NUM_THREADS": "1",
+            "HF_HUB_OFFLINE": "1",
+        },
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr[-3000:]
+    assert "rewards/varied/mean" in process.stdout
 
 
 def test_the_settings_arrive(ran):
