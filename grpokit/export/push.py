@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -55,6 +56,7 @@ def push_folder(
     from huggingface_hub import HfApi
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
+    again = f"`hf upload {repo} {shlex.quote(str(folder))} .`"
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     say(f"uploading to {repo}:")
     for path in files:
@@ -74,6 +76,6 @@ def push_folder(
         raise CheckpointError(
             f"the upload to {repo} failed: {lines[0] if lines else type(error).__name__}",
             place=str(folder),
-            remedy=f"the folder stands; when the cause is gone, run `hf upload {repo} {folder} .`",
+            remedy=f"the folder stands; when the cause is gone, run {again}",
         ) from error
     return str(address)

@@ -25,7 +25,7 @@ from docs_commands import commands, options_of
 
 from doc_pages import ROOT, Block, blocks
 
-HEAVY = {("train",), ("eval",), ("models", "pull"), ("bench", "algorithms")}
+HEAVY = {("train",), ("eval",), ("models", "pull"), ("bench", "algorithms"), ("export", "weights")}
 DISTRIBUTIONS = {
     tomllib.loads(path.read_text())["project"]["name"]
     for path in (ROOT / "pyproject.toml", *(ROOT / "plugins").glob("*/pyproject.toml"))
@@ -121,6 +121,8 @@ class Runner:
             yield f"nobody checks the command {line!r}"
 
     def grpokit(self, args: list[str]) -> Iterator[str | tuple[int, str]]:
+        if args[0] == "export" and args[1:] and ("export", args[1]) not in self.commands:
+            args = ["export", "weights", *args[1:]]
         key = next((tuple(args[:n]) for n in (2, 1) if tuple(args[:n]) in self.commands), None)
         if key is None:
             yield captured(args)
