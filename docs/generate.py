@@ -48,6 +48,12 @@ HF_CODES = {
     "HF007": "The completion's length limit leaves no room for the prompt.",
     "HF008": "The model is large for the device.",
     "HF009": "`model.lora.targets` names a module that the model does not have.",
+    "HF010": "Completions shall come from vLLM, which is not installed or built for another device.",
+    "HF011": "The installed vLLM is of a version that was not tested.",
+    "HF012": "vLLM has no attention kernel for the model's head size on a CPU.",
+    "HF013": "The recipe trains all weights, so there is no adapter to hand to vLLM.",
+    "HF014": "vLLM refuses this way to sample, or gives no log-probabilities for it.",
+    "HF015": "No vLLM server answers at the address.",
 }
 
 TRL_CODES = {

@@ -14,7 +14,7 @@ from tiny_model import write_tiny_model
 from vllm_runs import opened, vllm_recipe, widen
 
 HERE = Path(__file__).parent
-NEEDS_VLLM = {"test_engine.py", "test_full.py", "test_server.py", "test_learns.py"}
+NEEDS_VLLM = {"test_engine.py", "test_reload.py", "test_server.py", "test_learns.py"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -20,7 +20,6 @@ import torch
 from grpokit.api import GrpokitError, Interrupted, Prompt, Rollout, Sampling
 from grpokit_hf.backend import HfBackend
 from grpokit_hf.vllm.engine import Engine
-from vllm_runs import opened, vllm_recipe
 
 GREEDY = Sampling(group=1, max_tokens=24, temperature=0.0, seed=7, step=1)
 WARM = Sampling(group=8, max_tokens=24, seed=7, step=1)
@@ -259,14 +258,3 @@ def runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
-
-
-def test_a_model_that_vllm_cannot_open_is_said(wide_model: Path, questions) -> None:
-    backend = opened(vllm_recipe(wide_model, vllm={"options": {"max_model_len": -5}}))
-    try:
-        with pytest.raises(GrpokitError, match="vLLM did not start") as error:
-            backend.generate(questions, GREEDY)
-        assert Path(error.value.place).is_file()
-        Path(error.value.place).unlink()
-    finally:
-        backend.close()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from grpokit.api import GrpokitError, NonFiniteError, Problem, Recipe, Sampling
+from grpokit.api import GrpokitError, NonFiniteError, Problem, Prompt, Recipe, Sampling
 from grpokit_hf.config import HfConfig
 from grpokit_hf.vllm import preflight
 from grpokit_hf.vllm.config import VllmConfig
@@ -20,7 +21,7 @@ from grpokit_hf.vllm.requests import (
     request_settings,
 )
 from grpokit_hf.vllm.start import engine_options, window
-from vllm_runs import vllm_recipe
+from vllm_runs import opened, vllm_recipe
 
 PLAIN = Sampling(group=2, max_tokens=9, seed=1, step=1)
 DIMENSIONS = {"num_attention_heads": 4, "hidden_size": 128}
@@ -158,6 +159,21 @@ def test_a_server_that_is_not_there_comes_with_its_command(tiny_model_folder: Pa
     assert str(tiny_model_folder) in lora.remedy
     full = told(vllm_recipe(tiny_model_folder, vllm=vllm, lora=False))["HF015"]
     assert "VLLM_SERVER_DEV_MODE=1" in full.remedy
+
+
+@pytest.mark.skipif(find_spec("vllm") is not None, reason="vLLM is installed here")
+def test_an_engine_that_does_not_start_says_why_and_where(tiny_model_folder: Path) -> None:
+    """The process is a real one; without vLLM it fails at the import."""
+    backend = opened(vllm_recipe(tiny_model_folder))
+    prompt = Prompt(id="1", index=0, row={}, messages=({"role": "user", "content": "2"},))
+    try:
+        with pytest.raises(GrpokitError, match=r"did not start: ModuleNotFoundError.*vllm") as told:
+            backend.generate([prompt], PLAIN)
+    finally:
+        backend.close()
+    log = Path(told.value.place)
+    assert "Traceback" in log.read_text()
+    log.unlink()
 
 
 def test_settings_name_what_they_take() -> None:

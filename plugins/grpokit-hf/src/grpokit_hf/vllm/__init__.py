@@ -1,13 +1,15 @@
 """Rollouts with vLLM: the policy is sampled by another engine than the one that trains it.
 
-config.py     what a recipe may set under ``backend.with.vllm``
-preflight.py  what can be known before torch or vLLM is imported
-requests.py   our way to sample -> vLLM's parameters; vLLM's answer -> a drawn completion
-sampler.py    the protocol of the two engines, and the death of one
-engine.py     vLLM as processes of this run
-server.py     ``vllm serve``, here or on another machine
-sync.py       trained weights on their way into the engine
-canary.py     whether the engine computes with the weights that it was given
-rollouts.py   joins them: sampling with fresh weights, one restart
-quiet.py      vLLM's log output and its settings in the environment
+config.py       what a recipe may set under ``backend.with.vllm``
+preflight.py    what can be known before torch or vLLM is imported
+start.py        from a recipe to a running sampler
+rollouts.py     sampling with fresh weights, and one restart
+sync.py         trained weights on their way into the engine
+canary.py       whether the engine computes with the weights that it was given
+requests.py     our way to sample -> vLLM's parameters; vLLM's answer -> a drawn completion
+sampler.py      the protocol of the two engines, and the death of one
+engine.py       vLLM in a process of this run
+host.py         that process
+environment.py  and its environment
+server.py       ``vllm serve``, here or on another machine
 """

@@ -67,6 +67,7 @@ def engine_options(recipe: Recipe, config: HfConfig, folder: Path, *, cuda: bool
         "generation_config": "vllm",
         "disable_log_stats": True,
         "trust_remote_code": False,
+        "skip_tokenizer_init": True,  # token ids go in and come out
     }
     if cuda:
         options |= {
@@ -80,7 +81,7 @@ def engine_options(recipe: Recipe, config: HfConfig, folder: Path, *, cuda: bool
             "enable_chunked_prefill": False,
             "max_num_batched_tokens": max(LENGTH, options["max_model_len"]),
         }
-    if lora is not None:
+    if lora is not None and section.sync != "reload":
         rank = next((size for size in RANKS if size >= lora.rank), lora.rank)
         options |= {"enable_lora": True, "max_loras": 1, "max_cpu_loras": 2, "max_lora_rank": rank}
     return options | section.options
@@ -135,7 +136,7 @@ def join(
 ) -> Rollouts:
     """The policy with its sampler."""
     section = config.vllm
-    adapter = recipe.model.lora is not None
+    adapter = recipe.model.lora is not None and section.sync != "reload"
     size = sum(weight.numel() for weight in policy.model.parameters()) * 4
     if adapter:
         size = sum(weight.numel() for weight in policy.weights.values()) * 4

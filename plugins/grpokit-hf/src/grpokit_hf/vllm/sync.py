@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from peft.tuners.lora import Linear as LoraLinear
 from torch import distributed
 
+from grpokit.api import GrpokitError
 from grpokit_hf import state
 from grpokit_hf.load import Policy
 from grpokit_hf.vllm.sampler import Weights
@@ -39,7 +41,7 @@ class Sync:
     Attributes:
         folder: this process' own; with several processes all take what the first one writes.
         dtype: the type in which whole weights are written, that of the engine.
-        adapter: an adapter is handed over; else all weights.
+        adapter: an adapter is handed over; else all weights, with the adapter in them.
     """
 
     folder: Path
@@ -53,11 +55,17 @@ class Sync:
         self.version += 1
         target = self.shared(self.folder / f"version-{self.version:06d}")
         part = target.with_name(target.name + ".part")
-        if self.adapter:
-            state.write_policy(policy, part)
-        else:
+        if self.adapter or not policy.adapter:
             with as_type(policy, self.dtype):
                 state.write_policy(policy, part)
+        elif policy.team.sharded:
+            raise GrpokitError(
+                "processes that hold parts of each weight cannot write an adapter into the model",
+                place="backend.with.vllm.sync",
+                remedy="set sync: adapter, or backend.with.parallel: ddp",
+            )
+        else:
+            policy.team.write(lambda: write_merged(policy, self.dtype, part))
         if first_rank():
             part.rename(target)
         barrier()
@@ -78,6 +86,28 @@ class Sync:
 
     def close(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def write_merged(policy: Policy, dtype: torch.dtype, folder: Path) -> None:
+    """The whole model with the adapter's products added in float32; the policy stays as it is."""
+    tensors = {
+        name.replace(".base_layer.", "."): tensor
+        for name, tensor in policy.base.state_dict().items()
+        if ".lora_" not in name
+    }
+    for name, layer in policy.base.named_modules():
+        if isinstance(layer, LoraLinear):
+            (adapter,) = layer.active_adapters
+            weight = layer.base_layer.weight.detach()
+            added = layer.get_delta_weight(adapter).detach()
+            tensors[f"{name}.weight"] = (weight.float() + added.float()).to(dtype)
+    folder.mkdir(parents=True, exist_ok=True)
+    policy.base.config.save_pretrained(folder)
+    tied = set(getattr(policy.base, "_tied_weights_keys", None) or ())
+    if not policy.base.config.get_text_config().tie_word_embeddings:
+        tied = set()
+    kept = {name: tensor for name, tensor in tensors.items() if name not in tied}
+    state.save_tensors(kept, folder / "model.safetensors")
 
 
 @contextmanager
