@@ -335,16 +335,20 @@ HOW = {
         "`grpokit models pull NAME` brings it elsewhere.",
     ],
 }
+_EVERYWHERE = (
+    "Random numbers are others, so completions are.",
+    "The tokenizer is taken as its files say. `grpokit plan` tells what grpokit repairs in them.",
+)
 _UNDER_TRL = (
     "Where all rewards abstain or one failed, TRL gets None and the advantage is 0, as here.",
-    "Random numbers are others, so completions are.",
+    *_EVERYWHERE,
 )
 ALWAYS = {
     "TRL": _UNDER_TRL,
     "axolotl": _UNDER_TRL,
     "verl": (
         "A minibatch's denominators count completions without tokens.",
-        "Random numbers are others, so completions are.",
+        *_EVERYWHERE,
     ),
 }
 

@@ -270,7 +270,11 @@ def scored(row, text):
 right = scored(rows[0], rows[0]["reward_model"]["ground_truth"])
 wrong = scored(rows[0], "no")
 asked = rows[0]["raw_prompt"]
-print(json.dumps({"configs": found, "unknown": unknown, "right": right, "wrong": wrong, "asked": asked}))
+from verl.utils.import_utils import load_extern_object
+plain = load_extern_object("pkg://grpokit.interop.verl", "example_reward_distinct")
+plain = plain(data_source="x", solution_str="a b c a b c", ground_truth="", extra_info={})["score"]
+print(json.dumps({"configs": found, "unknown": unknown, "right": right, "wrong": wrong,
+                  "asked": asked, "plain": plain}))
 sys.stdout.flush()
 os._exit(0)  # verl leaves threads behind
 """
@@ -393,6 +397,7 @@ def test_verls_reward_manager_calls_our_rewards(checked):
         "score": 2.0, "acc": 0.0, "reward/number": 0.0, "reward/varied": 1.0, "unscored": 0.0,
     }  # fmt: skip
     assert list(right["reward_extra_info"]) == list(wrong["reward_extra_info"])
+    assert found["plain"] == 0.75  # by its dotted path, through pkg://
 
 
 def test_parquet_has_verls_schema(tmp_path):
