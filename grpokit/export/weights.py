@@ -16,7 +16,7 @@ from grpokit.compose.data import open_dataset
 from grpokit.compose.prompts import make_prompt
 from grpokit.compose.write import to_yaml
 from grpokit.engine.rundir import RunDir
-from grpokit.errors import CheckpointError, ComponentError
+from grpokit.errors import CheckpointError, ComponentError, PreflightError
 from grpokit.export.card import RunFacts, model_card
 from grpokit.registry.catalog import Catalog
 from grpokit.registry.resolve import resolve
@@ -133,8 +133,13 @@ def _exporter(catalog: Catalog, recipe: Recipe) -> Callable[[ExportRequest], Exp
 
 
 def _questions(recipe: Recipe, catalog: Catalog) -> tuple[tuple[Message, ...], ...]:
-    """The first ones of evaluation, else of training, as they are asked there."""
-    dataset = open_dataset(catalog, recipe.eval.dataset or recipe.dataset)
+    """The first ones of evaluation, as they are asked there; of training where that is not to be had."""
+    try:
+        dataset = open_dataset(catalog, recipe.eval.dataset or recipe.dataset)
+    except PreflightError:
+        if recipe.eval.dataset is None:
+            raise
+        dataset = open_dataset(catalog, recipe.dataset)
     count = PROMPTS if dataset.size is None else min(PROMPTS, dataset.size)
     return tuple(make_prompt(recipe.prompt, dataset[i], i).messages for i in range(count))
 
@@ -186,7 +191,7 @@ def _made(folder: Path, *, force: bool) -> Iterator[Path]:
         )
     work = folder.with_name(f".tmp-{folder.name}-{os.getpid()}")
     try:
-        shutil.rmtree(work, ignore_errors=True)
+        _clean(folder)
         work.mkdir(parents=True)
         yield work
         _open_to_all(work)
@@ -205,6 +210,15 @@ def _made(folder: Path, *, force: bool) -> Iterator[Path]:
         ) from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _clean(folder: Path) -> None:
+    """Removes what killed exports of the same name left."""
+    for path in folder.parent.glob(f".tmp-*{folder.name}-*"):
+        number = path.name.rpartition("-")[2]
+        alive = number.isdigit() and int(number) != os.getpid() and Path("/proc", number).exists()
+        if number.isdigit() and not alive:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _files(folder: Path) -> list[Path]:
