@@ -55,6 +55,8 @@ def open_backend(job: dict[str, Any], *, reference: bool = True) -> HfBackend:
     data["model"]["gradient_checkpointing"] = job.get("checkpointing", False)
     data["optim"] |= job.get("optim", {})
     data["backend"]["with"]["parallel"] = job.get("parallel", "auto")
+    data["backend"]["with"]["device"] = job.get("device", "cpu")
+    data["model"]["dtype"] = job.get("dtype", "float32")
     recipe = Recipe.model_validate(data)
     backend = HfBackend(HfConfig.model_validate(recipe.backend.with_))
     backend.open(recipe, needs_reference=reference, needs_entropy=False)
@@ -269,7 +271,32 @@ def end(job: dict[str, Any]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     return {}, {"told": told, "alone": alone, "seconds": time.monotonic() - start}
 
 
-JOBS = {"train": train, "sample": sample, "fail": fail, "end": end}
+def measure(job: dict[str, Any]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Bytes of weights kept, peak memory of an update, and times, of a process."""
+    backend = open_backend(job, reference=False)
+    policy = backend.policy
+    cuda = policy.device.type == "cuda"
+    weights = [policy.team.part(weight) for weight in policy.model.parameters()]
+    facts: dict[str, Any] = {"kept": sum(w.numel() * w.element_size() for w in weights)}
+    backend.generate(prompts(), Sampling(group=4, max_tokens=4))
+    start = time.monotonic()
+    drawn = backend.generate(prompts(), Sampling(group=4, max_tokens=64))
+    longest = max(len(one.token_ids) for group in drawn.completions for one in group)
+    facts["ms_a_token"] = round((time.monotonic() - start) * 1000 / longest, 2)
+    rollout = rollout_of(backend, 1)
+    arguments = (token_loss, rollout, advantages_of(rollout), selected(rollout, 12))
+    backend.update(*arguments, 1)
+    if cuda:
+        torch.cuda.reset_peak_memory_stats()
+    start = time.monotonic()
+    backend.update(*arguments, 2)
+    facts["update_seconds"] = round(time.monotonic() - start, 3)
+    facts["peak"] = torch.cuda.max_memory_allocated() if cuda else 0
+    backend.close()
+    return {}, facts
+
+
+JOBS = {"train": train, "sample": sample, "fail": fail, "end": end, "measure": measure}
 
 
 def main(jobs: Path, out: Path) -> None:
@@ -277,12 +304,16 @@ def main(jobs: Path, out: Path) -> None:
     from torch import distributed
 
     torch.set_num_threads(1)
-    distributed.init_process_group("gloo")
-    for name, job in json.loads(jobs.read_text()).items():
+    todo = json.loads(jobs.read_text())
+    cuda = any(job.get("device") == "cuda" for job in todo.values())
+    if cuda:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    distributed.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
+    for name, job in todo.items():
         start = time.monotonic()
         tensors, facts = run(job)
         save_file(
-            {key: t.contiguous() for key, t in tensors.items()},
+            {key: t.cpu().contiguous() for key, t in tensors.items()},
             out / f"{name}-{rank()}.safetensors",
         )
         (out / f"{name}-{rank()}.json").write_text(json.dumps(facts))
