@@ -63,6 +63,7 @@ TRL_CODES = {
     "TRL004": "With vLLM a resumed run does not repeat bit by bit (note).",
     "TRL005": "There is no such `accelerate` configuration.",
     "TRL006": "FSDP or DeepSpeed without a GPU.",
+    "TRL007": "Continuous batching without a GPU.",
 }
 
 UNSLOTH_CODES = {

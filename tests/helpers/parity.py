@@ -16,6 +16,7 @@ as they are imported, so this module imports neither torch nor transformers befo
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import subprocess
 import sys
@@ -70,7 +71,7 @@ def recipe_data(backend: str, algorithm: str, folder: Path) -> dict[str, Any]:
         },
         "dataset": {"use": "inline"},
         "rewards": [{"use": "exact"}],
-        "algorithm": ALGORITHMS[algorithm],
+        "algorithm": copy.deepcopy(ALGORITHMS[algorithm]),
         "rollout": {"prompts": len(QUESTIONS), "group": len(ANSWERS[0]), "max_tokens": MAX_TOKENS},
         "optim": {
             "lr": 5e-3,
@@ -82,7 +83,7 @@ def recipe_data(backend: str, algorithm: str, folder: Path) -> dict[str, Any]:
             "iterations": 2,
             "micro_batch": 3,
         },
-        "backend": {"use": backend, "with": SETTINGS.get(backend, {})},
+        "backend": {"use": backend, "with": dict(SETTINGS.get(backend, {}))},
         "train": {"steps": 3, "seed": 7},
     }
 

@@ -135,6 +135,7 @@ class TrlBackend:
         """What the accelerate configuration asks for, until the backend is closed."""
         name = self.config.accelerate_config
         asked = {} if name is None else launch.apply(name)
+        asked["ACCELERATE_MIXED_PRECISION"] = "bf16" if self.loaded.autocast else "no"
         launch.check_shards(asked, self.config.args, gpus=torch.cuda.device_count())
         self._before = {key: os.environ.get(key) for key in asked}
         os.environ.update(asked)

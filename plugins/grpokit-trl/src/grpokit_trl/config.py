@@ -21,7 +21,7 @@ SAMPLING_KEYS = frozenset(
 
 
 class TrlConfig(Config):
-    """Settings of the `trl` backend. None of them changes what is learned, only where and how fast."""
+    """Settings of the `trl` backend: where and how fast it trains; what is learned is the recipe's."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the model lives; `auto` takes a CUDA device if there is one."""

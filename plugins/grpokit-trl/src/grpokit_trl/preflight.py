@@ -48,6 +48,10 @@ def trl_problems() -> list[Problem]:
     return []
 
 
+def on_cpu(config: TrlConfig) -> bool:
+    return config.device == "cpu" or not gpu_names()
+
+
 def option_problems(config: TrlConfig) -> list[Problem]:
     """Packages that a setting asks for, and what a setting costs."""
     problems = []
@@ -59,6 +63,10 @@ def option_problems(config: TrlConfig) -> list[Problem]:
     if config.vllm is not None:
         fact = "vLLM draws from a stream of its own: a resumed run does not repeat bit by bit"
         problems.append(problem("TRL004", "backend.with.vllm", fact, "", level="info"))
+    if config.args.get("use_transformers_continuous_batching") and on_cpu(config):
+        fact = "continuous batching of transformers is made for GPUs; on a CPU it takes minutes to begin"
+        remedy = "remove backend.with.args.use_transformers_continuous_batching"
+        problems.append(problem("TRL007", "backend.with.args", fact, remedy, level="warning"))
     if config.args.get("use_liger_kernel") and find_spec("liger_kernel") is None:
         fact = "use_liger_kernel needs the package liger-kernel, which is not installed"
         remedy = "run `pip install 'grpokit-trl[liger]'`"
@@ -69,7 +77,7 @@ def option_problems(config: TrlConfig) -> list[Problem]:
         remedy = "run `pip install 'grpokit-trl[deepspeed]'`"
         problems.append(problem("TRL003", "backend.with", fact, remedy))
     shards = zero or (config.accelerate_config or "").startswith("fsdp")
-    if (shards or sharding({}, config.args)) and (config.device == "cpu" or not gpu_names()):
+    if (shards or sharding({}, config.args)) and on_cpu(config):
         fact = "accelerate cuts weights into shards on GPUs only, and there is none"
         remedy = "remove it, or take the backend hf, whose FSDP runs on a CPU too"
         problems.append(problem("TRL006", "backend.with", fact, remedy))
