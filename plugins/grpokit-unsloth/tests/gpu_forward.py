@@ -181,13 +181,13 @@ def with_generate(model: Any) -> Any:
     return model
 
 
-def patched_policy(folder: Path, dtype: torch.dtype) -> Patched:
+def patched_policy(folder: Path, dtype: torch.dtype, *, recompute: bool) -> Patched:
     model = with_generate(load(folder, dtype))
     model.max_seq_length = model.model.max_seq_length = 64
     model = with_adapter(model)
     llama.mark_unsloth_fast_path(model)
-    model = llama.FastLlamaModel.patch_peft_model(model, use_gradient_checkpointing=False)
-    return Patched(model=model, **settings(folder, dtype))
+    model = llama.FastLlamaModel.patch_peft_model(model, use_gradient_checkpointing=recompute)
+    return Patched(model=model, recompute=recompute, **settings(folder, dtype))
 
 
 def settings(folder: Path, dtype: torch.dtype) -> dict[str, Any]:
@@ -211,12 +211,19 @@ def compare(policy: Patched, rollout: Rollout, plain: Plain) -> dict[str, Any]:
     check_hidden_states(policy.base, forward.body, torch.tensor([[5, 6, 7, 8]]))
     rows = make_rows(rollout, advantages_of(rollout), everything(rollout))
     batch = to_batch(rows, policy.tokenizer.pad_id, policy.device)
+    layer = policy.base.model.layers[0]
+    drawn = draw(
+        policy, rollout
+    )  # first: it turns gradient checkpointing off, and must turn it on again
+    passes: list[int] = []
+    layer.mlp.register_forward_hook(lambda *_: passes.append(1))
+    policy.model.train(bool(policy.recompute))
     values = forward(batch, TEMPERATURE, with_entropy=True)
     ours = gradient(policy.model, values.logprobs_M)
+    recomputed = len(passes)
+    policy.model.eval()
     with torch.no_grad(), policy.model.disable_adapter():
         off_M = forward(batch, TEMPERATURE).logprobs_M
-    layer = policy.base.model.layers[0]
-    drawn = draw(policy, rollout)
     worst = [(ours[name] - g).abs().max() / g.abs().max() for name, g in plain.gradient.items()]
     return {
         "fused": layer.mlp.forward.__func__.__name__ == "apply_lora_mlp_swiglu",
@@ -226,6 +233,7 @@ def compare(policy: Patched, rollout: Rollout, plain: Plain) -> dict[str, Any]:
         "adapter": float((plain.logprobs_M - plain.off_M).abs().max()),
         "gradient": float(max(worst)),
         "gradients": len(worst),
+        "passes": recomputed,
         "drawn": [one.tokens for one in drawn],
         "plainly": [one.tokens for one in plain.drawn],
         "sampler": max(
@@ -244,7 +252,9 @@ def main() -> dict[str, Any]:
     plain = {name: measure_plain(folder, rollout, dtype) for name, dtype in types.items()}
     patch()
     return {
-        name: compare(patched_policy(folder, dtype), rollout, plain[name])
+        name: compare(
+            patched_policy(folder, dtype, recompute=name == "float32"), rollout, plain[name]
+        )
         for name, dtype in types.items()
     }
 

@@ -43,6 +43,13 @@ def test_unsloths_gpu_forward_gives_the_plain_log_probs_and_gradients(
     assert found["gradient"] < gradient
 
 
+def test_gradient_checkpointing_outlasts_unsloths_generate(
+    measured: dict[str, dict[str, Any]],
+) -> None:
+    """Unsloth's `generate` turns it off. On, a layer is computed again in the backward pass."""
+    assert (measured["float32"]["passes"], measured["float16"]["passes"]) == (2, 1)
+
+
 def test_the_reference_is_unsloths_model_without_its_adapter(
     measured: dict[str, dict[str, Any]],
 ) -> None:

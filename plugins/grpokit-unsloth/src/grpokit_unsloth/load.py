@@ -193,6 +193,7 @@ def read_model(
                 use_gradient_checkpointing=checkpointing(recipe, settings),
                 local_files_only=True,
                 use_safetensors=True,
+                fix_tokenizer=False,  # ours is used; mending theirs may write into the working folder
                 trust_remote_code=False,
                 **options,
             )
