@@ -17,7 +17,6 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any, ParamSpec, TypeVar
 
@@ -33,8 +32,7 @@ from grpokit.api import (
     PreflightError,
 )
 from grpokit_hf.job import Share
-from grpokit_hf.nn.batch import Batch, Row
-from grpokit_hf.nn.forward import Forward
+from grpokit_hf.nn.batch import Row
 
 __all__ = ["Copies", "Several", "Team", "Whole", "local_device", "several", "shares"]
 
@@ -151,8 +149,8 @@ class Team:
     def summed(self, share: Share) -> Share:
         return share
 
-    def sync(self, forward: Forward, batch: Batch) -> None:
-        """Sums the gradients of all processes, where the backward did not; ``batch`` weighs nothing."""
+    def sync(self, weights: Sequence[Tensor]) -> None:
+        """Averages the gradients over all processes, where the backward did not."""
 
     def clip(self, weights: Sequence[Tensor], largest: float) -> float:
         """Norm of all gradients together; scales them down where it exceeds ``largest``."""
@@ -293,17 +291,18 @@ class Several(Team):
 class Copies(Several):
     """Every process has the whole model; DDP adds up the gradients.
 
-    Micro-batches add up in each process alone. When all of them went well everywhere, a last one of
-    a single token and no weight goes through DDP, whose hooks then reduce what has gathered.
+    Micro-batches add up in each process alone. When all of them went well everywhere, a last
+    backward that touches each weight and adds nothing goes through DDP, whose hooks then reduce what
+    has gathered.
     """
 
     def adopt(self, policy: Any, reference: Any) -> None:
         del reference
         self.replica = prepared(Whole(policy.model), policy.device)
 
-    def sync(self, forward: Forward, batch: Batch) -> None:
-        values = replace(forward, outer=self.replica)(batch, 1.0)
-        (values.logprobs_M.sum() * 0.0).backward()  # type: ignore[no-untyped-call]
+    def sync(self, weights: Sequence[Tensor]) -> None:
+        total: Tensor = self.replica(lambda: torch.stack([w.sum() for w in weights]).sum())
+        (total * 0.0).backward()  # type: ignore[no-untyped-call]
 
 
 def prepared(model: nn.Module, device: torch.device) -> nn.Module:

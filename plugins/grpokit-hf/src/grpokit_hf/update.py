@@ -295,7 +295,7 @@ class Trainer:
                 if not isinstance(error, torch.OutOfMemoryError):
                     self.optimizer.zero_grad(set_to_none=True)
             if not self.team.agree(failure):
-                self.team.sync(forward, self.batch((self.filler,)))
+                self.team.sync(list(self.policy.weights.values()))
                 return self.team.summed(share)
             halvings += 1
             self.halve(parts, job, failure, last=halvings > MAX_HALVINGS)
