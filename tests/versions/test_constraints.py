@@ -55,6 +55,18 @@ def test_commands_are_two_where_something_is_left_out(name, machine):
     assert len(made) == (2 if last else 1)
 
 
+def test_the_projects_own_environment_is_that_of_hf_and_of_trl():
+    """`make test` installs from hf's file; so the tests of both run with these versions."""
+    files = [set(lines(constraints_text(TABLE.sets[name]))) for name in ("hf", "trl")]
+    assert files[0] == files[1]
+    made = (ROOT / "Makefile").read_text()
+    assert made.count(f"-c {TABLE.sets['hf'].constraints} ") >= 2
+    for name in ("vllm", "unsloth"):
+        chosen = TABLE.sets[name]
+        assert made.count(f"-c {chosen.constraints} ") == 2  # the last one without dependencies
+        assert f"-r {chosen.machines['cpu'].requirements} " in made
+
+
 def test_requirements_are_lines_that_pip_reads():
     for name in ("vllm", "unsloth"):
         text = requirements_text(TABLE.sets[name], "cpu")
