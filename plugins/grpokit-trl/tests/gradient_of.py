@@ -4,7 +4,8 @@
 
 FOLDER is that of ``parity.prepare``, with a checkpoint in ``before``. ROWS are the rows that train, as
 ``0.1,2.3``. Writes the gradients of all optimiser steps, the metrics and the weights after them to
-``OUT/ROWS.json``, and a checkpoint to ``OUT/ROWS``.
+``OUT/ROWS.json``, and a checkpoint to ``OUT/ROWS``. With several processes the last one then fails in its loss,
+and ``OUT/error.txt`` holds what each of them was told.
 """
 
 from __future__ import annotations
@@ -19,7 +20,15 @@ import torch
 from torch import distributed
 
 import parity
-from grpokit.api import Advantages, LossInputs, LossOutputs, Resets, Selection, Task
+from grpokit.api import (
+    Advantages,
+    LossInputs,
+    LossOutputs,
+    OutOfMemoryError,
+    Resets,
+    Selection,
+    Task,
+)
 from grpokit.spec.recipe import Recipe
 from grpokit_trl.backend import TrlBackend
 from grpokit_trl.config import TrlConfig
@@ -49,10 +58,21 @@ def main() -> None:
         result = measure(folder, out / rows)
         (out / f"{rows}.json").write_text(json.dumps(result), encoding="utf-8")
     if distributed.is_initialized():
+        try:
+            measure(folder, out / "0.0,1.0", ill_loss)
+        except OutOfMemoryError as error:
+            (out / "error.txt").write_text(str(error), encoding="utf-8")
         distributed.destroy_process_group()
 
 
-def measure(folder: Path, saved: Path) -> dict[str, Any]:
+def ill_loss(inputs: LossInputs) -> LossOutputs:
+    """No memory left on the last process."""
+    if distributed.get_rank() == distributed.get_world_size() - 1:
+        raise OutOfMemoryError("no memory left", remedy="buy some")
+    return token_loss(inputs)
+
+
+def measure(folder: Path, saved: Path, loss: Any = token_loss) -> dict[str, Any]:
     data = parity.recipe_data("trl", "grpo", folder)
     data["optim"] |= {"micro_batch": 1, "max_grad_norm": 100.0}
     data["backend"]["with"] = {"threads": 1}
@@ -78,7 +98,7 @@ def measure(folder: Path, saved: Path) -> dict[str, Any]:
     rows = [tuple(map(int, row.split("."))) for row in saved.name.split(",")]
     task = Task(
         step=1,
-        loss=token_loss,
+        loss=loss,
         rollout=rollout,
         advantages=advantages,
         selection=Selection(rows=tuple(rows), weights=(1.0,) * len(rows), denominator=len(rows)),

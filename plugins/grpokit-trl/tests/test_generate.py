@@ -88,6 +88,58 @@ def test_a_prompt_beyond_the_window_is_refused(make_recipe, open_backend, make_p
         backend.generate(make_prompts("x" * 2040), SAMPLING)
 
 
+class Engine:
+    """Stands for vLLM, whose weight sync through TRL needs a GPU: what the backend asks of TRL's wrapper."""
+
+    def __init__(self, end: int) -> None:
+        self.end = end
+        self.synced = 0
+        self.asked: list[dict[str, object]] = []
+
+    def sync_weights(self) -> None:
+        self.synced += 1
+
+    def generate(self, prompts, images, num_generations, profiler=None):
+        self.asked.append({**vars(self), "prompts": prompts, "n": num_generations})
+        ids = [[10 + row % num_generations, self.end] for row in range(len(prompts))]
+        known = [[[-0.5], [None if row == 1 else -0.25]] for row in range(len(prompts))]
+        return prompts, ids, known, None
+
+
+def test_vllm_is_asked_in_the_recipes_way_and_its_log_probs_arrive(
+    make_recipe, open_backend, make_prompts
+):
+    backend = open_backend(make_recipe())
+    trainer = backend.trainer
+    trainer.use_vllm = True
+    engine = trainer.vllm_generation = Engine(backend.loaded.tokenizer.ends.main)
+    trainer._last_loaded_step = -1
+    rollout = backend.generate(make_prompts(), replace(SAMPLING, temperature=0.7, max_tokens=6))
+    asked = engine.asked[0]
+    assert engine.synced == 1
+    assert (asked["temperature"], asked["max_completion_length"], asked["n"]) == (0.7, 6, 4)
+    assert [list(ids) for ids in rollout.prompt_ids] == asked["prompts"][::4]
+    first = rollout.completions[0]
+    assert first[0].logprobs == (-0.5, -0.25)
+    assert first[1].logprobs is None  # one of them could not be said
+    assert {one.finish for group in rollout.completions for one in group} == {"stop"}
+    backend.generate(make_prompts(), SAMPLING)
+    assert engine.synced == 1  # nothing was trained in between
+    narrow = backend.generate(make_prompts(), replace(SAMPLING, top_p=0.9))
+    assert narrow.completions[0][0].logprobs is None
+
+
+def test_vllm_gets_all_ends_of_a_turn(make_recipe, open_backend):
+    from grpokit_trl.arguments import settings
+    from grpokit_trl.config import TrlConfig
+
+    recipe = make_recipe()
+    loaded = open_backend(recipe).loaded
+    found = settings(recipe, TrlConfig(vllm="server"), loaded, "x")
+    assert found["generation_kwargs"] == {"stop_token_ids": sorted(loaded.tokenizer.ends.ids)}
+    assert (found["use_vllm"], found["vllm_mode"]) == (True, "server")
+
+
 def test_a_saved_policy_answers_the_same(make_recipe, open_backend, make_prompts, tmp_path):
     from grpokit_trl.backend import TrlBackend
 

@@ -72,16 +72,20 @@ def test_two_processes_give_the_gradient_of_one(fixed: Path, tmp_path: Path):
     ]
     alone = finish(start(fixed, tmp_path / "alone"), tmp_path / "alone")
     first, second = (finish(process, out) for process, out in zip(pair, outs, strict=True))
-    # old, reference and two updates of each row; in pairs, where the second fills up with a stand-in
+    # old, reference and two updates of each row, none of them twice
     assert [alone[rows]["forwards"] for rows in ROWS] == [5 * 4, 4]
     assert [first[rows]["forwards"] for rows in ROWS] == [3 * 4, 4]
-    assert [second[rows]["forwards"] for rows in ROWS] == [3 * 4, 4]
+    assert [second[rows]["forwards"] for rows in ROWS] == [2 * 4, 0]
     for rows in ROWS:
         assert_same(alone[rows], first[rows], second[rows])
         saved = tmp_path / "rank0" / rows
         assert (saved / "policy" / "adapter_model.safetensors").is_file()
         assert (saved / "state" / "optimizer.safetensors").is_file()
         assert not (tmp_path / "rank1" / rows).exists()  # one process writes
+    # an error on one is an error on both, and nobody waits for the other
+    assert (tmp_path / "rank1" / "error.txt").read_text() == "no memory left; buy some"
+    told = (tmp_path / "rank0" / "error.txt").read_text()
+    assert told == "process 1: no memory left; buy some"
 
 
 def assert_same(alone: dict[str, Any], first: dict[str, Any], second: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ trainer    GRPOTrainer with the recipe's step in place of its own
 driver     the steps of a run: begin, train, end
 work       one rollout batch -> optimiser steps
 rows       rows -> tensors, and which process trains which
+agree      processes tell each other how it went, and sum their gradients
 drawing    prompts -> completions
 reference  what the policy is held to, and what begins anew
 state      policy and training state on disk; moments: those of AdamW

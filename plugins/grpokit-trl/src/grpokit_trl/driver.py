@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from grpokit.api import Feed, NonFiniteError, Recipe, Resets, Task
+from grpokit_trl.agree import agreed, sum_gradients
 from grpokit_trl.work import Work
 
 __all__ = ["Driver"]
@@ -66,7 +67,7 @@ class Driver:
             self.torn = task.resets.policy
             self.reset(task.resets)
         work = Work(task, self.recipe, self.trainer)
-        work.prepare(self.reference)
+        agreed(self.trainer, lambda: work.prepare(self.reference))
         self.work = work
 
     def finish(self, work: Work) -> None:
@@ -96,7 +97,9 @@ class Driver:
         trainer.set_rate(tally.lr)
         try:
             with tally.time("forward_backward"):
-                share = work.accumulate(part, model)
+                own = agreed(trainer, lambda: work.accumulate(part, model))
+                sum_gradients(trainer)
+                share = work.summed(own)
         except BaseException:
             model.zero_grad(set_to_none=True)
             self.bad_streak = self.streak_before  # the step is taken again, and counts then

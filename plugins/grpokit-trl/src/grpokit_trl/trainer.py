@@ -25,6 +25,7 @@ from trl import GRPOTrainer
 from grpokit.api import PreflightError, Recipe, Sampling, derive_seed
 from grpokit_hf.nn.batch import Row
 from grpokit_hf.optim import make_optimizer
+from grpokit_trl.agree import apart
 from grpokit_trl.compat import plain_logps
 from grpokit_trl.drawing import Drawn
 from grpokit_trl.driver import Driver
@@ -177,14 +178,16 @@ class StepTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL is untyped here
             table.clear()
         counts = made["completion_mask"].sum(dim=1).tolist()
         known = made.get("sampling_per_token_logps")
-        cut = sampling.top_p < 1 or sampling.top_k > 0 or sampling.min_p > 0
-        return [
-            Drawn(
-                tuple(made["completion_ids"][row, :count].tolist()),
-                None if known is None or cut else tuple(known[row, :count].tolist()),
-            )
-            for row, count in enumerate(counts)
-        ]
+        if sampling.top_p < 1 or sampling.top_k > 0 or sampling.min_p > 0:
+            known = None  # vLLM says them after the cut, training computes them before it
+        found = []
+        for row, count in enumerate(counts):
+            said = None if known is None else known[row, :count]
+            if said is not None and said.isnan().any():
+                said = None  # vLLM could not say one
+            tokens = tuple(made["completion_ids"][row, :count].tolist())
+            found.append(Drawn(tokens, None if said is None else tuple(said.tolist())))
+        return found
 
     def row_logps(
         self, model: Any, rows: Sequence[Row], temperature: float, *, with_entropy: bool
@@ -234,9 +237,9 @@ class StepTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL is untyped here
 
     @contextmanager
     def together(self, model: Any, *, last: bool) -> Iterator[None]:
-        """Gradients of all processes are put together in the last micro-batch alone."""
+        """With shards gradients are put together in the last micro-batch; else later, by us."""
         state = self.accelerator.gradient_state
-        skip = not last and self.accelerator.num_processes > 1 and not self.is_deepspeed_enabled
+        skip = apart(self) or (not last and self.is_fsdp_enabled)
         state._set_sync_gradients(last)  # noqa: SLF001  # as transformers' own loop does
         try:
             with self.accelerator.no_sync(model) if skip else nullcontext():

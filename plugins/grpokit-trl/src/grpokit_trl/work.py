@@ -73,7 +73,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Share:
-    """What the micro-batches of an optimiser step gave, over all processes."""
+    """What the micro-batches of an optimiser step gave: the loss, and sums for metrics."""
 
     loss: float
     sums: Mapping[str, tuple[float, float]]
@@ -143,12 +143,14 @@ class Work:
         return found
 
     def micro(self, rows: Sequence[Row]) -> list[list[Row]]:
-        """Micro-batches of the rows, as many on every process; the missing ones are empty."""
+        """Micro-batches of the rows. Where every forward is common work, all processes have as many;
+        the missing ones are empty.
+        """
         optim = self.recipe.optim
         parts = micro_batches(
             rows, limit_rows=optim.micro_batch, limit_tokens=optim.micro_tokens, shared=False
         )
-        missing = self.trainer.most_of(len(parts)) - len(parts) if self.world > 1 else 0
+        missing = self.trainer.most_of(len(parts)) - len(parts) if self.trainer.sharded() else 0
         return [*parts, *([] for _ in range(missing))]
 
     def poll(self) -> None:
@@ -183,7 +185,7 @@ class Work:
         return learning_rate(self.recipe, index)
 
     def accumulate(self, part: Part, model: Any) -> Share:
-        """Forward and backward of every micro-batch. Gradients are summed over processes at the last."""
+        """Forward and backward of every micro-batch of this process."""
         totals = LossTotals(
             rows=max(1, round(self.task.selection.denominator * len(part.rows) / len(self.rows))),
             tokens=sum(len(row.tokens) for row in part.rows),
@@ -203,13 +205,14 @@ class Work:
                 before = sums[name]
                 sums[name] = (before[0] + over, before[1] + under)
         self.trainer.model.eval()
-        return self.summed(loss, sums)
+        return Share(loss, dict(sums))
 
     def backward(
         self, part: Part, rows: Sequence[Row], model: Any, totals: LossTotals, place: int
     ) -> tuple[float, dict[str, tuple[float, float]]]:
-        """One micro-batch. Processes average gradients, so each share is taken ``world`` times."""
+        """One micro-batch. With shards processes average gradients: a share is taken ``world`` times."""
         number = place * self.world + self.rank
+        model = model if self.trainer.sharded() else None  # DDP's own meetings are not ours
         with self.trainer.dropout_seed(self.task.step, part.inner, number):
             values_M, entropy_M = self.forward(model, rows or [stand_in(self.live)], grad=True)
         nothing = values_M.sum() * 0.0
@@ -228,21 +231,22 @@ class Work:
         outputs = self.task.loss(inputs)
         gradient = outputs.loss if outputs.loss.requires_grad else nothing
         try:
-            self.trainer.accelerator.backward(gradient * self.world)
+            scale = self.world if self.trainer.sharded() else 1
+            self.trainer.accelerator.backward(gradient * scale)
         except torch.OutOfMemoryError as error:
             raise self.too_large(len(rows)) from error
         sums = {name: (float(over), float(under)) for name, (over, under) in outputs.sums.items()}
         return float(outputs.loss.detach()), sums
 
-    def summed(self, loss: float, sums: Mapping[str, tuple[float, float]]) -> Share:
+    def summed(self, share: Share) -> Share:
         """Over all processes, in their order."""
         if self.world == 1:
-            return Share(loss, dict(sums))
+            return share
         from accelerate.utils import gather_object
 
         whole: dict[str, tuple[float, float]] = defaultdict(lambda: (0.0, 0.0))
         total = 0.0
-        for other, table in gather_object([(loss, dict(sums))]):
+        for other, table in gather_object([(share.loss, dict(share.sums))]):
             total += other
             for name, (over, under) in table.items():
                 before = whole[name]
