@@ -8,4 +8,7 @@ trl         the script and settings for TRL
 verl        the overrides and the command for verl
 axolotl     the YAML for axolotl
 folder      writes an exported recipe: files, rewards, README
+weights     weights of a run: asks the backend, writes aside, renames
+card        the model card: measured results, training, proof, recipe
+push        uploads an export to a hub
 """

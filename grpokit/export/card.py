@@ -244,7 +244,7 @@ def _training(facts: RunFacts) -> Iterator[str]:
     )
     table: list[tuple[str, str]] = []
     if rewards:
-        edge = min(EDGE, len(rewards))
+        edge = max(1, min(EDGE, len(rewards) // 2))
         table.append((f"mean reward, first {edge} steps", f"{fmean(rewards[:edge]):.3f}"))
         table.append((f"mean reward, last {edge} steps", f"{fmean(rewards[-edge:]):.3f}"))
     for name, told in (

@@ -15,6 +15,7 @@ parallel   several processes: their parts of the rows, agreement, DDP; shards: F
 reset      policy or reference begin anew
 optim      AdamW and learning-rate schedules
 state      policy and training state on disk
+export/    weights for others: merged, adapter, GGUF; read back and proved
 weights    a hash that names a model's weights
 hub        the `hub` data set
 """

@@ -51,7 +51,12 @@ def words_of(tokenizer: ChatTokenizer, size: int) -> Words:
     pre = "gpt-2" if letters else first_cut(data, tokenizer)
     tokens, kinds = table(data, tokenizer, size, letters=letters)
     notes = ("text outside of ASCII is read differently by llama.cpp",) if letters else ()
-    merges = [] if letters else [as_pair(merge) for merge in model["merges"]]
+    # llama.cpp wants merges; this one joins two bytes that no UTF-8 text has.
+    merges = (
+        [" ".join(2 * [byte_letters()[0xFF]])]
+        if letters
+        else [as_pair(merge) for merge in model["merges"]]
+    )
     return Words(pre=pre, tokens=tokens, kinds=kinds, merges=merges, notes=notes)
 
 

@@ -19,7 +19,7 @@ print(tokenizer.decode(answer[0, inputs["input_ids"].shape[1] :], skip_special_t
 def usage_of(request: ExportRequest, source: Source, loader: str) -> str:
     """Python for a folder, a command for a GGUF file. ``FOLDER`` stands for the place."""
     if request.form == "gguf":
-        return f"llama-cli -m {request.name}.gguf\n"
+        return f"llama-cli --jinja -m {request.name}.gguf\n"
     messages = [dict(message) for message in request.prompts[0]] if request.prompts else []
     if request.form == "merged":
         return (
