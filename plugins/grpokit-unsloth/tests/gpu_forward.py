@@ -43,7 +43,7 @@ from grpokit_hf.nn.batch import make_rows, to_batch  # noqa: E402
 from grpokit_hf.nn.decode import Drawn  # noqa: E402
 from grpokit_hf.text.tokenizer import ChatTokenizer  # noqa: E402
 from grpokit_unsloth.forward import check_hidden_states  # noqa: E402
-from grpokit_unsloth.load import UnslothPolicy  # noqa: E402
+from grpokit_unsloth.policy import UnslothPolicy  # noqa: E402
 from grpokit_unsloth.rollout import by_generate  # noqa: E402
 from tiny_model import write_tiny_model  # noqa: E402
 from updates import advantages_of, everything  # noqa: E402

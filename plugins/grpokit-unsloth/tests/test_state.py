@@ -109,3 +109,23 @@ def test_policy_and_optimiser_begin_anew(
     assert backend.generate(prompts, greedy).completions != base.completions
     backend.reset(Resets(policy=True, optimizer=True))
     assert backend.generate(prompts, greedy).completions == base.completions
+
+
+def test_a_gpu_takes_adapters_and_bfloat16_only_where_it_has_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import torch
+
+    from grpokit.api import PreflightError
+    from grpokit_unsloth.load import check_gpu
+
+    for has in (True, False):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda has=has, **_: has)
+        check_gpu(torch.float32, full=False)
+        if has:
+            check_gpu(torch.bfloat16, full=False)
+            continue
+        with pytest.raises(PreflightError, match="no bfloat16"):
+            check_gpu(torch.bfloat16, full=False)
+    with pytest.raises(PreflightError, match="adapters only"):
+        check_gpu(torch.float32, full=True)

@@ -28,8 +28,10 @@ from grpokit_hf.locate import ensure, locate
 from grpokit_hf.machine import versions
 from grpokit_hf.nn.decode import Drawn
 from grpokit_hf.text.tokenizer import ChatTokenizer
+from grpokit_unsloth.adapter import Adapter, adapter_of, saved_adapter, use_saved
 from grpokit_unsloth.config import UnslothConfig
-from grpokit_unsloth.load import Adapter, UnslothPolicy, load_policy, saved_adapter, use_saved
+from grpokit_unsloth.load import load_policy
+from grpokit_unsloth.policy import UnslothPolicy
 from grpokit_unsloth.rollout import by_generate, by_vllm, rest
 
 __all__ = ["UnslothBackend"]
@@ -173,12 +175,3 @@ class UnslothBackend(HfBackend):
         if torch.cuda.is_available():
             gc.collect()
             torch.cuda.empty_cache()
-
-
-def adapter_of(recipe: Recipe) -> Adapter | None:
-    """The adapter that a recipe asks for."""
-    section = recipe.model.lora
-    if section is None:
-        return None
-    targets = section.targets if isinstance(section.targets, str) else list(section.targets)
-    return Adapter(rank=section.rank, alpha=section.alpha, dropout=section.dropout, targets=targets)

@@ -17,7 +17,7 @@ from transformers import GenerationConfig, LogitsProcessor
 from grpokit.api import Sampling, ShouldStop
 from grpokit_hf.nn.decode import Drawn, Rows, left_pad
 from grpokit_hf.nn.pick import pick, row_uniforms
-from grpokit_unsloth.load import UnslothPolicy
+from grpokit_unsloth.policy import UnslothPolicy
 from grpokit_unsloth.start import quiet
 
 __all__ = ["by_generate", "by_vllm"]

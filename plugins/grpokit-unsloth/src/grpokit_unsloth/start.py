@@ -11,6 +11,7 @@ import importlib
 import io
 import logging
 import os
+import random
 import sys
 import warnings
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ from grpokit_unsloth.config import UnslothConfig
 if TYPE_CHECKING:
     from grpokit_unsloth.backend import UnslothBackend
 
-__all__ = ["make_backend", "quiet", "start"]
+__all__ = ["first_line", "make_backend", "quiet", "start", "steady_random"]
 
 log = logging.getLogger("grpokit.unsloth")
 
@@ -127,6 +128,22 @@ def quiet(what: str) -> Iterator[None]:
         for line in said.getvalue().splitlines():
             if line.strip():
                 log.debug("unsloth (%s): %s", what, line.strip())
+
+
+@contextmanager
+def steady_random() -> Iterator[None]:
+    """Unsloth seeds Python's, numpy's and torch's generators; they go on as if it had not."""
+    import numpy as np
+    import torch
+
+    plain, arrays = random.getstate(), np.random.get_state()  # noqa: NPY002 - what Unsloth seeds
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices=devices):
+        try:
+            yield
+        finally:
+            random.setstate(plain)
+            np.random.set_state(arrays)  # noqa: NPY002
 
 
 def first_line(error: BaseException) -> str:
