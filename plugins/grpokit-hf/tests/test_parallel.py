@@ -27,8 +27,8 @@ ERRORS = ("value", "grpokit", "stop", "memory", "nan")
 RESETS = {"2": {"reference": True, "optimizer": True}, "3": {"policy": True}}
 BIT = 1e-5
 """What is left of rounding: relative for gradients, absolute for weights and metrics."""
-LATER = 5
-"""So many times that in later optimiser steps of a run."""
+LATER = 20
+"""So many times that in gradients of later optimiser steps: AdamW makes small differences large."""
 
 
 def jobs_of(kind: str, folder: Path) -> dict[str, dict[str, Any]]:
@@ -144,9 +144,10 @@ def check_equal(pair: Pair, name: str) -> None:
 def check_close(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> None:
     begin = min(key for key in theirs if key.startswith("grad")).rpartition("/")[0].split(".")[0]
     for key, value in theirs.items():
-        bit = BIT if key.startswith(f"{begin}.0/") else LATER * BIT
+        bit = BIT
         if key.startswith("grad"):
             bit *= max(float(value.abs().max()), 1e-2)
+            bit *= 1 if key.startswith(f"{begin}.0/") else LATER
         assert float((ours[key] - value).abs().max()) <= bit, key
 
 
