@@ -41,7 +41,9 @@ WITH: dict[str, dict[str, Any]] = {
 def measure(backend: str, folder: Path, python: str) -> dict[str, Any]:
     changes = {
         "model": {"dtype": "bfloat16"},
-        "optim": {"iterations": 1},  # a second one would start from weights that rounding has parted
+        "optim": {
+            "iterations": 1
+        },  # a second one would start from weights that rounding has parted
         "backend": {"with": WITH[backend]},
     }
     return parity.run(backend, list(parity.ALGORITHMS), folder, python, changes)

@@ -13,6 +13,27 @@ from grpokit_trl.load import Loaded
 __all__ = ["grpo_config", "settings"]
 
 
+NEUTRAL: dict[str, Any] = {
+    # TRL's loss is not used; its reference and its scaling would only cost
+    "beta": 0.0,
+    "loss_type": "grpo",
+    "scale_rewards": "none",
+    "learning_rate": 1e-6,
+    # grpokit records and saves
+    "logging_strategy": "no",
+    "save_strategy": "no",
+    "eval_strategy": "no",
+    "report_to": "none",
+    "disable_tqdm": True,
+    "log_level": "error",
+    "log_level_replica": "error",
+    "logging_nan_inf_filter": False,
+    "remove_unused_columns": False,
+    "push_to_hub": False,
+}
+"""Where TRL and transformers have nothing to decide, to show or to save."""
+
+
 def settings(recipe: Recipe, config: TrlConfig, loaded: Loaded, folder: str) -> dict[str, Any]:
     """Keyword arguments of GRPOConfig.
 
@@ -56,23 +77,8 @@ def settings(recipe: Recipe, config: TrlConfig, loaded: Loaded, folder: str) -> 
         "fp16": False,
         "use_cpu": config.device == "cpu" or not torch.cuda.is_available(),
         "seed": recipe.train.seed % 2**32,
-        # TRL's loss is not used; its reference and its scaling would only cost
-        "beta": 0.0,
-        "loss_type": "grpo",
-        "scale_rewards": "none",
-        "learning_rate": 1e-6,
         "max_grad_norm": optim.max_grad_norm,
-        # grpokit records and saves
-        "logging_strategy": "no",
-        "save_strategy": "no",
-        "eval_strategy": "no",
-        "report_to": "none",
-        "disable_tqdm": True,
-        "log_level": "error",
-        "log_level_replica": "error",
-        "logging_nan_inf_filter": False,
-        "remove_unused_columns": False,
-        "push_to_hub": False,
+        **NEUTRAL,
     }
 
 
