@@ -54,6 +54,7 @@ HF_CODES = {
     "HF013": "The recipe trains all weights, so there is no adapter to hand to vLLM.",
     "HF014": "vLLM refuses this way to sample, or gives no log-probabilities for it.",
     "HF015": "No vLLM server answers at the address.",
+    "HF016": "The processes do not fit the GPUs, or `parallel` has nothing to share.",
 }
 
 TRL_CODES = {

@@ -46,6 +46,24 @@ def test_training_renders_what_plan_showed(make_recipe, open_backend, make_promp
         assert found.count(text) == len(backend.encode(prompt.messages))
 
 
+def test_processes_and_gpus(make_recipe, monkeypatch):
+    """More processes than GPUs are refused; a way of sharing without anybody to share with is said."""
+    from grpokit_hf import preflight as module
+
+    alone = make_recipe(backend={"use": "hf", "with": {"parallel": "fsdp", "device": "cpu"}})
+    problem = preflight(alone).problems[0]
+    assert (problem.level, problem.code) == ("warning", "HF016")
+    assert "--processes 2" in problem.remedy
+    assert preflight(make_recipe(train={"processes": 3})).problems == ()  # on a CPU
+
+    monkeypatch.setattr(module, "gpu_names", lambda: ["NVIDIA A"])
+    monkeypatch.setattr(module, "cuda_build", lambda _: True)
+    recipe = make_recipe(backend={"use": "hf", "with": {"device": "cuda"}}, train={"processes": 3})
+    problem = preflight(recipe).problems[0]
+    assert (problem.level, problem.key) == ("error", "train.processes")
+    assert problem.fact == "3 processes need a GPU each, and there is 1"
+
+
 def test_a_hub_model_out_of_reach_names_the_commands(make_recipe):
     found = preflight(make_recipe(model={"id": "Qwen/Qwen3-0.6B"}))
     text = facts(found)["HF004"]

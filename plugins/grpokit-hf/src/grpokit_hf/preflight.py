@@ -37,6 +37,7 @@ def preflight(recipe: Recipe) -> Preflight:
     problems = [*missing_packages(found), *device_problems(config, found)]
     device = device_words(config, found)
     on_cpu = device.startswith("cpu")
+    problems += process_problems(recipe, config, 0 if on_cpu else len(gpu_names()))
     if config.rollouts == "vllm" and (engine := vllm.vllm_version()):
         found |= {engine[0]: engine[1]}
     located, folder = None, None
@@ -142,6 +143,32 @@ def device_words(config: HfConfig, found: Mapping[str, str]) -> str:
         return f"cuda ({gpus[0]})"
     cores = config.threads or physical_cores()
     return f"cpu ({cores} core{'s' if cores != 1 else ''})"
+
+
+def process_problems(recipe: Recipe, config: HfConfig, gpus: int) -> list[Problem]:
+    """Each process needs a GPU of its own; how they share a model concerns several of them."""
+    count = recipe.train.processes
+    if gpus and count > gpus:
+        return [
+            Problem(
+                level="error",
+                code="HF016",
+                key="train.processes",
+                fact=f"{count} processes need a GPU each, and there {'is' if gpus == 1 else 'are'} {gpus}",
+                remedy=f"set train.processes: {gpus}, or backend.with.device: cpu",
+            )
+        ]
+    if count == 1 and config.parallel != "auto":
+        return [
+            Problem(
+                level="warning",
+                code="HF016",
+                key="backend.with.parallel",
+                fact=f"parallel: {config.parallel} is for several processes, and the run has one",
+                remedy="run with `--processes 2`, or take it out",
+            )
+        ]
+    return []
 
 
 def absent_model(located: Located) -> list[Problem]:
