@@ -3,7 +3,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-PLUGINS := plugins/grpokit-hf plugins/grpokit-trl plugins/grpokit-unsloth plugins/grpokit-cppo plugins/grpokit-example-reward
+DEMO := plugins/grpokit-hf plugins/grpokit-cppo plugins/grpokit-example-reward
+PLUGINS := $(DEMO) plugins/grpokit-trl plugins/grpokit-unsloth
 INTO_TESTS := -e . -e plugins/grpokit-cppo -e plugins/grpokit-example-reward pytest==9.2.0
 PROJECTS := pyproject.toml $(addsuffix /pyproject.toml,$(PLUGINS)) plugins/grpokit-hf/constraints.txt
 
@@ -13,8 +14,9 @@ demo: .venv/installed
 	$(BIN)/grpokit train quickstart
 	$(BIN)/grpokit eval last --base
 
+# A process a core, one thread each: tests of one file stay together.
 test: .venv/installed-dev
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 # vLLM and Unsloth live in environments of their own, made from nothing but their version sets
 # (docs/howto-versions.md): the packages that they want are not those that the other tests want.
@@ -49,12 +51,13 @@ bench: .venv/installed-dev
 	$(PYTHON) -m venv .venv
 
 .venv/installed: .venv/bin/python $(PROJECTS)
-	$(BIN)/python -m pip install --quiet -c plugins/grpokit-hf/constraints.txt -e . $(addprefix -e ,$(PLUGINS))
+	$(BIN)/python -m pip install --quiet -c plugins/grpokit-hf/constraints.txt -e . $(addprefix -e ,$(DEMO))
 	@touch $@
 
 .venv/installed-dev: .venv/installed tests/requirements-verl.txt tests/requirements-hydra.txt tests/requirements-axolotl.txt
 	$(BIN)/python -m pip install --quiet "pip>=25.1"
-	$(BIN)/python -m pip install --quiet -c plugins/grpokit-hf/constraints.txt --group dev -e "plugins/grpokit-hf[hub]" -e "plugins/grpokit-cppo[math]"
+	$(BIN)/python -m pip install --quiet -c plugins/grpokit-hf/constraints.txt --group dev \
+		-e "plugins/grpokit-hf[hub]" -e "plugins/grpokit-cppo[math]" -e plugins/grpokit-trl -e plugins/grpokit-unsloth
 	$(BIN)/python -m pip install --quiet --no-deps --no-compile --upgrade --target .venv/verl -r tests/requirements-verl.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-compile --upgrade --target .venv/hydra -r tests/requirements-hydra.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-compile --upgrade --target .venv/axolotl -r tests/requirements-axolotl.txt
