@@ -141,10 +141,12 @@ def _subject(target: str, checkpoint: str | None) -> tuple[Subject, Path | None]
 
 
 def _run_of(path: Path) -> Path | None:
-    """The run directory that ``path`` is, or lies in."""
+    """The run directory that ``path`` is, or lies in; an export in a run is a model of its own."""
     if not path.exists():
         return None
     whole = path.resolve()
+    if (whole / "proof.json").is_file():
+        return None
     for candidate in (whole, *whole.parents[:3]):
         if (candidate / "recipe.yaml").is_file() and (candidate / "plan.json").is_file():
             return candidate

@@ -142,6 +142,21 @@ def test_the_code_of_the_card_runs(
     assert done.stdout.rstrip("\n") == said.rstrip("\n")
 
 
+def test_an_export_is_evaluated_as_a_model(
+    merged: tuple[Path, str, dict[str, Any]], commands: Commands
+) -> None:
+    """It lies in the run, gives the same answers, and is no checkpoint of it."""
+    folder, _, summary = merged
+    out = commands.folder / "again"
+    argv = ("eval", str(folder), "--recipe", "tiny.yaml", "--out", str(out))
+    assert commands.run(*argv) == 0, commands.output
+    [model] = json.loads((out / "summary.json").read_text())["models"]
+    assert model["correct"] == summary["models"][1]["correct"]
+    assert model["rewards"] == summary["models"][1]["rewards"]
+    assert commands.run("export", str(folder), "--merged") == 2
+    assert "no run" in commands.output
+
+
 def test_a_checkpoint_without_evaluation(commands: Commands, run: Path) -> None:
     """The evaluation is of the final weights and says nothing about step 2."""
     out = commands.folder / "at-two"
