@@ -11,9 +11,11 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from grpokit.api import Recipe
+from grpokit.api import Prompt, Recipe, Rollout
 from grpokit_hf.backend import HfBackend
 from grpokit_hf.config import HfConfig
+from grpokit_hf.nn.batch import Row, to_batch
+from grpokit_hf.vllm.engine import Engine
 
 
 def widen(source: Path, target: Path) -> Path:
@@ -81,3 +83,96 @@ def opened(recipe: Recipe) -> HfBackend:
     backend = HfBackend(HfConfig.model_validate(recipe.backend.with_))
     backend.open(recipe, needs_reference=False, needs_entropy=False)
     return backend
+
+
+def engine_of(backend: HfBackend) -> Engine:
+    """The process that samples for the backend."""
+    assert backend._rollouts is not None
+    engine = backend._rollouts.sampler
+    assert isinstance(engine, Engine)
+    return engine
+
+
+def write_gpu_model(folder: Path) -> Path:
+    """A random Llama in bfloat16, large enough to be seen in a GPU's memory (0.5 GB)."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from tiny_model import CHATML, LETTERS, SPECIAL, write_tokenizer
+
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(SPECIAL) + len(LETTERS),
+        hidden_size=1024,
+        intermediate_size=4096,
+        num_hidden_layers=16,
+        num_attention_heads=16,
+        num_key_value_heads=4,
+        max_position_embeddings=2048,
+        initializer_range=0.03,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=0,
+    )
+    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
+    write_tokenizer(folder, eos="<|im_end|>", pad="<|endoftext|>", template=CHATML, adds_bos=False)
+    return folder
+
+
+def gpu_recipe(folder: Path, *, lora: bool, **vllm: Any) -> Recipe:
+    """That model on a GPU, in bfloat16."""
+    recipe = vllm_recipe(folder, lora=lora, vllm={"memory": 0.3, "max_len": 512, **vllm})
+    data = recipe.model_dump(by_alias=True)
+    data["model"]["dtype"] = "bfloat16"
+    data["rollout"] |= {"prompts": 8, "group": 8, "max_tokens": 128}
+    data["backend"]["with"]["device"] = "cuda"
+    return Recipe.model_validate(data)
+
+
+def shift(backend: HfBackend, size: float, seed: int) -> None:
+    """Changes the trained weights as an update would; ``size`` is relative to their own."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, weight in backend.policy.weights.items():
+            if "lora_A" in name or weight.ndim < 2:
+                continue
+            noise = torch.randn(weight.shape, generator=generator).to(weight.device)
+            scale = 0.03 if "lora_B" in name else float(weight.std())
+            weight.add_(noise, alpha=size * scale)
+    backend._changed()
+
+
+def asked(count: int) -> list[Prompt]:
+    """Questions of different lengths."""
+    return [
+        Prompt(
+            id=f"q{n}",
+            index=n,
+            row={},
+            messages=({"role": "user", "content": f"What is {n} + {n}? " * (n % 5 + 1)},),
+        )
+        for n in range(count)
+    ]
+
+
+def sampler_gap(backend: HfBackend, rollout: Rollout) -> float:
+    """Mean difference of vLLM's log-probs from the trainer's, in nats a token."""
+    rows = [
+        Row(
+            index=0,
+            prompt=p,
+            prompt_ids=rollout.prompt_ids[p],
+            tokens=completion.token_ids,
+            advantage=0.0,
+            weight=1.0,
+            truncated=False,
+            sampler_logprobs=completion.logprobs,
+        )
+        for p, group in enumerate(rollout.completions)
+        for completion in group
+    ]
+    policy = backend.policy
+    with torch.no_grad():
+        batch = to_batch(rows, policy.tokenizer.pad_id, policy.device)
+        values_M = policy.forward()(batch, rollout.sampling.temperature or 1.0).logprobs_M
+    said = [value for row in rows for value in row.sampler_logprobs or ()]
+    return float((values_M.float().cpu() - torch.tensor(said)).abs().mean())

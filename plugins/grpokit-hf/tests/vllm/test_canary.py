@@ -58,9 +58,23 @@ def test_bitwise_equal_answers_are_caught_sooner(canary: Canary) -> None:
         canary.check(near(BASE, 0.01), moved(BASE, 0.01), 1)
 
 
+def test_an_engine_that_stops_following_is_compared_with_the_last_look_too(canary: Canary) -> None:
+    trainer = moved(BASE, 0.03)
+    canary.check(near(trainer, 0.01), trainer, 1)
+    with pytest.raises(GrpokitError, match="version 2 of the weights did not reach vLLM"):
+        canary.check(near(trainer, 0.01), moved(trainer, 0.01), 2)
+
+
 def test_an_adapter_of_zeros_is_no_alarm(canary: Canary) -> None:
     canary.check(near(BASE, 0.01), BASE, 1)
     canary.check(near(BASE, 0.01), moved(BASE, 1e-6), 2)
+
+
+def test_tokens_that_nobody_would_draw_say_nothing(canary: Canary) -> None:
+    """In bfloat16 a log-prob of -20 is off by whole nats."""
+    seldom = [-1.0, -0.5, -20.0, -14.0]
+    canary.open(seldom, [-1.01, -0.49, -17.0, -19.0])
+    canary.check([-1.0, -0.5, -24.0, -14.0], [-1.0, -0.5, -19.0, -17.0], 1)
 
 
 def test_an_adapter_that_is_ignored_from_the_start() -> None:

@@ -19,7 +19,7 @@ import torch
 
 from grpokit.api import GrpokitError, Interrupted, Prompt, Rollout, Sampling
 from grpokit_hf.backend import HfBackend
-from grpokit_hf.vllm.engine import Engine
+from vllm_runs import engine_of
 
 GREEDY = Sampling(group=1, max_tokens=24, temperature=0.0, seed=7, step=1)
 WARM = Sampling(group=8, max_tokens=24, seed=7, step=1)
@@ -77,13 +77,6 @@ def move(backend: HfBackend, size: float, seed: int = 0) -> None:
             if "lora_B" in name:
                 weight.add_(torch.randn(weight.shape, generator=generator) * size)
     backend._changed()
-
-
-def engine_of(backend: HfBackend) -> Engine:
-    assert backend._rollouts is not None
-    engine = backend._rollouts.sampler
-    assert isinstance(engine, Engine)
-    return engine
 
 
 def test_greedy_is_the_greedy_of_transformers(adapter_backend, questions) -> None:
@@ -214,6 +207,7 @@ def test_a_killed_engine_is_started_again_once(adapter_backend, questions, caplo
             killed.append(first)
             os.kill(first, signal.SIGKILL)
 
+    os.kill(first, signal.SIGSTOP)  # so that it cannot be done before it is killed
     after = adapter_backend.generate(questions, WARM, kill)
     assert killed
     assert tokens(after) == tokens(before)

@@ -7,7 +7,8 @@ trainer, and the two are compared over its completion tokens.
 Log-probs of two engines are never equal (other kernels, other rounding), and one step may move the
 weights by less than that. So nothing is decided from one small step: the trainer's values are kept
 from the last time that the engine was surely right, and what has moved since then adds up until it
-is larger than the noise.
+is larger than the noise. The sequence is renewed now and then: on one that the policy would not draw any
+more, rounding grows with the size of the log-probs.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from grpokit.api import GrpokitError
 
 __all__ = ["Canary", "noise_floor"]
 
+LEAST = -8.0
+"""Log-probs below say nothing but that the policy would not draw the token."""
 SURE = 3.0
 """A movement this many times the noise is seen for sure."""
 
@@ -31,8 +34,9 @@ def noise_floor(dtype: torch.dtype) -> float:
 
 
 def distance(a: Sequence[float], b: Sequence[float]) -> float:
-    """Mean absolute difference."""
-    return sum(abs(x - y) for x, y in zip(a, b, strict=True)) / max(1, len(a))
+    """Mean absolute difference of log-probs."""
+    pairs = zip(a, b, strict=True)
+    return sum(abs(max(x, LEAST) - max(y, LEAST)) for x, y in pairs) / max(1, len(a))
 
 
 @dataclass
@@ -45,6 +49,7 @@ class Canary:
         noise: the mean difference at equal weights, as it was found.
         engine: the engine's values of the last sure time.
         trainer: the trainer's values of the last sure time; None before the first.
+        last: engine's and trainer's values of the last look.
     """
 
     tolerance: float
@@ -52,6 +57,7 @@ class Canary:
     noise: float = 0.0
     engine: list[float] = field(default_factory=list)
     trainer: list[float] | None = None
+    last: tuple[list[float], list[float]] = field(default=([], []))
 
     def open(
         self, engine: list[float], trainer: list[float], before: list[float] | None = None
@@ -69,14 +75,19 @@ class Canary:
                 remedy="set the same model.dtype for both (float32 is the most exact), take no "
                 "quantisation in backend.with.vllm.options, or raise backend.with.vllm.tolerance",
             )
-        self.engine, self.trainer = engine, trainer
+        self.engine, self.trainer = self.last = engine, trainer
 
     def check(self, engine: list[float], trainer: list[float], version: int) -> None:
         """After each change of the weights."""
         assert self.trainer is not None
         moved = distance(self.trainer, trainer)
         gap = distance(engine, trainer)
-        frozen = engine == self.engine and moved > self.noise / SURE
+        looks = (self.last, (self.engine, self.trainer))
+        self.last = engine, trainer
+        frozen = any(
+            engine == before and distance(known, trainer) > self.noise / SURE
+            for before, known in looks
+        )
         if frozen or self.stale(engine, trainer, self.trainer):
             raise self.unchanged(f"version {version} of the weights", gap, moved)
         if gap > self.tolerance and gap > SURE * self.noise:

@@ -25,6 +25,8 @@ log = logging.getLogger("grpokit.hf")
 
 PROBE = 64
 """Completion tokens of the sequence that is scored after each change."""
+RENEW = 25
+"""Changes of the weights after which another sequence is taken."""
 
 
 @dataclass
@@ -37,6 +39,7 @@ class Rollouts:
         changed: the policy's weights are newer than the engine's.
         weights: what the engine was given last.
         probe: the sequence that the canary looks at, and the length of its prompt.
+        renewed: version of the weights under which it was drawn.
     """
 
     policy: Policy
@@ -48,6 +51,7 @@ class Rollouts:
     changed: bool = False
     weights: Weights = field(default_factory=Weights)
     probe: tuple[list[int], int] | None = None
+    renewed: int = 0
     deaths: int = 0
 
     def __post_init__(self) -> None:
@@ -91,7 +95,7 @@ class Rollouts:
         self.sampler.wake()
         self._bring()
         rows = self.sampler.sample(ask, should_stop)
-        if rows and self.probe is None and self.watched:
+        if rows and self.watched and self._wants_probe():
             self._first_look(ask, rows, sampling)
         self.sampler.sleep()
         return rows
@@ -147,6 +151,9 @@ class Rollouts:
 
     # ------------------------------------------------------------- the canary
 
+    def _wants_probe(self) -> bool:
+        return self.probe is None or self.weights.version >= self.renewed + RENEW
+
     def _first_look(self, ask: Ask, rows: Sequence[Drawn], sampling: Sampling) -> None:
         """Takes the longest completion of the first prompts as the probe, and compares."""
         place = max(range(len(rows)), key=lambda n: len(rows[n].tokens))
@@ -156,6 +163,7 @@ class Rollouts:
         if not tokens:
             return
         self.probe = ([*prompt, *tokens], len(prompt))
+        self.renewed = self.weights.version
         trainer = self._trainer_values(1.0)
         self.canary.open(self._engine_values(), trainer, self._base_values())
         self._check_sampled(rows[place].logprobs[:length], sampling)

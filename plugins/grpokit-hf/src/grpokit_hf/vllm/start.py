@@ -7,8 +7,6 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from grpokit.api import Recipe, Sampling
 from grpokit_hf.load import pick_device
 from grpokit_hf.machine import physical_cores
@@ -111,7 +109,7 @@ def start_sampler(recipe: Recipe, config: HfConfig, folder: Path) -> Sampler:
     options = engine_options(recipe, config, folder, cuda=cuda)
     environment = host_environment(
         os.environ,
-        cuda=torch.cuda.current_device() if cuda else None,
+        cuda=(device.index or 0) if cuda else None,
         threads=config.threads or physical_cores(),
         cache=section.cpu_cache,
         processes=options.get("tensor_parallel_size", 1) > 1,
