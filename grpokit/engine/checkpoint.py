@@ -96,9 +96,16 @@ class CheckpointStore:
         self.keep = keep
 
     def prepare(self) -> None:
-        """Makes the folder of checkpoints. Raises CheckpointError where it cannot be made."""
+        """Makes the folder of checkpoints and one in it, before anybody gathers what to write.
+
+        Raises:
+            CheckpointError: it cannot be made, or not be written.
+        """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            trial = self.folder / f".tmp-step-0-{os.getpid()}"
+            trial.mkdir(exist_ok=True)
+            trial.rmdir()
         except OSError as error:
             raise CheckpointError(
                 f"checkpoints cannot be written: {error.strerror or error}",
