@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,11 @@ from grpokit.api import (
 from grpokit_hf.backend import HfBackend
 from grpokit_hf.config import HfConfig
 from grpokit_hf.export import weights
+from grpokit_hf.export.source import open_source
+from grpokit_hf.export.usage import usage_of
 from grpokit_hf.export.weights import export_weights
+from grpokit_hf.export.write import write_adapter
+from grpokit_hf.locate import Located
 
 TALKS = tuple(
     ({"role": "user", "content": text},)
@@ -196,6 +201,36 @@ def test_the_adapter_loads_with_peft(
     assert config["base_model_name_or_path"] == str(tiny_model_folder.resolve())
     loaded = AutoPeftModelForCausalLM.from_pretrained(tmp_path / "out")
     assert any(bool(w.any()) for name, w in loaded.named_parameters() if "lora_B" in name)
+
+
+@pytest.mark.parametrize(
+    ("kind", "model_id", "name"),
+    [("hub", "org/name", "org/name"), ("catalogue", "tiny-sums", "tiny-sums")],
+)
+def test_an_adapter_names_no_folder_of_a_cache(
+    make_recipe: Callable[..., Recipe],
+    make_policy: Any,
+    kind: Any,
+    model_id: str,
+    name: str,
+    tmp_path: Path,
+) -> None:
+    recipe = make_recipe()
+    request = ExportRequest(
+        recipe=recipe, policy=make_policy(recipe), out=tmp_path, form="adapter", prompts=TALKS
+    )
+    source = open_source(request)
+    elsewhere = replace(
+        source, located=Located(id=model_id, kind=kind, folder=source.base, revision="v1")
+    )
+    write_adapter(elsewhere, tmp_path)
+    config = json.loads((tmp_path / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == name
+    assert config["revision"] == ("v1" if kind == "hub" else None)
+    code = usage_of(request, elsewhere, "AutoTokenizer")
+    assert name in code
+    assert str(source.base) not in code
+    compile(code, "card", "exec")
 
 
 def test_an_untrained_adapter_is_refused(

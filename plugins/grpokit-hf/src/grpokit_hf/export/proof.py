@@ -12,8 +12,9 @@ import hashlib
 import json
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +146,8 @@ def read_gguf(path: Path, found: Reference, source: Source) -> Reading:
 
     fields = GGUFReader(str(path)).fields
     end = int(fields["tokenizer.ggml.eos_token_id"].contents())
-    model = plain_model(path.parent, gguf_file=path.name)
+    with redirect_stderr(StringIO()):  # its progress bar cannot be turned off
+        model = plain_model(path.parent, gguf_file=path.name)
     answers = [
         own_answer(model, prompt, eos_token_id=end, pad_token_id=source.tokenizer.pad_id)
         for prompt in found.prompts

@@ -28,9 +28,15 @@ def usage_of(request: ExportRequest, source: Source, loader: str) -> str:
             'model = AutoModelForCausalLM.from_pretrained("FOLDER")\n'
             + ASK.format(messages=messages, stop="")
         )
-    base = source.located.id if source.located.kind == "hub" else "BASE_MODEL_FOLDER"
+    kind, name = source.located.kind, source.located.id
+    base = name if kind == "hub" else "BASE_MODEL_FOLDER"
+    where = {
+        "hub": "",
+        "catalogue": f"# BASE_MODEL_FOLDER: what `grpokit models pull {name}` prints\n",
+        "folder": "# BASE_MODEL_FOLDER: the model that training began with\n",
+    }
     return (
-        "from peft import PeftModel\n"
+        f"{where[kind]}from peft import PeftModel\n"
         f"from transformers import AutoModelForCausalLM, {loader}\n\n"
         f'tokenizer = {loader}.from_pretrained("FOLDER")\n'
         f'model = AutoModelForCausalLM.from_pretrained("{base}")\n'
