@@ -232,10 +232,19 @@ def component_page() -> str:
         parts += list(_facts(entry.spec))
         model = config_model(entry)
         parts.append(field_table(model) if model is not None else "It has no settings.\n")
+        parts += [] if model is None else list(_sections(model))
     parts.append("## Prompt templates\n\nNames for `prompt.use`.\n")
     parts.append("| name | what it asks |\n|---|---|")
     parts += [f"| `{name}` | {template.summary} |" for name, template in TEMPLATES.items()]
     return "\n".join(parts) + "\n"
+
+
+def _sections(model: type[Config]) -> Iterator[str]:
+    """A table for each section among the settings of a component."""
+    for name, field in model.model_fields.items():
+        for inner in _models_in(field.annotation):
+            yield f"### `with: {{{name}: ...}}`\n\n{_plain(inspect.getdoc(inner))}\n"
+            yield field_table(inner)
 
 
 def _facts(spec: Any) -> Iterator[str]:

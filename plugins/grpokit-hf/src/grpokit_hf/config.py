@@ -28,6 +28,6 @@ class HfConfig(Config):
     logit_rows: int = Field(default=256, ge=1)
     """Tokens whose logits are held at once when log-probabilities are computed."""
     rollouts: Literal["transformers", "vllm"] = "transformers"
-    """What samples: the trained model itself, or vLLM with its weights (needs the extra `vllm`), which is several times faster and not bit-exact."""
+    """What samples: the trained model itself, or vLLM with its weights (needs the extra `vllm`), which is made for speed and not bit-exact."""
     vllm: VllmConfig = Field(default_factory=VllmConfig)
     """Settings of vLLM, where it samples."""

@@ -235,7 +235,12 @@ def test_nothing_is_left_behind(wide_model: Path, tmp_path: Path) -> None:
         time.sleep(60)
         """
     )
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as run:
+    with subprocess.Popen(
+        [sys.executable, "-c", script],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},  # what a killed run leaves is its log file
+    ) as run:
         assert run.stdout is not None
         pid = int(run.stdout.readline())
         assert runs(pid)
