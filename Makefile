@@ -24,7 +24,7 @@ test-vllm: .venv-vllm/installed
 	.venv-vllm/bin/python -m pytest plugins/grpokit-hf/tests/vllm
 
 test-unsloth: .venv-unsloth/installed
-	.venv-unsloth/bin/python -m pytest plugins/grpokit-unsloth/tests
+	OMP_NUM_THREADS=1 .venv-unsloth/bin/python -m pytest plugins/grpokit-unsloth/tests
 
 # What CI runs besides the tests.
 check: lint types imports

@@ -208,7 +208,7 @@ def test_each_conflict_fires_on_its_example_and_no_other_does(conflict):
 @pytest.mark.parametrize("name", TABLE.sets)
 def test_no_conflict_fires_on_a_set_that_was_run(name, machine):
     found = Installed(versions=pinned(TABLE.sets[name], machine), machine=machine)
-    assert [each.id for each in known_conflicts(TABLE, found)] == []
+    assert [each.id for each in known_conflicts(TABLE, found) if name in each.sets] == []
 
 
 @pytest.mark.parametrize("conflict", TABLE.conflicts, ids=lambda each: each.id)
