@@ -44,7 +44,7 @@ def wide_sums(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def adapter_backend(wide_model: Path) -> Iterator[HfBackend]:
     """LoRA on the random model; the tests of a module change its weights one after another."""
-    backend = opened(vllm_recipe(wide_model))
+    backend = opened(vllm_recipe(wide_model, vllm={"sync": "adapter"}))
     yield backend
     backend.close()
 

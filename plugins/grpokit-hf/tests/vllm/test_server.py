@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -144,6 +145,18 @@ def test_a_new_adapter_is_loaded_and_the_old_one_forgotten(served, questions) ->
         before = after
     models = served._rollouts.sampler._call("GET", "/v1/models")["data"]
     assert len(models) == 2
+
+
+def test_logprobs_at_another_temperature_are_refused(served, questions) -> None:
+    """As a server gives them that was started without the mode: shown by asking at another one."""
+    rollouts = served._rollouts
+    rows = served.generate(questions[:1], replace(WARM, temperature=1.0, group=1))
+    drawn = rows.completions[0][0]
+    rollouts.probe = ([*rows.prompt_ids[0], *drawn.token_ids], len(rows.prompt_ids[0]))
+    rollouts._check_sampled(list(drawn.logprobs), replace(WARM, temperature=1.0))
+    with pytest.raises(GrpokitError, match=r"at temperature 1, but .* are drawn at 0\.5"):
+        rollouts._check_sampled(list(drawn.logprobs), replace(WARM, temperature=0.5))
+    rollouts.probe = None
 
 
 def test_should_stop_hangs_up(served, questions) -> None:

@@ -95,7 +95,7 @@ def test_engine_options_follow_the_recipe(tiny_model_folder: Path) -> None:
     recipe = vllm_recipe(tiny_model_folder, vllm={"max_len": None, "options": {"seed": 3}})
     config = HfConfig.model_validate(recipe.backend.with_)
     found = engine_options(recipe, config, tiny_model_folder, cuda=False)
-    assert found["max_lora_rank"] == 8  # of rank 4
+    assert "enable_lora" not in found  # on a CPU the adapter goes into the weights
     assert found["dtype"] == "float32"
     assert found["seed"] == 3
     assert found["max_model_len"] == 2048  # what the model reads
@@ -103,6 +103,7 @@ def test_engine_options_follow_the_recipe(tiny_model_folder: Path) -> None:
     assert "gpu_memory_utilization" not in found
     on_gpu = engine_options(recipe, config, tiny_model_folder, cuda=True)
     assert on_gpu["gpu_memory_utilization"] == 0.3
+    assert on_gpu["max_lora_rank"] == 8  # of rank 4
     assert on_gpu["enforce_eager"] is False
 
 

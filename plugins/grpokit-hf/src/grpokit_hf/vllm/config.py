@@ -25,14 +25,14 @@ class VllmConfig(Config):
     max_len: int | None = Field(default=None, ge=2)
     """Longest prompt and completion together. By default 4096, more where `rollout` asks for more, and never more than the model reads."""
     sync: Literal["auto", "adapter", "reload"] = "auto"
-    """How trained weights reach vLLM: `adapter` hands the LoRA adapter over, `reload` writes all weights to a folder that vLLM reads. `auto` takes `adapter` where the recipe trains one."""
+    """How trained weights reach vLLM: `adapter` hands the LoRA adapter over, `reload` writes all weights to a folder that vLLM reads. `auto` takes `adapter` where the recipe trains one, but on a CPU, where an adapter costs vLLM more than the model itself."""
     sleep: bool = False
     """Gives the GPU memory of vLLM back while the update runs: weights go to main memory, the cache is dropped. Not used on a CPU."""
     prefix_caching: bool = True
     """Computes a prompt once for its group and its next epoch. Emptied when the weights change."""
     eager: bool | None = None
     """Runs vLLM without compiled graphs. By default on a CPU yes, where compiling takes longer than it saves, and on a GPU no."""
-    tolerance: float | None = Field(default=0.1, gt=0)
+    tolerance: float | None = Field(default=0.3, gt=0)
     """Mean difference of log-probabilities between vLLM and the trainer, in nats a token, at which the run stops. `null` turns the check off, and with it the one that new weights arrived."""
     restarts: int = Field(default=1, ge=0)
     """How often a dead engine is started again in a run."""

@@ -13,6 +13,7 @@ from grpokit.api import Problem, Recipe
 
 if TYPE_CHECKING:
     from grpokit_hf.config import HfConfig
+    from grpokit_hf.vllm.config import VllmConfig
 
 __all__ = ["notes", "vllm_problems", "vllm_version"]
 
@@ -49,7 +50,7 @@ def vllm_problems(
     section = config.vllm
     found = [*sync_problems(recipe, config), *logprob_problems(recipe)]
     if section.mode == "server":
-        return [*found, *server_problems(recipe, section.url)]
+        return [*found, *server_problems(recipe, section)]
     found += package_problems(on_cpu=on_cpu)
     if on_cpu:
         found += head_problems(dimensions)
@@ -161,11 +162,14 @@ def logprob_problems(recipe: Recipe) -> list[Problem]:
     ]
 
 
-def server_command(recipe: Recipe) -> str:
+def server_command(recipe: Recipe, sync: str) -> str:
     """How the server would be started on this machine."""
     lora = recipe.model.lora
-    if lora is None:
-        return f"VLLM_SERVER_DEV_MODE=1 {SERVE} {recipe.model.id} --generation-config vllm"
+    if lora is None or sync == "reload":
+        return (
+            f"VLLM_SERVER_DEV_MODE=1 {SERVE} {recipe.model.id} --generation-config vllm "
+            "--logprobs-mode processed_logprobs"
+        )
     return (
         f"VLLM_ALLOW_RUNTIME_LORA_UPDATING=True {SERVE} {recipe.model.id} --enable-lora "
         f"--max-lora-rank {max(8, lora.rank)} --generation-config vllm "
@@ -173,8 +177,8 @@ def server_command(recipe: Recipe) -> str:
     )
 
 
-def server_problems(recipe: Recipe, url: str) -> list[Problem]:
-    parts = urlsplit(url)
+def server_problems(recipe: Recipe, section: VllmConfig) -> list[Problem]:
+    parts = urlsplit(section.url)
     connection = http.client.HTTPConnection(
         parts.hostname or "127.0.0.1", parts.port or 80, timeout=SERVER_WAIT
     )
@@ -186,8 +190,8 @@ def server_problems(recipe: Recipe, url: str) -> list[Problem]:
                 level="error",
                 code="HF015",
                 key="backend.with.vllm.url",
-                fact=f"no vLLM server answers at {url}",
-                remedy=f"start it: `{server_command(recipe)}`",
+                fact=f"no vLLM server answers at {section.url}",
+                remedy=f"start it: `{server_command(recipe, section.sync)}`",
             )
         ]
     finally:
