@@ -83,7 +83,7 @@ class Ranks:
         own: BaseException | None = None
         try:
             message: dict[str, Any] = {"value": work()}
-        except Exception as error:  # noqa: BLE001  the others must hear of it before it goes on
+        except Exception as error:  # the others must hear of it before it goes on
             if getattr(error, "alone", False):
                 raise
             own, message = error, {"error": _told(error)}

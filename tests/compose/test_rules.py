@@ -69,7 +69,10 @@ CASES = {
     "H35": ({"algorithm": {"use": "gspo", "with": {"epsilon": 0.2}}}, "epsilon 0.2"),
     "H36": ({"algorithm": {"use": "gmpo", "with": {"high": 0.2}}}, "high 0.2"),
     "H39": ({"algorithm": {"use": "dapo", "with": {"max_rounds": 50}}}, "max_rounds 50"),
-    "H40": ({"algorithm": {"use": "dapo", "with": {"overlong_cache": 400}}}, "400 tokens before 512"),
+    "H40": (
+        {"algorithm": {"use": "dapo", "with": {"overlong_cache": 400}}},
+        "400 tokens before 512",
+    ),
     "H42": ({"algorithm": {"use": "prorl", "with": {"epsilon_high": 0.2}}}, "epsilon_high 0.2"),
     "H43": (
         {"algorithm": {"parts": {"correction": {"use": "truncate", "with": {"cap": 9.0}}}}},
