@@ -16,7 +16,7 @@ demo: .venv/installed
 
 # A process a core, one thread each: tests of one file stay together.
 test: .venv/installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # vLLM and Unsloth live in environments of their own, made from nothing but their version sets
 # (docs/howto-versions.md): the packages that they want are not those that the other tests want.

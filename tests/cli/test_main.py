@@ -244,7 +244,14 @@ def test_output_survives_an_ascii_terminal(raiser):
 def test_ctrl_c_is_quiet(raiser):
     command = [sys.executable, "-m", "grpokit", "raiser", "sleep"]
     environ = os.environ | {"PYTHONPATH": str(raiser)}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environ)
+    # Tests that were started in the background ignore Ctrl-C, and what they start inherits that.
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environ
+        )
+    finally:
+        signal.signal(signal.SIGINT, usual)
     assert process.stdout.readline() == b"ready\n"
     time.sleep(0.1)
     process.send_signal(signal.SIGINT)

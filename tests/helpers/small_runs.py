@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from grpokit.algorithms import Composition
-from grpokit.engine.loop import Batch, Loop
+from grpokit.engine.loop import Loop
 from grpokit.engine.observer import Observer
 from grpokit.engine.order import RowOrder
 from grpokit.engine.session import sampling_of
 from grpokit.scoring.budget import ErrorBudget
-from grpokit.spec.contracts import ShouldStop
-from grpokit.spec.flow import Prompt, Rollout, Sampling, Scores, Selection, Update
+from grpokit.spec.contracts import ShouldStop, Task
+from grpokit.spec.flow import Prompt, Rollout, Sampling, Scores, Update
 from grpokit.spec.recipe import Recipe
 from grpokit_hf.backend import HfBackend
 from grpokit_hf.config import HfConfig
@@ -68,8 +68,8 @@ class Watched(Loop):
 
     last: Update
 
-    def update(self, index: int, batch: Batch, selection: Selection) -> Update:
-        self.last = super().update(index, batch, selection)
+    def train(self, task: Task) -> Update:
+        self.last = super().train(task)
         return self.last
 
 

@@ -11,6 +11,12 @@ from naughty import children, naughty
 
 
 @pytest.fixture
+def earlier() -> set[int]:
+    """Child processes that other tests have left, such as a tracker of semaphores."""
+    return children()
+
+
+@pytest.fixture
 def make() -> Iterator[Callable[..., Scorer]]:
     """Builds scorers; they are closed at the end, and then no child process may be left."""
     before = children()

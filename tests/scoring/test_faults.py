@@ -80,10 +80,10 @@ def test_a_hang_costs_its_deadline_and_not_more(make):
     assert scores.seconds["acts"] == pytest.approx(seconds, abs=0.2)
 
 
-def test_what_a_hanging_reward_started_goes_with_it(make):
+def test_what_a_hanging_reward_started_goes_with_it(make, earlier):
     scorer = make("acts", timeout=1.0)
     scorer.start()
-    (worker,) = children()
+    (worker,) = children() - earlier
     begin = time.monotonic()
     seen: set[int] = set()
 
