@@ -5,6 +5,7 @@ The map, from the bottom up (a module may import only what stands above it in th
     errors      what can go wrong, with exit codes
     spec        pure data: the flow of one step, component specs, recipe and plan models
     hooks       the functions a plugin may implement
+    versions    which versions run together, as data
     registry    finding components: entry points, catalog, "module:attribute" resolution
     scoring     calling rewards: ask by name, deadline, error budget (no torch)
     algorithms  pure tensor functions, one file an axis, and the named compositions
@@ -12,6 +13,9 @@ The map, from the bottom up (a module may import only what stands above it in th
     engine      session, step loop, records, checkpoints (the door to torch)
     evaluate    sampling a checkpoint; intervals and paired tests
     report      reading run directories
+    doctor      what is installed, what can run here, what does not fit
+    interop     grpokit's rewards as other trainers call them
+    export      recipes and weights for others
     bench       one task for many algorithms, compared
     cli         the commands
 
