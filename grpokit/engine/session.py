@@ -92,40 +92,7 @@ def _open(
     ranks: Ranks,
 ) -> Progress:
     observer.stage(0, "load")
-    dataset = open_dataset(catalog, recipe.dataset)
-    scorer = stack.enter_context(
-        Scorer(
-            setups(catalog, recipe.rewards),
-            timeout=recipe.scoring.timeout,
-            isolate=recipe.scoring.isolate,
-        )
-    )
-    algorithm = make_algorithm(catalog, recipe)
-    backend = make_backend(catalog, recipe)
-    stack.callback(backend.close)
-    ranks.every(
-        lambda: backend.open(
-            recipe,
-            needs_reference=algorithm.needs_reference,
-            needs_entropy=algorithm.needs_entropy,
-        )
-    )
-    ranks.every(flag.poll)
-    loop = Loop(
-        backend=backend,
-        algorithm=algorithm,
-        dataset=dataset,
-        order=_order(recipe, dataset, backend),
-        scorer=scorer,
-        budget=ErrorBudget(recipe.scoring.max_error_rate),
-        prompt=recipe.prompt,
-        sampling=sampling_of(recipe),
-        observer=observer,
-        poll=flag.poll,
-        prompts=recipe.rollout.prompts,
-        forwards=_forwards(recipe, algorithm),
-        ranks=ranks,
-    )
+    loop = _make_loop(recipe, catalog, observer, flag, stack, ranks)
     progress = Progress(
         recipe=recipe,
         run=run,
@@ -136,6 +103,45 @@ def _open(
     )
     progress.restore()
     return progress
+
+
+def _make_loop(
+    recipe: Recipe,
+    catalog: Catalog,
+    observer: Observer,
+    flag: StopFlag,
+    stack: ExitStack,
+    ranks: Ranks,
+) -> Loop:
+    """Everything that a step needs, opened; ``stack`` closes it."""
+    dataset = open_dataset(catalog, recipe.dataset)
+    scoring = recipe.scoring
+    rewards = setups(catalog, recipe.rewards)
+    scorer = stack.enter_context(Scorer(rewards, timeout=scoring.timeout, isolate=scoring.isolate))
+    algorithm = make_algorithm(catalog, recipe)
+    backend = make_backend(catalog, recipe)
+    stack.callback(backend.close)
+    needs = {
+        "needs_reference": algorithm.needs_reference,
+        "needs_entropy": algorithm.needs_entropy,
+    }
+    ranks.every(lambda: backend.open(recipe, **needs))
+    ranks.every(flag.poll)
+    return Loop(
+        backend=backend,
+        algorithm=algorithm,
+        dataset=dataset,
+        order=_order(recipe, dataset, backend),
+        scorer=scorer,
+        budget=ErrorBudget(scoring.max_error_rate),
+        prompt=recipe.prompt,
+        sampling=sampling_of(recipe),
+        observer=observer,
+        poll=flag.poll,
+        prompts=recipe.rollout.prompts,
+        forwards=_forwards(recipe, algorithm),
+        ranks=ranks,
+    )
 
 
 def _callbacks(catalog: Catalog, recipe: Recipe) -> dict[str, Callback]:
