@@ -16,6 +16,7 @@ from grpokit.api import (
     Sampling,
 )
 from grpokit_hf.backend import HfBackend
+from grpokit_hf.window import check_window
 from tiny_model import LETTERS, SPECIAL
 
 
@@ -164,7 +165,7 @@ def test_what_exceeds_the_window_is_refused_by_row(make_recipe, open_backend, ma
     prompts = make_prompts("short", "long " * 40)
     longest = len(backend.encode(prompts[1].messages))
     fits = Sampling(group=1, max_tokens=2048 - longest, temperature=0.0)
-    backend._check_window(prompts, [backend.encode(p.messages) for p in prompts], fits)
+    check_window(backend.policy.base, prompts, [backend.encode(p.messages) for p in prompts], fits)
     with pytest.raises(PreflightError, match="positions of the model") as caught:
         backend.generate(prompts, Sampling(group=1, max_tokens=2049 - longest))
     assert caught.value.place == "data set row 1"

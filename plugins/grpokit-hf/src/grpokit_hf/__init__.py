@@ -9,6 +9,9 @@ text/      chat template, tokenizer, what ends a turn (no torch)
 catalogue/ catalogued models and how their weights come here
 backend    HfBackend: the StepBackend contract; joins what follows
 load       model folder -> Policy: weights, adapter, attention kernel
+adapter    LoRA as PEFT wraps it
+window     prompt and completion within the model's positions
+vllm/      completions sampled by vLLM
 nn/        tensor parts: attention, LoRA, keys, sampling, batches, log-probs
 update     rows -> optimiser steps; job: what it is given; inputs: a micro-batch as the algorithm sees it
 parallel   several processes: their parts of the rows, agreement, DDP; shards: FSDP2

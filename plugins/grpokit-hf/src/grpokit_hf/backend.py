@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import logging
-import math
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -21,7 +20,6 @@ from grpokit.api import (
     LossFunction,
     Message,
     OutOfMemoryError,
-    PreflightError,
     Prompt,
     Recipe,
     Resets,
@@ -43,6 +41,7 @@ from grpokit_hf.nn.pick import row_uniforms
 from grpokit_hf.text.tokenizer import ChatTokenizer
 from grpokit_hf.update import Job, Trainer, free_memory
 from grpokit_hf.weights import weights_hash
+from grpokit_hf.window import check_window
 
 if TYPE_CHECKING:
     from grpokit_hf.vllm.rollouts import Rollouts
@@ -157,7 +156,7 @@ class HfBackend:
         # First: processes that share weights enter it together.
         with nullcontext() if vllm else self.policy.sampling():
             ids = [self.encode(prompt.messages) for prompt in prompts]
-            self._check_window(prompts, ids, sampling)
+            check_window(self.policy.base, prompts, ids, sampling)
             limit = max(1, len(rows)) if vllm else self.config.generate_rows
             for start in range(0, len(rows), limit):
                 part = rows[start : start + limit]
@@ -169,23 +168,6 @@ class HfBackend:
             prompt_ids=tuple(ids),
             completions=tuple(tuple(made[p * size : (p + 1) * size]) for p in range(len(prompts))),
             sampling=sampling,
-        )
-
-    def _check_window(
-        self, prompts: Sequence[Prompt], ids: Sequence[tuple[int, ...]], sampling: Sampling
-    ) -> None:
-        """Prompt and completion lie within the positions that the model was trained on."""
-        config: Any = self.policy.base.config.get_text_config()
-        window = getattr(config, "max_position_embeddings", None) or math.inf
-        longest = max(range(len(ids)), key=lambda p: len(ids[p]), default=None)
-        if longest is None or len(ids[longest]) + sampling.max_tokens <= window:
-            return
-        raise PreflightError(
-            f"a prompt of {len(ids[longest])} tokens and {sampling.max_tokens} new ones exceed "
-            f"the {window} positions of the model",
-            place=f"data set row {prompts[longest].index}",
-            remedy=f"set rollout.max_prompt_tokens: {max(1, int(window) - sampling.max_tokens)} "
-            "with on_long_prompt: drop, or fewer new tokens",
         )
 
     def _fitting(

@@ -18,7 +18,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from grpokit.api import CheckpointError, PreflightError, Recipe, derive_seed
+from grpokit.api import CheckpointError, PreflightError, Recipe
+from grpokit_hf.adapter import with_adapter
 from grpokit_hf.config import HfConfig
 from grpokit_hf.machine import keep_memory, physical_cores
 from grpokit_hf.nn import attention, lora
@@ -297,41 +298,16 @@ def check_head(policy: Policy) -> None:
 
 def add_adapter(policy: Policy, recipe: Recipe) -> None:
     """LoRA on the chosen modules, float32, started from the run's seed."""
-    from peft import LoraConfig, get_peft_model
-
     section = recipe.model.lora
     if section is None:
         return
-    targets = section.targets if isinstance(section.targets, str) else list(section.targets)
-    if isinstance(targets, list) and "lm_head" in targets:
+    if isinstance(section.targets, list) and "lm_head" in section.targets:
         raise PreflightError(
             "lora.targets names lm_head, which the hf backend reads without an adapter",
             place="model.lora.targets",
             remedy="leave lm_head out",
         )
-    settings = LoraConfig(
-        r=section.rank,
-        lora_alpha=section.alpha,
-        lora_dropout=section.dropout,
-        target_modules=targets,
-        task_type="CAUSAL_LM",
-    )
-    devices = [policy.device] if policy.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(derive_seed(recipe.train.seed, "lora"))
-        try:
-            policy.model = get_peft_model(policy.model, settings)
-        except ValueError as error:
-            linear = {
-                name.rpartition(".")[2]
-                for name, module in policy.model.named_modules()
-                if isinstance(module, nn.Linear)
-            }
-            raise PreflightError(
-                f"no adapter fits lora.targets {targets}",
-                place="model.lora.targets",
-                remedy=f"this model's linear modules are {', '.join(sorted(linear))}",
-            ) from error
+    policy.model = with_adapter(policy.model, recipe, policy.device)
     policy.adapter = True
     lora.install(policy.model)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import math
 import os
 import shutil
 import sys
@@ -32,6 +31,7 @@ from grpokit_hf.locate import Located, ensure, locate
 from grpokit_hf.machine import versions
 from grpokit_hf.state import policy_folder
 from grpokit_hf.weights import weights_hash
+from grpokit_hf.window import check_window
 from grpokit_trl import compat, launch, moments, state
 from grpokit_trl.config import TrlConfig
 from grpokit_trl.drawing import Drawn, draw
@@ -173,7 +173,7 @@ class TrlBackend:
         vLLM says them after the cut.
         """
         ids = [self.encode(prompt.messages) for prompt in prompts]
-        self._check_window(prompts, ids, sampling)
+        check_window(self.loaded.base, prompts, ids, sampling)
         drawn = draw(self.trainer, prompts, ids, sampling, self.config.generate_rows, should_stop)
         made = [self._completion(one) for one in drawn]
         size = sampling.group
@@ -182,23 +182,6 @@ class TrlBackend:
             prompt_ids=tuple(ids),
             completions=tuple(tuple(made[p * size : (p + 1) * size]) for p in range(len(prompts))),
             sampling=sampling,
-        )
-
-    def _check_window(
-        self, prompts: Sequence[Prompt], ids: Sequence[tuple[int, ...]], sampling: Sampling
-    ) -> None:
-        """Prompt and completion lie within the positions that the model was trained on."""
-        config: Any = self.loaded.base.config.get_text_config()
-        window = getattr(config, "max_position_embeddings", None) or math.inf
-        longest = max(range(len(ids)), key=lambda p: len(ids[p]), default=None)
-        if longest is None or len(ids[longest]) + sampling.max_tokens <= window:
-            return
-        raise PreflightError(
-            f"a prompt of {len(ids[longest])} tokens and {sampling.max_tokens} new ones exceed "
-            f"the {window} positions of the model",
-            place=f"data set row {prompts[longest].index}",
-            remedy=f"set rollout.max_prompt_tokens: {max(1, int(window) - sampling.max_tokens)} "
-            "with on_long_prompt: drop, or fewer new tokens",
         )
 
     def _completion(self, drawn: Drawn) -> Completion:

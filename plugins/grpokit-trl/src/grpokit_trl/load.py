@@ -16,7 +16,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from grpokit.api import CheckpointError, PreflightError, Recipe, derive_seed
+from grpokit.api import CheckpointError, PreflightError, Recipe
+from grpokit_hf.adapter import with_adapter
 from grpokit_hf.text.tokenizer import ChatTokenizer
 
 __all__ = ["Loaded", "add_adapter", "load", "read_adapter", "read_model"]
@@ -133,36 +134,9 @@ def set_ends(model: Any, tokenizer: ChatTokenizer) -> None:
 
 def add_adapter(loaded: Loaded, recipe: Recipe) -> None:
     """LoRA on the chosen modules, float32, started from the run's seed."""
-    from peft import LoraConfig, get_peft_model
-
-    section = recipe.model.lora
-    if section is None:
-        return
-    settings = LoraConfig(
-        r=section.rank,
-        lora_alpha=section.alpha,
-        lora_dropout=section.dropout,
-        target_modules=(
-            section.targets if isinstance(section.targets, str) else list(section.targets)
-        ),
-        task_type="CAUSAL_LM",
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(recipe.train.seed, "lora"))
-        try:
-            loaded.model = get_peft_model(loaded.model, settings)
-        except ValueError as error:
-            linear = {
-                name.rpartition(".")[2]
-                for name, module in loaded.model.named_modules()
-                if isinstance(module, nn.Linear)
-            }
-            raise PreflightError(
-                f"no adapter fits lora.targets {section.targets}",
-                place="model.lora.targets",
-                remedy=f"this model's linear modules are {', '.join(sorted(linear))}",
-            ) from error
-    loaded.adapter = True
+    if recipe.model.lora is not None:
+        loaded.model = with_adapter(loaded.model, recipe, torch.device("cpu"))  # it is loaded there
+        loaded.adapter = True
 
 
 def read_adapter(loaded: Loaded, folder: Path) -> None:
