@@ -71,18 +71,21 @@ class _Batch:
     def __init__(self, rewards: Rewards, group: int | None, *, aliases: bool) -> None:
         self.rewards, self.group, self.aliases = rewards, group, aliases
         self._budget = ErrorBudget(rewards.max_error_rate)
-        self._completions: object = None
+        self._asked: tuple[Any, ...] = ()
+        self._served: set[str] = set()
         self._scores: Scores | None = None
 
     def scores(
-        self, prompts: Any, completions: Any, ids: Any, columns: Mapping[str, Any]
+        self, name: str, prompts: Any, completions: Any, ids: Any, columns: Mapping[str, Any]
     ) -> Scores:
-        # TRL hands the same list to every function of a batch; holding it keeps its identity.
-        if self._scores is None or self._completions is not completions:
-            askings = list(self._askings(prompts, completions, ids, columns))
-            scores = self.rewards.score(askings)
+        # TRL hands the same lists to every function of a batch, once to each; holding them keeps
+        # their identity. Whoever asks one function again has new questions, even in the same lists.
+        asked = (prompts, completions, ids, *(part for each in columns.items() for part in each))
+        if self._scores is None or name in self._served or not _same(asked, self._asked):
+            scores = self.rewards.score(list(self._askings(prompts, completions, ids, columns)))
             self._budget.add(scores)
-            self._completions, self._scores = completions, scores
+            self._asked, self._scores, self._served = asked, scores, set()
+        self._served.add(name)
         return self._scores
 
     def _askings(
@@ -129,6 +132,10 @@ class _Batch:
             )
 
 
+def _same(first: Sequence[Any], second: Sequence[Any]) -> bool:
+    return len(first) == len(second) and all(a is b for a, b in zip(first, second, strict=True))
+
+
 def _function(batch: _Batch, name: str) -> Function:
     def reward(
         prompts: Any,
@@ -139,7 +146,7 @@ def _function(batch: _Batch, name: str) -> Function:
         **columns: Any,
     ) -> list[float | None]:
         own = {key: values for key, values in columns.items() if key not in TRLS_OWN}
-        scores = batch.scores(prompts, completions, completion_ids, own)
+        scores = batch.scores(name, prompts, completions, completion_ids, own)
         if log_metric is not None:
             _log(scores, name, log_metric)
         # A total that is missing must stay missing: TRL adds up what it gets.

@@ -174,12 +174,21 @@ def test_a_batch_is_scored_once(odd):
     score = rewards.score
     rewards.score = lambda askings: calls.append(1) or score(askings)
     first, second = functions(rewards)
-    completions = ["7"]
+    given = {"prompts": ["q"], "completions": ["7"], "completion_ids": [[1]], "answer": ["7"]}
     for function in (first, second):
-        assert ask(function, completions, answer=["7"]) == [1.0]
+        assert function(**given) == [1.0]
     assert len(calls) == 1
-    ask(first, ["7"], answer=["8"])
-    assert len(calls) == 2
+
+
+def test_scores_are_never_those_of_another_question(odd):
+    """Whoever calls the functions himself may use his lists again."""
+    number, again = functions(odd(NUMBER, {**NUMBER, "name": "again"}))
+    completions, answers = ["7"], ["7"]
+    assert ask(number, completions, answer=answers) == [1.0]
+    assert ask(number, completions, answer=["8"]) == [0.0]
+    assert ask(again, completions, answer=answers) == [1.0]
+    answers[0] = "9"
+    assert ask(again, completions, answer=answers) == [0.0]
 
 
 def test_groups_come_from_the_order_of_prompts(odd):
