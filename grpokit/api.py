@@ -45,6 +45,7 @@ from grpokit.spec.contracts import (
     Task,
     Walk,
 )
+from grpokit.spec.memory import PACKED_4BIT, SHARDED, MemoryFacts, SamplerMemory
 from grpokit.spec.rewards import reward
 from grpokit.spec.seeds import derive_seed
 
@@ -87,6 +88,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HOOK_API",
+    "PACKED_4BIT",
+    "SHARDED",
     "Advantages",
     "Algorithm",
     "AlgorithmSpec",
@@ -113,6 +116,7 @@ __all__ = [
     "LossInputs",
     "LossOutputs",
     "LossTotals",
+    "MemoryFacts",
     "Message",
     "ModelSpec",
     "NonFiniteError",
@@ -126,6 +130,7 @@ __all__ = [
     "Resets",
     "RewardSpec",
     "Rollout",
+    "SamplerMemory",
     "Sampling",
     "Score",
     "ScoreFailure",

@@ -11,8 +11,9 @@ from grpokit.compose.arithmetic import arithmetic
 from grpokit.compose.asked import as_asked, columns_asked
 from grpokit.compose.data import open_dataset
 from grpokit.compose.dimensions import parameters, read_dimensions
+from grpokit.compose.footprint import estimate
 from grpokit.compose.lengths import check_lengths
-from grpokit.compose.memory import estimate, format_bytes
+from grpokit.compose.memory import format_bytes
 from grpokit.compose.prompts import make_prompt
 from grpokit.compose.records import component_records
 from grpokit.compose.resources import (
@@ -268,30 +269,39 @@ class Draft:
         self, preflight: Preflight, prompt_tokens: int | None
     ) -> tuple[MemoryEstimate | None, int | None]:
         on_cpu = "cuda" not in preflight.device.lower()
-        available = available_memory() if on_cpu else gpu_memory()
+        gpu = None if on_cpu else gpu_memory()
+        available = available_memory() if on_cpu else gpu and gpu.free
         found = estimate(
             self.asked,
             preflight.dimensions,
+            facts=preflight.memory,
             prompt_tokens=prompt_tokens,
             needs_reference=needs_reference(self.recipe, self.loaded.settings),
             shared_prefix=preflight.shared_prefix,
+            device=gpu and gpu.total,
         )
-        if found is None or available is None:
-            return found, available
-        needed = found.peak + (PROCESS if on_cpu else 0)
-        if needed > available:
-            self.findings.append(
-                Problem(
-                    level="warning",
-                    fact=f"about {format_bytes(needed)} of memory are needed, "
-                    f"{format_bytes(available)} are free",
-                    remedy="--set optim.micro_batch=1, --set model.gradient_checkpointing=true, "
-                    "or a smaller rollout.max_tokens",
-                    code="P208",
-                    key="optim.micro_batch",
-                )
+        if found is None:
+            return None, available
+        if found.shortage:
+            remedy = "give the engine a larger share in backend.with, or take a smaller model"
+            self._short(found.shortage, remedy, "backend.with")
+        processes = self.recipe.train.processes if on_cpu else 1  # each has a GPU of its own
+        needed = (found.peak + (PROCESS if on_cpu else 0)) * processes
+        if available is not None and needed > available:
+            share = ", a smaller share for the engine" if found.parts.get("engine") else ""
+            self._short(
+                f"about {format_bytes(needed)} of memory are needed, "
+                f"{format_bytes(available)} are free",
+                f"--set optim.micro_batch=1, --set model.gradient_checkpointing=true{share}, "
+                "or a smaller rollout.max_tokens",
+                "optim.micro_batch",
             )
         return found, available
+
+    def _short(self, fact: str, remedy: str, key: str) -> None:
+        self.findings.append(
+            Problem(level="warning", fact=fact, remedy=remedy, code="P208", key=key)
+        )
 
     def _disk(self, preflight: Preflight) -> tuple[dict[str, int], int | None]:
         parts = dict(disk_forecast(self.asked, read_dimensions(preflight.dimensions)))

@@ -1,41 +1,52 @@
-"""How much memory a run needs, by part, from the sizes of the model alone.
-
-Exact up to small tensors: weights, adapter, gradients, optimiser, reference, logits, and the KV cache
-at the type of the weights (attention in float32 keeps it in float32).
-Approximate (within about a factor of 1.5): activations, which depend on what the kernels keep.
-Not counted: the Python process with its libraries (about 1 GiB) and the allocator's slack.
-"""
+"""The formulas of the memory estimate, one a part; :mod:`grpokit.compose.footprint` adds them up."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
-from grpokit.compose.dimensions import Dimensions, lora_parameters, parameters, read_dimensions
-from grpokit.spec.plan import MemoryEstimate
+from grpokit.compose.dimensions import Dimensions, lora_parameters, parameters
 from grpokit.spec.recipe import Recipe
 
 __all__ = [
-    "GENERATE_ROWS",
-    "LOGIT_ROWS",
     "activation_bytes",
-    "estimate",
     "format_bytes",
+    "gathered_bytes",
     "kv_cache_bytes",
     "logits_bytes",
     "model_dtype",
     "trainable",
     "training_shape",
+    "unpacked_bytes",
+    "weight_bytes",
 ]
 
-WIDTH = {"float32": 4, "bfloat16": 2}
-GENERATE_ROWS = 256
-"""Completions sampled at once, where the backend's settings do not say it."""
-LOGIT_ROWS = 256
-"""Tokens whose logits are held at once, where the backend's settings do not say it."""
-PROMPT_TOKENS = 256
-"""Length of a prompt where nothing is known about it."""
+
+def weight_bytes(dims: Dimensions, *, width: int, packed: float | None = None) -> int:
+    """The model: width * parameters, or packed * (linear layers of blocks) + width * the rest.
+
+    The rest is embedding, head and norms, which packing leaves alone. Llama-3.1-8B: 16.06 GB at two
+    bytes; with 4-bit blocks 6 979 321 856 * 0.5159 + 1 050 939 392 * 2 bytes = 5.70 GB.
+    """
+    linear = dims.layers * sum(a * b for a, b in dims.shapes().values())
+    rest = parameters(dims) - linear
+    return math.ceil(linear * (width if packed is None else packed)) + rest * width
+
+
+def unpacked_bytes(dims: Dimensions, *, width: int) -> int:
+    """The largest matrix of a block: packed weights are unpacked one matrix at a time."""
+    return width * max(a * b for a, b in dims.shapes().values())
+
+
+def gathered_bytes(dims: Dimensions, *, width: int, trained: bool) -> int:
+    """What a process holds of the others' shards inside a forward or backward of FSDP.
+
+    The root (embedding, head, last norm) stays gathered through a forward; of the blocks one is in
+    use and the next is on its way: width * (root + 2 * block). Where all weights train, the float32
+    gradients of root and block are whole before they are shared out: 4 * (root + block).
+    """
+    block = sum(a * b for a, b in dims.shapes().values()) + 2 * dims.hidden
+    root = parameters(dims) - dims.layers * block
+    return width * (root + 2 * block) + (4 * (root + block) if trained else 0)
 
 
 def logits_bytes(*, rows: int, tokens: int, vocab: int, width: int, copies: int) -> int:
@@ -56,21 +67,28 @@ def kv_cache_bytes(*, layers: int, kv_width: int, tokens: int, rows: int, width:
 
 
 def activation_bytes(
-    dims: Dimensions, *, tokens: int, width: int, checkpointing: bool, adapter: bool
+    dims: Dimensions,
+    *,
+    tokens: int,
+    width: int,
+    checkpointing: bool,
+    adapter: bool,
+    offloads: bool = False,
 ) -> int:
     """What one micro-batch keeps for the backward pass; approximate.
 
     A token keeps, in each layer, 6 vectors of the hidden size (residuals, norms), 2 of the query
     and 2 of the key width, and 4 of the feed-forward width. Adapters keep a float32 copy of the
     input of each layer they adapt. With checkpointing a layer keeps its input, and one layer at a
-    time is recomputed. Attention scores are not kept: the kernels recompute them.
+    time is recomputed; with ``offloads`` those inputs wait in main memory, but for the one in use.
+    Attention scores are not kept: the kernels recompute them.
     """
     layer = 6 * dims.hidden + 2 * dims.q_width + 2 * dims.kv_width + 4 * dims.intermediate
     one = tokens * layer * width
     if adapter:
         one += tokens * 4 * sum(inputs for inputs, _ in dims.shapes().values())
     if checkpointing:
-        return one + dims.layers * tokens * dims.hidden * width
+        return one + (1 if offloads else dims.layers) * tokens * dims.hidden * width
     return dims.layers * one
 
 
@@ -88,16 +106,18 @@ def trainable(recipe: Recipe, dims: Dimensions) -> int:
 
 
 def training_shape(recipe: Recipe, prompt_tokens: int, *, shared: bool = False) -> tuple[int, int]:
-    """(rows, positions computed) of the largest micro-batch, padding included.
+    """(rows, positions computed) of the largest micro-batch of a process, padding included.
 
-    With ``shared`` a prompt is computed once for the rows of its group, else once a row.
+    With ``shared`` a prompt is computed once for the rows of its group, else once a row. The rows of
+    an optimiser step are shared out among the processes.
     """
     rollout, optim = recipe.rollout, recipe.optim
     new, group = rollout.max_tokens, rollout.group
-    rows = math.ceil(rollout.prompts * group / optim.minibatches)
+    rows = math.ceil(rollout.prompts * group / optim.minibatches / recipe.train.processes)
 
     def positions(count: int) -> int:
-        whole = optim.minibatches == 1  # else rows are drawn by lot, and each may bring a prompt
+        # else rows are drawn by lot or shared out one by one, and each may bring a prompt
+        whole = optim.minibatches == 1 and recipe.train.processes == 1
         prompts = math.ceil(count / group) if whole else min(count, rollout.prompts)
         return (prompts if shared else count) * prompt_tokens + count * new
 
@@ -107,73 +127,6 @@ def training_shape(recipe: Recipe, prompt_tokens: int, *, shared: bool = False) 
         while rows > 1 and positions(rows) > optim.micro_tokens:
             rows -= 1
     return rows, positions(rows)
-
-
-def estimate(
-    recipe: Recipe,
-    config: Mapping[str, Any],
-    *,
-    prompt_tokens: int | None = None,
-    needs_reference: bool = False,
-    shared_prefix: bool = False,
-) -> MemoryEstimate | None:
-    """Bytes by part; None if ``config`` (names of a ``config.json``) lacks the model's sizes.
-
-    Generation and training take turns, so the peak is the lasting parts plus the larger of the
-    two; ``MemoryEstimate.peak`` computes it.
-    """
-    dims = read_dimensions(config)
-    if dims is None:
-        return None
-    width = WIDTH[model_dtype(recipe)]
-    weights, train = parameters(dims), trainable(recipe, dims)
-    known = prompt_tokens or recipe.rollout.max_prompt_tokens or PROMPT_TOKENS
-    rows, positions = training_shape(recipe, known, shared=shared_prefix)
-    length = known + recipe.rollout.max_tokens
-    settings = recipe.backend.with_
-    together = min(
-        recipe.rollout.prompts * recipe.rollout.group,
-        int(settings.get("generate_rows", GENERATE_ROWS)),
-    )
-    piece = min(int(settings.get("logit_rows", LOGIT_ROWS)), rows * recipe.rollout.max_tokens)
-    lora = recipe.model.lora is not None
-    parts = {
-        "weights": weights * (width if lora else 4),  # trained weights are kept in float32
-        "adapter": train * 4 if lora else 0,
-        "gradients": train * 4,
-        "optimizer": 2 * train * 4,
-        "reference": weights * 4 if needs_reference and not lora else 0,
-        "activations": activation_bytes(
-            dims,
-            tokens=positions,
-            width=width,
-            checkpointing=recipe.model.gradient_checkpointing,
-            adapter=lora,
-        ),
-        "logits": logits_bytes(rows=1, tokens=piece, vocab=dims.vocab, width=4, copies=2),
-        "kv_cache": kv_cache_bytes(
-            layers=dims.layers, kv_width=dims.kv_width, tokens=length, rows=together, width=width
-        ),
-    }
-    whole = logits_bytes(rows=rows, tokens=length, vocab=dims.vocab, width=width, copies=2)
-    notes = (
-        f"micro-batch of {rows} rows, {positions:,} positions; {together} completions sampled at once",
-        (
-            f"log-probabilities are computed {piece} tokens at a time; all at once the logits would "
-            f"take {format_bytes(whole)}"
-        ),
-        (
-            "activations are approximate; gradients, activations and logits are not held while "
-            "completions are sampled"
-        ),
-        *(() if prompt_tokens else (f"prompt length unknown: {known} tokens assumed",)),
-        *(("mixture of experts: only one expert is counted",) if _experts(config) else ()),
-    )
-    return MemoryEstimate(parts=parts, notes=notes)
-
-
-def _experts(config: Mapping[str, Any]) -> bool:
-    return any(key in config for key in ("num_experts", "num_local_experts", "n_routed_experts"))
 
 
 def format_bytes(count: float) -> str:

@@ -88,6 +88,8 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         else {
             "parts": dict(memory.parts),
             "peak": memory.peak,
+            "training": sorted(memory.training & memory.parts.keys()),
+            "sampling": sorted(memory.sampling & memory.parts.keys()),
             "available": plan.memory_available,
             "notes": list(memory.notes),
         },

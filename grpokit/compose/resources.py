@@ -10,12 +10,14 @@ import subprocess
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
+from typing import NamedTuple
 
 from grpokit.compose.dimensions import Dimensions
 from grpokit.compose.memory import trainable
 from grpokit.spec.recipe import Recipe
 
 __all__ = [
+    "GpuMemory",
     "available_memory",
     "checkpoint_count",
     "disk_forecast",
@@ -68,18 +70,26 @@ def available_memory() -> int | None:
     return min(limits, default=None)
 
 
-def gpu_memory() -> int | None:
-    """Free bytes of the first visible NVIDIA GPU, as the driver's tool says; None without one."""
+class GpuMemory(NamedTuple):
+    """Bytes of a GPU."""
+
+    free: int
+    total: int
+
+
+def gpu_memory() -> GpuMemory | None:
+    """Of the first visible NVIDIA GPU, as the driver's tool says; None without one."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return None
-    query = [tool, "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
+    query = [tool, "--query-gpu=memory.free,memory.total", "--format=csv,noheader,nounits"]
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").partition(",")[0].strip()
     try:
         found = subprocess.run(  # noqa: S603  a fixed command
             [*query, "-i", visible or "0"], capture_output=True, text=True, timeout=3, check=True
         )
-        return int(found.stdout.split()[0]) * 2**20
+        free, total = found.stdout.splitlines()[0].split(",")
+        return GpuMemory(int(free) * 2**20, int(total) * 2**20)
     except (OSError, ValueError, IndexError, subprocess.SubprocessError):
         return None
 

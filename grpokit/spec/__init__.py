@@ -6,4 +6,5 @@ config      the strict base of every configuration model
 recipe      the recipe as pydantic models; their descriptions are the reference
 plan        what a checked recipe will do: components with versions, arithmetic, memory, findings
 contracts   the protocols that components implement
+memory      what a backend says about memory: packed weights, shards, an engine's share
 """

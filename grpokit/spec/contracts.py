@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, runtime_checkable
 
+from grpokit.spec.memory import MemoryFacts
+
 if TYPE_CHECKING:
     from grpokit.spec.flow import (
         Advantages,
@@ -181,6 +183,7 @@ class Preflight:
         tokens: what the tokenizer says, in words, for ``grpokit doctor``: label -> value, such as
             ``end of turn`` -> ``<|im_end|> (id 2)``; empty without the model.
         shared_prefix: training computes a prompt once for all completions of its group.
+        memory: how the model is held and who samples, for the memory estimate.
     """
 
     problems: tuple[Problem, ...] = ()
@@ -192,6 +195,7 @@ class Preflight:
     notes: tuple[str, ...] = ()
     tokens: Mapping[str, str] = field(default_factory=dict)
     shared_prefix: bool = False
+    memory: MemoryFacts = field(default_factory=MemoryFacts)
 
 
 @runtime_checkable

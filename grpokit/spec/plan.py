@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,10 +44,19 @@ class Arithmetic:
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryEstimate:
-    """Bytes by part, and where they come from."""
+    """Bytes by part for one process, and where they come from.
+
+    Attributes:
+        training: parts that are held only while the model trains.
+        sampling: parts that are held only while completions are sampled.
+        shortage: why an engine could not start with what it is given; empty if it can.
+    """
 
     parts: Mapping[str, int]
     notes: tuple[str, ...] = ()
+    training: frozenset[str] = frozenset({"gradients", "activations", "logits"})
+    sampling: frozenset[str] = frozenset({"kv_cache"})
+    shortage: str = ""
 
     @property
     def total(self) -> int:
@@ -55,11 +65,11 @@ class MemoryEstimate:
     @property
     def peak(self) -> int:
         """Generation and training take turns: the lasting parts plus the larger of the two."""
-        training = ("gradients", "activations", "logits")
-        lasting = sum(n for part, n in self.parts.items() if part not in (*training, "kv_cache"))
-        return lasting + max(
-            sum(self.parts.get(part, 0) for part in training), self.parts.get("kv_cache", 0)
-        )
+        lasting = self._sum(self.parts.keys() - self.training - self.sampling)
+        return lasting + max(self._sum(self.training), self._sum(self.sampling))
+
+    def _sum(self, names: AbstractSet[str]) -> int:
+        return sum(self.parts.get(name, 0) for name in names)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,8 +3,8 @@
 import pytest
 
 from grpokit.compose.dimensions import lora_parameters, parameters, read_dimensions
+from grpokit.compose.footprint import estimate
 from grpokit.compose.memory import (
-    estimate,
     format_bytes,
     kv_cache_bytes,
     logits_bytes,

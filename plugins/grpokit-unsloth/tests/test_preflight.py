@@ -84,3 +84,47 @@ def test_it_imports_nothing_heavy() -> None:
         "bad = {'torch', 'transformers', 'trl', 'peft', 'unsloth'} & set(sys.modules); assert not bad, bad"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def told(make_recipe, settings: dict[str, Any], installed: dict[str, str], *, gpu: bool) -> Any:
+    from grpokit.api import MemoryFacts
+    from grpokit_unsloth.config import UnslothConfig
+    from grpokit_unsloth.preflight import memory_facts
+
+    config = UnslothConfig.model_validate(settings)
+    return memory_facts(config, installed, MemoryFacts(cache_width=4), on_gpu=gpu)
+
+
+def test_memory_knows_four_bits_and_vllm_on_the_same_weights(make_recipe) -> None:
+    from grpokit.api import PACKED_4BIT, SamplerMemory
+
+    found = told(make_recipe, {"load_in_4bit": True}, EVERYTHING, gpu=True)
+    assert found.packed == PACKED_4BIT
+    assert found.cache_width == 4
+    assert found.offloads
+    assert found.sampler == SamplerMemory(share=0.5, same_weights=True)
+    standby = told(make_recipe, {"standby": True}, EVERYTHING, gpu=True)
+    assert standby.packed is None
+    assert standby.sampler == SamplerMemory(share=None, same_weights=True, sleeps=True)
+
+
+def test_memory_knows_when_the_model_itself_samples(make_recipe) -> None:
+    assert told(make_recipe, {"fast_inference": False}, EVERYTHING, gpu=True).sampler is None
+    assert told(make_recipe, {}, {}, gpu=True).sampler is None
+    cpu = told(make_recipe, {"checkpointing": "plain"}, EVERYTHING, gpu=False)
+    assert cpu.sampler is None
+    assert not cpu.offloads
+
+
+def test_four_bits_take_what_the_estimate_says(make_recipe) -> None:
+    """bitsandbytes itself, on the CPU: packed weights, their scales, and the scales of those."""
+    functional = pytest.importorskip("bitsandbytes").functional
+    import torch
+
+    from grpokit.api import PACKED_4BIT
+
+    weight = torch.randn(1024, 2048, dtype=torch.bfloat16)
+    packed, state = functional.quantize_4bit(weight, quant_type="nf4", compress_statistics=True)
+    tensors = (packed, state.absmax, state.state2.absmax)
+    size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    assert size == weight.numel() * PACKED_4BIT

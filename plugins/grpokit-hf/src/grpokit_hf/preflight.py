@@ -20,6 +20,7 @@ from grpokit_hf.machine import (
     physical_cores,
     versions,
 )
+from grpokit_hf.memory import memory_facts
 from grpokit_hf.text.tokenizer import ChatTokenizer, read_json
 from grpokit_hf.vllm import preflight as vllm
 
@@ -52,7 +53,7 @@ def preflight(recipe: Recipe) -> Preflight:
     if located is not None and located.folder is None:
         problems += absent_model(located)
     dimensions = {} if folder is None else read_json(folder / "config.json")
-    problems += vllm.vllm_problems(recipe, config, dimensions, on_cpu=on_cpu)
+    problems += vllm.vllm_problems(recipe, config, dimensions, on_cpu=on_cpu, folder=folder)
     if folder is None:
         return Preflight(problems=tuple(problems), versions=found, device=device)
     problems += model_problems(recipe, folder, dimensions, on_cpu=on_cpu)
@@ -72,6 +73,7 @@ def preflight(recipe: Recipe) -> Preflight:
         notes=(*(tokenizer.notes if tokenizer else ()), *vllm.notes(config)),
         tokens=tokenizer.words() if tokenizer else {},
         shared_prefix=shares_prefix(recipe, dimensions),
+        memory=memory_facts(recipe, config, on_cpu=on_cpu),
     )
 
 

@@ -11,6 +11,7 @@ from grpokit_hf.preflight import preflight as hf_preflight
 from grpokit_trl import compat
 from grpokit_trl.config import TrlConfig
 from grpokit_trl.launch import find, sharding
+from grpokit_trl.memory import memory_facts
 
 __all__ = ["preflight"]
 
@@ -29,6 +30,7 @@ def preflight(recipe: Recipe) -> Preflight:
         problems=(*trl_problems(), *option_problems(config), *found.problems),
         versions={**found.versions, **versions(PACKAGES)},
         shared_prefix=False,
+        memory=memory_facts(config),
     )
 
 

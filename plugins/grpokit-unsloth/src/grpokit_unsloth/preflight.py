@@ -8,7 +8,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from typing import Literal
 
-from grpokit.api import Preflight, Problem, Recipe
+from grpokit.api import PACKED_4BIT, MemoryFacts, Preflight, Problem, Recipe, SamplerMemory
 from grpokit_hf import preflight as hf
 from grpokit_hf.machine import gpu_names, versions
 from grpokit_unsloth.config import UnslothConfig
@@ -44,7 +44,32 @@ def preflight(recipe: Recipe) -> Preflight:
         versions=installed,
         notes=(*found.notes, *notes(config, installed, on_gpu=on_gpu)),
         shared_prefix=found.shared_prefix and not on_gpu,
+        memory=memory_facts(config, installed, found.memory, on_gpu=on_gpu),
     )
+
+
+def memory_facts(
+    config: UnslothConfig, installed: Mapping[str, str], plain: MemoryFacts, *, on_gpu: bool
+) -> MemoryFacts:
+    """How Unsloth holds the model: 4-bit blocks, and vLLM on the same weights in its share.
+
+    With standby Unsloth chooses the share from the size of the GPU, and only the weights stay while
+    the update runs.
+    """
+    vllm = config.fast_inference or samples(config, installed, on_gpu=on_gpu)
+    share = None if config.standby else config.gpu_memory_utilization
+    engine = SamplerMemory(share=share, same_weights=True, sleeps=config.standby)
+    return replace(
+        plain,
+        packed=PACKED_4BIT if config.load_in_4bit else None,
+        offloads=on_gpu and config.checkpointing == "unsloth",
+        sampler=engine if vllm else None,
+    )
+
+
+def samples(config: UnslothConfig, installed: Mapping[str, str], *, on_gpu: bool) -> bool:
+    """Whether vLLM samples."""
+    return on_gpu and "vllm" in installed and config.fast_inference is not False
 
 
 def problem(
@@ -138,7 +163,7 @@ def standby_problems(config: UnslothConfig) -> list[Problem]:
 def notes(config: UnslothConfig, installed: Mapping[str, str], *, on_gpu: bool) -> tuple[str, ...]:
     """How the model is held and who samples, for the plan."""
     bits = "4" if config.load_in_4bit else "16"
-    vllm = on_gpu and "vllm" in installed and config.fast_inference is not False
+    vllm = samples(config, installed, on_gpu=on_gpu)
     who = "vLLM on the same weights" if vllm else "the model itself"
     held = f"weights in {bits} bits, " if on_gpu else ""
     return (f"unsloth: {held}completions from {who}",)
