@@ -7,6 +7,7 @@ data        rows of the data set with their messages, lossless in jsonl and parq
 trl         the script and settings for TRL
 verl        the overrides and the command for verl
 axolotl     the YAML for axolotl
+aside       a new folder under its name when it is whole
 folder      writes an exported recipe: files, rewards, README
 weights     weights of a run: asks the backend, writes aside, renames
 card        the model card: measured results, training, proof, recipe

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,6 +12,7 @@ from grpokit.compose.trials import final_answer, ways
 from grpokit.compose.write import to_yaml
 from grpokit.errors import PreflightError
 from grpokit.export import axolotl, data, texts, trl, verl
+from grpokit.export.aside import aside
 from grpokit.export.axes import axes_of
 from grpokit.export.notes import Note, Notes
 from grpokit.export.sizes import sizes_of
@@ -33,6 +33,8 @@ __all__ = ["Exported", "Target", "export_recipe"]
 
 Target = Literal["trl", "verl", "axolotl"]
 TITLES = {"trl": "TRL", "verl": "verl", "axolotl": "axolotl"}
+LONGEST = 1024
+"""Tokens of verl's prompts where the recipe has no bound and questions may be long."""
 UNKNOWN_TO_VERL = ("finish", "truncated", "tokens", "sample")
 """Facts of a completion that verl does not tell its reward function."""
 
@@ -72,7 +74,15 @@ def export_recipe(
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise PreflightError(
-            "the folder is not empty", place=str(folder), remedy="name another one with --out"
+            "the folder is not empty" if folder.is_dir() else "this is a file",
+            place=str(folder),
+            remedy="name another one with --out",
+        )
+    if folder.exists() and folder.samefile(Path.cwd()):
+        raise PreflightError(
+            "the export takes the place of this folder, and you are in it",
+            place=str(folder),
+            remedy="name a new one with --out",
         )
     job = _Job(loaded, catalog, target, rows)
     with job.scorer:
@@ -80,16 +90,15 @@ def export_recipe(
         if not force:
             job.notes.refuse(TITLES[target], loaded.name)
         job.prepare()
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     try:
-        job.write(partial)
-        if folder.exists():
-            folder.rmdir()
-        partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        with aside(folder) as work:
+            job.write(work)
+    except OSError as error:
+        raise PreflightError(
+            f"the folder cannot be written: {error.strerror or error}",
+            place=str(folder),
+            remedy="free disk space, or name another one with --out",
+        ) from error
     files = tuple(sorted(path.name for path in folder.iterdir()))
     return Exported(
         folder=folder, files=files, notes=tuple(job.notes.found), commands=texts.COMMANDS[target]
@@ -137,6 +146,7 @@ class _Job:
         if recipe.rollout.shuffle:
             notes.differs("rollout.shuffle", "another order of the questions")
         self._try_rewards()
+        self._refuse_few_rows()
         longest = data.longest_prompt(self.train.prompts)
         unit = recipe.rollout.group if self.target == "verl" else 1
         self.sizes = sizes_of(recipe, notes, unit=unit, longest=longest)
@@ -150,15 +160,38 @@ class _Job:
             self._prepare_axolotl()
         self._other_keys()
 
+    def _refuse_few_rows(self) -> None:
+        """Other trainers drop a step that the rows of an epoch do not fill: they would not train."""
+        found, asked = len(self.train.prompts), self.recipe.rollout.prompts
+        if found >= asked:
+            return
+        cut = self.rows is not None and self.train.cut
+        raise PreflightError(
+            f"{found} questions are fewer than the {asked} of a step; {TITLES[self.target]} leaves "
+            "such a step out, and trains nothing",
+            place="--rows" if cut else "dataset",
+            remedy=f"use --rows {asked} or more"
+            if cut
+            else f"use --set rollout.prompts={max(found, 1)}",
+        )
+
     def _prepare_verl(self) -> None:
-        recipe = self.recipe
+        recipe, notes = self.recipe, self.notes
         section = recipe.eval.dataset
+        if section is not None and recipe.eval.rewards is not None:
+            notes.differs("eval.rewards", "verl's validation takes the rewards of training")
         self.exam = self.train
         if section is not None:
             self.exam = data.questions(recipe, section, self.catalog, recipe.eval.limit, 200)
-        longest = min(data.longest_prompt((*self.train.prompts, *self.exam.prompts)), 1024)
+        longest = data.longest_prompt((*self.train.prompts, *self.exam.prompts))
+        if longest > LONGEST and recipe.rollout.max_prompt_tokens is None:
+            notes.differs(
+                "rollout.max_prompt_tokens",
+                f"verl needs a bound and stops at a longer prompt: it is {LONGEST} "
+                "(data.max_prompt_length)",
+            )
         self.settings |= verl.run_overrides(
-            recipe, self.sizes, self.notes, name=self.loaded.name, longest=longest
+            recipe, self.sizes, notes, name=self.loaded.name, longest=min(longest, LONGEST)
         )
 
     def _prepare_axolotl(self) -> None:
@@ -254,7 +287,9 @@ class _Job:
             files["train.sh"] = texts.verl_script(self.loaded.name, self._model(), self.settings)
             self._write_parquet(folder)
         else:
-            data.write_jsonl(folder / "train.jsonl", data.trl_rows(self.train, TRLS_OWN))
+            data.write_jsonl(
+                folder / "train.jsonl", data.trl_rows(self.train, (*TRLS_OWN, "image", "images"))
+            )
         files["README.md"] = texts.readme(
             self.loaded.name, TITLES[self.target], self._entries(), self.notes.found
         )

@@ -257,16 +257,21 @@ HERE="$(cd "$(dirname "${{BASH_SOURCE[0]}}")" && pwd)"
 PYTHON="${{PYTHON:-python3}}"
 NAME={model}
 MODEL="${{MODEL:-$("$PYTHON" -c 'import sys; from grpokit.interop.models import folder; print(folder(sys.argv[1]))' "$NAME")}}"
+QUOTE="'" ESCAPED="\\'" LOOKUP='${{' KEPT='\\${{'
+quoted() {{  # a path in Hydra's quotes
+  local text="${{1//"$LOOKUP"/"$KEPT"}}"
+  printf "'%s'" "${{text//"$QUOTE"/"$ESCAPED"}}"
+}}
 OVERRIDES=(
 {overrides}
 )
 exec "$PYTHON" -m verl.trainer.main_ppo \\
-  "data.train_files='$HERE/train.parquet'" \\
-  "data.val_files='$HERE/val.parquet'" \\
-  "actor_rollout_ref.model.path='$MODEL'" \\
-  "reward.custom_reward_function.path='$HERE/grpokit_rewards.py'" \\
+  "data.train_files=$(quoted "$HERE/train.parquet")" \\
+  "data.val_files=$(quoted "$HERE/val.parquet")" \\
+  "actor_rollout_ref.model.path=$(quoted "$MODEL")" \\
+  "reward.custom_reward_function.path=$(quoted "$HERE/grpokit_rewards.py")" \\
   "reward.custom_reward_function.name={function}" \\
-  "trainer.default_local_dir='$HERE/checkpoints'" \\
+  "trainer.default_local_dir=$(quoted "$HERE/checkpoints")" \\
   "trainer.n_gpus_per_node=${{GPUS:-1}}" \\
   "${{OVERRIDES[@]}}" "$@"
 """
@@ -348,6 +353,7 @@ ALWAYS = {
     "axolotl": _UNDER_TRL,
     "verl": (
         "A minibatch's denominators count completions without tokens.",
+        "However many calls of rewards fail, the run goes on (`scoring.max_error_rate`).",
         *_EVERYWHERE,
     ),
 }

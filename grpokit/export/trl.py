@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from grpokit.export.axes import Axes, Part
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from grpokit.export.notes import Notes
     from grpokit.export.sizes import Sizes
     from grpokit.spec.recipe import Recipe
@@ -98,9 +100,8 @@ def _bounds(clip: Part, notes: Notes) -> dict[str, Any]:
     found = {
         "epsilon": clip.get("epsilon", 0.2),
         "epsilon_high": clip.get("epsilon_high"),
-        # Where the advantage is negative, a cap of the ratio is a floor of the objective.
-        "delta": clip.get("delta") or clip.get("dual_clip") or clip.get("floor"),
     }
+    found["delta"] = clip.get("delta") or _floor(clip, found, notes)
     if clip.name == "clip-off-policy":
         found["off_policy_mask_threshold"] = clip.get("threshold")
         _convention(clip, notes, "drift", "current", "that of the current policy")
@@ -110,6 +111,19 @@ def _bounds(clip: Part, notes: Notes) -> dict[str, Any]:
             clip.key("share"), "TRL ranks the tokens of all processes, not those of a micro-batch"
         )
     return found
+
+
+def _floor(clip: Part, found: Mapping[str, Any], notes: Notes) -> float | None:
+    """A floor of the objective as TRL's cap of the ratio: above the clip range they are the same."""
+    name = "dual_clip" if clip.get("dual_clip") else "floor"
+    floor: float | None = clip.get(name)
+    top = 1 + (found["epsilon"] if found["epsilon_high"] is None else found["epsilon_high"])
+    if floor is None or floor > top:
+        return floor
+    notes.missing(
+        clip.key(name), f"TRL bounds negative advantages by 1 + epsilon_high ({top:g}) at the least"
+    )
+    return float(top)
 
 
 def _loss_type(axes: Axes, level: str, notes: Notes) -> str:

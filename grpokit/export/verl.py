@@ -149,13 +149,13 @@ def _bounds(clip: Part, mode: str, notes: Notes) -> dict[str, Any]:
         f"{ACTOR}clip_ratio_low": low,
         f"{ACTOR}clip_ratio_high": high,
     }
-    limit = (
-        clip.get("dual_clip") or clip.get("floor" if mode == "vanilla" else "") or clip.get("delta")
-    )
-    if mode == "vanilla":
-        found[f"{ACTOR}clip_ratio_c"] = limit or NEVER
-    elif mode == "gspo" and limit:
-        notes.differs(clip.key("delta"), "verl's gspo has no bound for negative advantages")
+    if mode in ("vanilla", "gspo"):
+        limits = {name: clip.get(name) for name in ("dual_clip", "floor", "delta")}
+        name = next((name for name, limit in limits.items() if limit), None)
+        if mode == "vanilla":
+            found[f"{ACTOR}clip_ratio_c"] = NEVER if name is None else limits[name]
+        elif name is not None:
+            notes.missing(clip.key(name), "verl's gspo has no bound for negative advantages")
     return found
 
 
@@ -230,7 +230,10 @@ def _filter(axes: Axes, notes: Notes) -> dict[str, Any]:
     for setting in ("tolerance", "factor", "refill", "on_bound"):
         part.get(setting)
     notes.differs(
-        part.place, "verl asks further questions by rules of its own, and compares scores exactly"
+        part.place,
+        "verl asks question by question until the batch is full, and compares scores exactly: "
+        "tolerance, factor, refill and on_bound have no place there, and verl 0.9.1 never reads the "
+        "bound of rounds (max_rounds)",
     )
     return {
         "algorithm.filter_groups.enable": True,
@@ -367,4 +370,11 @@ def _value(value: Any) -> str:
         "false",
     ):
         return text
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return quoted(text)
+
+
+def quoted(text: str) -> str:
+    """Text in Hydra's quotes: backslashes count before a quote alone; ``${`` would be looked up."""
+    text = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
+    text = re.sub(r"(\\*)(?='|$)", r"\1\1", text)
+    return "'" + text.replace("'", "\\'") + "'"

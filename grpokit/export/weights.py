@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from grpokit.compose.prompts import make_prompt
 from grpokit.compose.write import to_yaml
 from grpokit.engine.rundir import RunDir
 from grpokit.errors import CheckpointError, ComponentError, PreflightError
+from grpokit.export.aside import aside, files_of
 from grpokit.export.card import RunFacts, model_card
 from grpokit.registry.catalog import Catalog
 from grpokit.registry.resolve import resolve
@@ -115,7 +114,7 @@ def export_run(
         (work / "README.md").write_text(card, encoding="utf-8", errors="backslashreplace")
         _write_proof(work, result, recipe=recipe, step=step)
         poll()
-        files = tuple((str(p.relative_to(work)), p.stat().st_size) for p in _files(work))
+        files = tuple((str(p.relative_to(work)), p.stat().st_size) for p in files_of(work))
     return Exported(folder=folder, form=form, files=files, result=result)
 
 
@@ -189,55 +188,20 @@ def _made(folder: Path, *, force: bool) -> Iterator[Path]:
             place=str(folder),
             remedy="name another folder with --out",
         )
-    work = folder.with_name(f".tmp-{folder.name}-{os.getpid()}")
     try:
-        _clean(folder)
-        work.mkdir(parents=True)
-        yield work
-        _open_to_all(work)
-        if folder.exists():
-            old = folder.with_name(f".tmp-old-{folder.name}-{os.getpid()}")
-            folder.rename(old)
-            work.rename(folder)
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            work.rename(folder)
+        with aside(folder) as work:
+            yield work
     except OSError as error:
         raise CheckpointError(
             f"the export could not be written: {error.strerror or error}",
             place=str(folder),
             remedy="free disk space, or name another folder with --out",
         ) from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
-def _clean(folder: Path) -> None:
-    """Removes what killed exports of the same name left."""
-    for path in folder.parent.glob(f".tmp-*{folder.name}-*"):
-        number = path.name.rpartition("-")[2]
-        alive = number.isdigit() and int(number) != os.getpid() and Path("/proc", number).exists()
-        if number.isdigit() and not alive:
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
-
-
-def _open_to_all(folder: Path) -> None:
-    """The user's usual rights (some writers leave files that only he can read), flushed to the disk."""
-    mask = os.umask(0)
-    os.umask(mask)
-    for path in _files(folder):
-        path.chmod(0o666 & ~mask)
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
 
 
 def _write_proof(folder: Path, result: ExportResult, *, recipe: Recipe, step: int | None) -> None:
     files = {}
-    for path in _files(folder):
+    for path in files_of(folder):
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         files[str(path.relative_to(folder))] = {"bytes": path.stat().st_size, "sha256": digest}

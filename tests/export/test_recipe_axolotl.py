@@ -124,12 +124,12 @@ def test_axolotls_loaders_find_rewards_and_data(checked):
 def test_what_axolotl_cannot_pass_on_is_refused(tmp_path):
     loaded = algorithm(tmp_path, "sapo", temperature_neg=2.0)
     with pytest.raises(PreflightError, match="axolotl cannot express") as caught:
-        export_recipe(loaded, CATALOG, target="axolotl", folder=tmp_path / "out", rows=2)
+        export_recipe(loaded, CATALOG, target="axolotl", folder=tmp_path / "out", rows=3)
     assert caught.value.problems == (
         "algorithm.with.temperature_neg: axolotl passes no temperatures to TRL",
     )
     done = export_recipe(
-        loaded, CATALOG, target="axolotl", folder=tmp_path / "out", rows=2, force=True
+        loaded, CATALOG, target="axolotl", folder=tmp_path / "out", rows=3, force=True
     )
     assert "axolotl passes no temperatures" in (done.folder / "README.md").read_text()
     assert json.loads((done.folder / "train.jsonl").read_text().splitlines()[0])["prompt"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from grpokit.compose.load import load_recipe
 from grpokit.errors import ExitCode, PreflightError
 from grpokit.export import axolotl
 from grpokit.export.folder import export_recipe
+from grpokit.interop.rows import unpack
 from grpokit.registry.catalog import Catalog
 
 GROUP_REWARD = """
@@ -41,7 +43,7 @@ def test_cppo_is_refused_and_forced(tmp_path, target):
         export_recipe(loaded, CATALOG, target=target, folder=out)
     assert any("cppo/prune" in problem for problem in caught.value.problems)
     assert not out.exists()
-    done = export_recipe(loaded, CATALOG, target=target, folder=out, rows=2, force=True)
+    done = export_recipe(loaded, CATALOG, target=target, folder=out, rows=3, force=True)
     assert any(note.kind == "missing" for note in done.notes)
     readme = (out / "README.md").read_text()
     assert "cannot do" in readme
@@ -81,7 +83,7 @@ def test_a_refusal_needs_no_data(tmp_path):
 
 def test_the_exported_recipe_is_the_same_run(tmp_path):
     loaded = recipe(tmp_path)
-    export_recipe(loaded, CATALOG, target="trl", folder=tmp_path / "out", rows=2)
+    export_recipe(loaded, CATALOG, target="trl", folder=tmp_path / "out", rows=3)
     again = load_recipe(str(tmp_path / "out" / "recipe.yaml"), catalog=CATALOG)
     assert again.settings == loaded.settings
     assert again.recipe.rollout == loaded.recipe.rollout
@@ -98,7 +100,7 @@ def test_odd_names_are_names_of_functions(tmp_path, target):
         summary='a """ summary\nof two lines',
     )
     out = tmp_path / "out"
-    export_recipe(loaded, CATALOG, target=target, folder=out, rows=1)
+    export_recipe(loaded, CATALOG, target=target, folder=out, rows=3)
     names = ["class_", "_2nd_one_x", "_2nd_one_x_", "functions_", "REWARDS_", "number"]
     shown = "print(f.Rewards_.__name__)" if target == "verl" else (
         f"print([getattr(f, n).__name__ for n in {names}] == {given} == list(f.REWARDS.names))"
@@ -123,8 +125,58 @@ def test_a_folder_in_use_is_left_alone(tmp_path):
     out.mkdir()
     (out / "mine").write_text("x")
     with pytest.raises(PreflightError, match="not empty"):
-        export_recipe(recipe(tmp_path), CATALOG, target="trl", folder=out, rows=2)
+        export_recipe(recipe(tmp_path), CATALOG, target="trl", folder=out, rows=3)
     assert files(out) == ["mine"]
+
+
+@pytest.mark.parametrize("out", [".", "file", "file/below"])
+def test_places_that_are_none(tmp_path, monkeypatch, capsys, out):
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    recipe(tmp_path)
+    if out != ".":
+        (here / "file").write_text("mine")
+    argv = ["export", "recipe", "../small.yaml", "--to", "trl", "--out", out]
+    assert main(argv) == ExitCode.PREFLIGHT
+    assert "--out" in capsys.readouterr().err
+    assert files(here) == ([] if out == "." else ["file"])
+
+
+def test_what_a_killed_export_left_goes_and_a_running_one_stays(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left, other = tmp_path / f".tmp-out-{ended.pid}", tmp_path / ".tmp-out-1"
+    mine = tmp_path / f".tmp-other-out-{ended.pid}"
+    for path in (left, other, mine):
+        path.mkdir()
+    export_recipe(recipe(tmp_path), CATALOG, target="trl", folder=tmp_path / "out", rows=3)
+    assert [path.exists() for path in (left, other, mine)] == [False, True, True]
+
+
+@pytest.mark.parametrize("target", ["trl", "verl", "axolotl"])
+def test_fewer_questions_than_a_step_asks_are_refused(tmp_path, target):
+    """TRL's and verl's loaders drop a step that is not full: they would save an untrained model."""
+    out = tmp_path / "out"
+    with pytest.raises(PreflightError, match="--rows 3 or more"):
+        export_recipe(recipe(tmp_path), CATALOG, target=target, folder=out, rows=2)
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"question": "1 + 1?", "answer": "2"}\n' * 2)
+    loaded = recipe(tmp_path, dataset={"use": "jsonl", "with": {"path": str(rows)}})
+    with pytest.raises(PreflightError, match=r"rollout\.prompts=2"):
+        export_recipe(loaded, CATALOG, target=target, folder=out)
+    assert not out.exists()
+
+
+def test_columns_that_mean_something_to_trl_reach_the_rewards_alone(tmp_path):
+    rows = tmp_path / "rows.jsonl"
+    row = {"question": "1 + 1?", "answer": "2", "image": "a.png", "images": "b", "prompt": "p"}
+    rows.write_text("".join(json.dumps({**row, "k": k}) + "\n" for k in range(3)))
+    loaded = recipe(tmp_path, dataset={"use": "jsonl", "with": {"path": str(rows)}})
+    export_recipe(loaded, CATALOG, target="trl", folder=tmp_path / "out")
+    written = [json.loads(line) for line in (tmp_path / "out/train.jsonl").read_text().splitlines()]
+    assert {"image", "images"}.isdisjoint(written[1])
+    assert unpack({k: v for k, v in written[1].items() if k != "prompt"}) == {**row, "k": 1}
 
 
 def test_an_endless_data_set_gives_as_many_rows_as_the_run_asks(tmp_path):
@@ -173,13 +225,13 @@ def test_rewards_that_need_what_verl_does_not_tell(tmp_path, monkeypatch):
     path.write_text(yaml.safe_dump({**SMALL, "rewards": rewards}))
     loaded = load_recipe(str(path), catalog=catalog)
     with pytest.raises(PreflightError) as caught:
-        export_recipe(loaded, catalog, target="verl", folder=tmp_path / "out", rows=2)
+        export_recipe(loaded, catalog, target="verl", folder=tmp_path / "out", rows=3)
     assert caught.value.problems == (
         "rewards.0: shortest asks for finish, which verl does not tell rewards",
         "rewards.0: shortest compares the completions of a prompt; verl asks about one at a time",
         "rewards.1: judged asks for tokens, which verl does not tell rewards",
     )
-    done = export_recipe(loaded, catalog, target="trl", folder=tmp_path / "out", rows=2)
+    done = export_recipe(loaded, catalog, target="trl", folder=tmp_path / "out", rows=3)
     assert any(note.key == "rewards.0" for note in done.notes)
 
 
@@ -195,7 +247,7 @@ def test_a_column_that_a_reward_needs(tmp_path):
 def test_the_command(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     recipe(tmp_path)
-    assert main(["export", "recipe", "small.yaml", "--to", "axolotl", "--rows", "2"]) == ExitCode.OK
+    assert main(["export", "recipe", "small.yaml", "--to", "axolotl", "--rows", "3"]) == ExitCode.OK
     said = capsys.readouterr()
     assert "written: small-axolotl/ (README.md, axolotl.yaml, grpokit_rewards.py" in said.out
     assert "PYTHONPATH=. axolotl train axolotl.yaml" in said.out

@@ -143,6 +143,20 @@ def test_conventions_that_trl_has_not_are_named(tmp_path):
     assert not notes.lacking
 
 
+def test_a_floor_within_the_clip_range_is_no_cap(tmp_path):
+    """TRL's delta there would bound positive advantages too, and negative ones later."""
+    exported, notes = trl_settings(algorithm(tmp_path, "grpo", dual_clip=1.1))
+    assert told(notes, "missing").keys() == {"algorithm.with.dual_clip"}
+    assert exported["delta"] == 1.2
+    exported, notes = trl_settings(algorithm(tmp_path, "grpo", dual_clip=1.25))
+    assert exported["delta"] == 1.25
+    assert not notes.lacking
+    parts = {"clip": {"use": "dual-clip", "with": {"floor": 1.25, "epsilon_high": 0.3}}}
+    exported, notes = trl_settings(algorithm(tmp_path, "grpo", parts))
+    assert told(notes, "missing").keys() == {"algorithm.parts.clip.with.floor"}
+    assert exported["delta"] == 1.3
+
+
 @pytest.mark.parametrize(
     ("use", "parts", "key", "word"),
     [

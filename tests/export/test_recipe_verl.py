@@ -152,6 +152,8 @@ def test_conventions_that_verl_has_not_are_named(tmp_path):
         ("grpo", {"drop_dead": True}, {}, "drop-zero"),
         ("grpo", {}, {"clip": {"use": "clip-off-policy"}}, "clip-off-policy"),
         ("srpo", {}, {}, "history"),
+        ("gspo", {"delta": 2.0}, {}, "no bound for negative"),
+        ("gspo", {"dual_clip": 3.0}, {}, "no bound for negative"),
     ],
 )
 def test_parts_without_a_counterpart_are_refused(tmp_path, use, settings, parts, word):
@@ -198,6 +200,7 @@ def test_dynamic_sampling_is_verls_filter(tmp_path):
     assert overrides["algorithm.filter_groups.max_num_gen_batches"] == 4
     assert overrides[f"{ACTOR}clip_ratio_high"] == 0.28
     assert not notes.lacking
+    assert "never reads the bound of rounds" in told(notes, "differs")["algorithm.use"]
 
 
 @pytest.mark.parametrize(
@@ -215,6 +218,66 @@ def test_dynamic_sampling_is_verls_filter(tmp_path):
 )
 def test_override(value, text):
     assert override("a.b", value) == f"a.b={text}"
+
+
+TEXTS = [
+    "it's",
+    "a\\b",
+    "a\\'b",
+    "end\\",
+    "${oc.env:HOME}",
+    "\\${x}",
+    "x ${y}'s \\' ${y}",
+    "ü,[]{}:=#",
+]
+PARSE = """
+import json, sys
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+parser = OverridesParser.create()
+def read(text):
+    return OmegaConf.create({"a": parser.parse_override(text).value()}).a
+print(json.dumps([read(text) for text in sys.argv[1:]]))
+"""
+
+
+@needs_hydra
+def test_hydra_reads_texts_as_they_are(tmp_path):
+    given = tuple(override("a", text) for text in TEXTS)
+    assert python(".venv/hydra", script=PARSE, arguments=given, cwd=tmp_path) == TEXTS
+
+
+@needs_hydra
+def test_the_script_lies_where_it_likes(tmp_path):
+    folder = tmp_path / "it's ${oc.env:HOME} & more"
+    loaded = recipe(tmp_path, model={"id": "o'neil/model"})
+    export_recipe(loaded, CATALOG, target="verl", folder=folder, rows=3)
+    said = json.loads(arguments_of(folder, tmp_path, "said").read_text())
+    given = [text for text in said if "_files=" in text or "path=" in text or "_dir=" in text]
+    assert python(".venv/hydra", script=PARSE, arguments=tuple(given), cwd=tmp_path) == [
+        str(folder / "train.parquet"),
+        str(folder / "val.parquet"),
+        "o'neil/model",
+        str(folder / "grpokit_rewards.py"),
+        str(folder / "checkpoints"),
+    ]
+
+
+def test_what_verl_decides_itself_is_told(tmp_path):
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(json.dumps({"question": "1 + 1? " * 200, "answer": "2"}) + "\n")
+    data = {"use": "jsonl", "with": {"path": str(rows)}}
+    loaded = recipe(
+        tmp_path,
+        dataset=data,
+        rollout={"prompts": 1, "group": 4, "max_tokens": 12},
+        eval={"dataset": data, "rewards": [{"use": "number"}]},
+    )
+    done = export_recipe(loaded, CATALOG, target="verl", folder=tmp_path / "out")
+    said = {note.key: note.text for note in done.notes}
+    assert "it is 1024" in said["rollout.max_prompt_tokens"]
+    assert "rewards of training" in said["eval.rewards"]
+    assert "scoring.max_error_rate" in (tmp_path / "out/README.md").read_text()
 
 
 CHECK = """
@@ -426,6 +489,6 @@ def test_without_pyarrow_there_is_a_remedy(tmp_path, monkeypatch):
 
     monkeypatch.setattr(data, "import_module", missing)
     with pytest.raises(PreflightError, match="pip install pyarrow"):
-        export_recipe(recipe(tmp_path), CATALOG, target="verl", folder=tmp_path / "out", rows=2)
+        export_recipe(recipe(tmp_path), CATALOG, target="verl", folder=tmp_path / "out", rows=3)
     assert not (tmp_path / "out").exists()
     assert json.dumps([path.name for path in tmp_path.iterdir()]) == '["small.yaml"]'
