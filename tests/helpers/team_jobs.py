@@ -197,6 +197,21 @@ def sample(job: dict[str, Any]) -> tuple[dict[str, torch.Tensor], dict[str, Any]
     return found, {"texts": texts}
 
 
+def unreadable(job: dict[str, Any]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Rank 1 finds half a model where rank 0 finds a whole one; then both find a whole one."""
+    start = time.monotonic()
+    told = ""
+    try:
+        open_backend({**job, "model": job["broken"]} if rank() else job)
+    except GrpokitError as error:
+        told = f"{type(error).__name__}: {error}"
+    facts = {"told": told, "seconds": time.monotonic() - start}
+    backend = open_backend(job)
+    found = weights_of(backend)
+    backend.close()
+    return found, facts
+
+
 def fail(job: dict[str, Any]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """A loss that fails on rank 1; afterwards an update that goes well, which is all without an error."""
     backend = open_backend(job)
@@ -207,6 +222,8 @@ def fail(job: dict[str, Any]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     def broken(inputs: LossInputs) -> LossOutputs:
         outputs = token_loss(inputs)
         if rank() == 0:
+            return outputs
+        if job["error"] == "moments":
             return outputs
         if job["error"] == "nan":
             return replace(outputs, loss=outputs.loss * float("nan"))
@@ -222,16 +239,25 @@ def fail(job: dict[str, Any]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         if job["error"] == "stop" and rank() == 1:
             raise Interrupted(15)
 
+    def full(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
     start = time.monotonic()
     told = ""
     metrics: dict[str, float] = {}
+    optimizer = backend.trainer.optimizer
+    handle = optimizer.register_step_pre_hook(
+        full if job["error"] == "moments" and rank() else lambda *_: None
+    )
     try:
         if job["error"]:
             metrics = dict(backend.update(broken, *arguments, stop).metrics)
     except Exception as error:  # noqa: BLE001  what the test asks for
         told = f"{type(error).__name__}: {error}"
+    handle.remove()
     facts = {
         "told": told,
+        "torn": backend.trainer.torn,
         "seconds": time.monotonic() - start,
         "same": all(torch.equal(v, before[n]) for n, v in weights_of(backend).items()),
         "limit": backend.trainer.limit_rows,
@@ -296,7 +322,14 @@ def measure(job: dict[str, Any]) -> tuple[dict[str, torch.Tensor], dict[str, Any
     return {}, facts
 
 
-JOBS = {"train": train, "sample": sample, "fail": fail, "end": end, "measure": measure}
+JOBS = {
+    "train": train,
+    "sample": sample,
+    "unreadable": unreadable,
+    "fail": fail,
+    "end": end,
+    "measure": measure,
+}
 
 
 def main(jobs: Path, out: Path) -> None:

@@ -18,6 +18,17 @@ def test_physical_cores_are_at_most_what_the_process_may_use():
     assert 1 <= machine.physical_cores() <= len(os.sched_getaffinity(0))
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks the scheduler")
+def test_processes_share_the_cores_once(monkeypatch: pytest.MonkeyPatch):
+    """``--processes`` says each process's part in OMP_NUM_THREADS; it is not divided again."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(90_000, 90_016)))
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert [machine.physical_cores(count) for count in (1, 2, 3, 32)] == [16, 8, 5, 1]
+    for said, shares in (("8", [8, 8, 5]), ("2", [2, 2, 2]), ("32", [32, 8, 5]), ("0", [16, 8, 5])):
+        monkeypatch.setenv("OMP_NUM_THREADS", said)
+        assert [machine.physical_cores(count) for count in (1, 2, 3)] == shares
+
+
 def test_a_hidden_gpu_is_no_gpu(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert machine.gpu_names() == ()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,15 +17,17 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import distributed
 
 import team_jobs
+from grpokit.api import CheckpointError, GrpokitError
 from grpokit_hf.nn.batch import Row
-from grpokit_hf.parallel import shares
+from grpokit_hf.parallel import Copies, shares
 from tiny_model import write_tiny_model
 
 LORA = {"rank": 4, "alpha": 8.0}
 KINDS = [f"{how}-{what}" for how in ("ddp", "fsdp") for what in ("lora", "full")]
-ERRORS = ("value", "grpokit", "stop", "memory", "nan")
+ERRORS = ("value", "grpokit", "stop", "memory", "nan", "moments")
 RESETS = {"2": {"reference": True, "optimizer": True}, "3": {"policy": True}}
 BIT = 1e-5
 """What is left of rounding: relative for gradients, absolute for weights and metrics."""
@@ -48,6 +52,7 @@ def jobs_of(kind: str, folder: Path) -> dict[str, dict[str, Any]]:
         "saved": {**train, **saved, "save": str(folder / f"two-{kind}")},
         "loaded": {**train, "rows": [12], "from": 4, "load": str(folder / f"one-{what}")},
         "sampled": {**base, "kind": "sample"},
+        "unreadable": {**base, "kind": "unreadable", "broken": str(folder / "broken")},
         **{f"fail-{error}": {**base, "kind": "fail", "error": error} for error in ERRORS},
     }
 
@@ -73,6 +78,9 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
     folder = tmp_path_factory.mktemp("pair")
     for model, seed in (("llama", 0), ("qwen2", 3)):
         write_tiny_model(folder / model, kind=model, seed=seed)
+    shutil.copytree(folder / "llama", folder / "broken")
+    weights = folder / "broken/model.safetensors"  # as a copy that was broken off leaves it
+    weights.write_bytes(weights.read_bytes()[:4000])
     for what in ("lora", "full"):  # what one process saved, for two to load
         job = jobs_of(f"ddp-{what}", folder)["saved"]
         team_jobs.run({**job, "save": str(folder / f"one-{what}")})
@@ -237,6 +245,27 @@ def check_after(pair: Pair, name: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_model_that_one_process_cannot_load_stops_both_at_once(pair, kind):
+    """Neither waits for the other in the exchange of weights; afterwards both load it."""
+    first, second = pair.facts(f"{kind}-unreadable")
+    assert second["told"].startswith("PreflightError")
+    assert "transformers cannot load the model" in second["told"]
+    assert first["told"].startswith("PreflightError: process 1: ")
+    assert "transformers cannot load the model" in first["told"]
+    assert max(first["seconds"], second["seconds"]) < 20
+    left, right = pair.tensors(f"{kind}-unreadable")
+    assert all(torch.equal(left[name], right[name]) for name in left)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_moments_that_do_not_fit_on_one_process_stop_both(pair, kind):
+    """One of them has taken the step: neither may save."""
+    for told in pair.facts(f"{kind}-fail-moments"):
+        assert told["told"].startswith("OutOfMemoryError: step 1: the optimiser's moments")
+        assert told["torn"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_memory_that_runs_out_on_one_process_halves_on_both(pair, kind):
     """The loss of rank 1 takes two rows at most; rank 0 would take all of its own."""
     for told in pair.facts(f"{kind}-fail-memory"):
@@ -263,6 +292,41 @@ def test_a_failure_inside_a_sharded_forward_ends_both(pair):
         assert all("nothing was saved" in told for told in facts["told"][1:3])
     assert second["seconds"] < 5
     assert first["seconds"] < 30
+
+
+@pytest.fixture
+def alone_in_a_group(tmp_path: Path) -> Iterator[None]:
+    """torch.distributed with this process as its only one."""
+    distributed.init_process_group(
+        "gloo", init_method=f"file://{tmp_path}/meeting", rank=0, world_size=1
+    )
+    yield
+    distributed.destroy_process_group()
+
+
+@pytest.mark.usefixtures("alone_in_a_group")
+def test_a_failure_inside_a_collective_of_ddp_is_its_own_alone():
+    """Nobody may then wait for the others to hear of it: they are inside the same collective."""
+    weight = torch.nn.Parameter(torch.ones(3))
+
+    class Full(torch.nn.Module):
+        def forward(self, work: Any) -> Any:
+            del work
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    for work in (
+        lambda team: team.sync([weight]),
+        lambda team: team.tables({0: weight[:2]}, [[row(0, 0, 3)]], torch.device("cpu")),
+    ):
+        team = Copies()
+        team.replica = Full()
+        with pytest.raises(Exception, match=r"does not fit in memory|size") as told:
+            work(team)
+        assert told.value.alone
+        with pytest.raises(CheckpointError, match="nothing was saved"):
+            team.check()
+        with pytest.raises(GrpokitError, match="another process of the run has ended"):
+            team.agree(None)
 
 
 def row(index: int, prompt: int, length: int, prompt_length: int = 10) -> Row:

@@ -32,12 +32,13 @@ from grpokit.api import (
 )
 from grpokit_hf import state
 from grpokit_hf.config import HfConfig
-from grpokit_hf.load import Policy, load_adapter, load_policy, use_threads
+from grpokit_hf.load import Policy, load_adapter, load_policy, pick_team, use_threads
 from grpokit_hf.locate import Located, ensure, locate
 from grpokit_hf.machine import versions
 from grpokit_hf.nn.batch import make_rows
 from grpokit_hf.nn.decode import Drawn
 from grpokit_hf.nn.pick import row_uniforms
+from grpokit_hf.parallel import Team
 from grpokit_hf.text.tokenizer import ChatTokenizer
 from grpokit_hf.update import Job, Trainer, free_memory
 from grpokit_hf.weights import weights_hash
@@ -57,6 +58,7 @@ class HfBackend:
 
     def __init__(self, config: HfConfig | None = None) -> None:
         self.config = config or HfConfig()
+        self._team = Team()
         self._policy: Policy | None = None
         self._trainer: Trainer | None = None
         self._located: Located | None = None
@@ -68,14 +70,22 @@ class HfBackend:
     # ------------------------------------------------------------- opening
 
     def open(self, recipe: Recipe, *, needs_reference: bool, needs_entropy: bool) -> None:
-        """Loads the model for training. Entropy is always computed, so ``needs_entropy`` asks nothing."""
+        """Loads the model for training. Entropy is always computed, so ``needs_entropy`` asks nothing.
+
+        Several processes meet first, so that all of them hear of one that cannot load.
+        """
         del needs_entropy
-        policy = self._load(recipe, train=True)
-        reference = None
-        if needs_reference and not policy.adapter:
-            reference = copy.deepcopy(policy.model).requires_grad_(requires_grad=False)
+        self._team = pick_team(self.config.parallel)
+        policy, reference = self._team.jointly(self._models, recipe, reference=needs_reference)
         self._trainer = Trainer(policy, recipe, reference)
         self._trainer.needs_reference = needs_reference
+
+    def _models(self, recipe: Recipe, *, reference: bool) -> tuple[Policy, Any]:
+        """The policy, and a frozen copy of it where it is its own reference."""
+        policy = self._load(recipe, train=True)
+        if not reference or policy.adapter:
+            return policy, None
+        return policy, copy.deepcopy(policy.model).requires_grad_(requires_grad=False)
 
     def open_checkpoint(self, recipe: Recipe, folder: Path | None) -> None:
         """Loads for sampling: the base model, or the policy that ``save_policy`` wrote."""
@@ -103,7 +113,10 @@ class HfBackend:
         # vLLM first: it loads in its own process, and on a GPU it measures what is free.
         sampler = self._start_vllm(recipe, weights or folder)
         self._policy = load_policy(
-            recipe, self.config, folder, tokenizer, weights=weights, train=train
+            *(recipe, self.config, folder, tokenizer),
+            weights=weights,
+            train=train,
+            team=self._team,
         )
         if sampler is not None:
             self._join_vllm(recipe, self._policy, sampler, weights or folder)
@@ -153,7 +166,9 @@ class HfBackend:
         rows = [(p, g) for p in range(len(prompts)) for g in range(sampling.group)]
         drawn: list[Drawn] = []
         vllm = self._rollouts is not None
-        # First: processes that share weights enter it together.
+        # First: processes that share weights, or their files, enter it together.
+        if self._rollouts is not None:
+            self._rollouts.write()
         with nullcontext() if vllm else self.policy.sampling():
             ids = [self.encode(prompt.messages) for prompt in prompts]
             check_window(self.policy.base, prompts, ids, sampling)

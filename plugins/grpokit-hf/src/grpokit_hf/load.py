@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from grpokit.api import CheckpointError, PreflightError, Recipe
+from grpokit.api import CheckpointError, OutOfMemoryError, PreflightError, Recipe
 from grpokit_hf.adapter import with_adapter
 from grpokit_hf.config import HfConfig
 from grpokit_hf.machine import keep_memory, physical_cores
@@ -30,7 +30,7 @@ from grpokit_hf.parallel import Copies, Team, local_device, several
 from grpokit_hf.shards import Shards
 from grpokit_hf.text.tokenizer import ChatTokenizer
 
-__all__ = ["Policy", "load_policy", "pick_device", "use_threads"]
+__all__ = ["Policy", "load_policy", "pick_device", "pick_team", "use_threads"]
 
 log = logging.getLogger("grpokit.hf")
 
@@ -53,7 +53,7 @@ def use_threads(wanted: int | None) -> int:
     The processes on a machine share its cores.
     """
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if several() else 1
-    count = wanted or max(1, physical_cores() // local)
+    count = wanted or physical_cores(local)
     torch.set_num_threads(count)
     if not torch.cuda.is_available():
         keep_memory()
@@ -189,8 +189,12 @@ def load_policy(
     *,
     weights: Path | None = None,
     train: bool = True,
+    team: Team | None = None,
 ) -> Policy:
-    """Loads the model of ``folder``, or of ``weights`` (a fully trained copy), and adds the adapter."""
+    """Loads the model of ``folder``, or of ``weights`` (a fully trained copy), and adds the adapter.
+
+    No collectives: processes that share it meet before and after.
+    """
     section = recipe.model
     full = section.lora is None
     device = pick_device(config.device)
@@ -198,7 +202,7 @@ def load_policy(
     asked = named.get(section.dtype, torch.float32 if full else torch.bfloat16)
     dtype = torch.float32 if full else asked
     kernel = pick_kernel(config.attention, device)
-    team = pick_team(config.parallel) if train else Team()
+    team = team or Team()
     where = torch.device("cpu") if team.sharded else device  # a layer at a time goes to the device
     model = read_model(weights or folder, dtype, kernel, where)
     silence_dropout(model)
@@ -258,7 +262,13 @@ def read_model(folder: Path, dtype: torch.dtype, kernel: str, device: torch.devi
             trust_remote_code=False,
             **options,
         )
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+    except torch.OutOfMemoryError as error:
+        raise OutOfMemoryError(
+            "the model does not fit in memory",
+            place=str(folder),
+            remedy="take a smaller model, or model.dtype: bfloat16 with an adapter (model.lora)",
+        ) from error
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise PreflightError(
             f"transformers cannot load the model: {lines[0] if lines else type(error).__name__}",

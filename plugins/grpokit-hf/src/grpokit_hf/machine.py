@@ -51,14 +51,22 @@ def gpu_names() -> tuple[str, ...]:
     return tuple(names)
 
 
-def physical_cores() -> int:
+def physical_cores(processes: int = 1) -> int:
     """Cores that this process may use, hyper-threads counted once; ``OMP_NUM_THREADS`` goes first.
 
-    Matrix products gain nothing from the second thread of a core.
+    Matrix products gain nothing from the second thread of a core. Several processes on a machine share
+    its cores; ``OMP_NUM_THREADS`` is said of each of them and holds up to its share.
     """
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    if asked.isdecimal() and int(asked) > 0:
-        return int(asked)
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    asked = int(said) if said.isdecimal() else 0
+    if asked and processes == 1:
+        return asked
+    share = max(1, counted_cores() // processes)
+    return min(asked, share) if asked else share
+
+
+def counted_cores() -> int:
+    """Cores that the machine lets this process use, hyper-threads counted once."""
     try:
         allowed = sorted(os.sched_getaffinity(0))
     except AttributeError:  # not Linux

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from grpokit.api import Recipe
+from grpokit.api import OutOfMemoryError, Recipe
+from grpokit_hf.parallel import Team
 
-__all__ = ["default_lr", "learning_rate", "make_optimizer"]
+__all__ = ["apply", "default_lr", "learning_rate", "make_optimizer"]
 
 
 def default_lr(recipe: Recipe) -> float:
@@ -64,3 +65,20 @@ def make_optimizer(weights: Mapping[str, Tensor], recipe: Recipe) -> torch.optim
         eps=optim.eps,
         fused=True,
     )
+
+
+def apply(optimizer: torch.optim.Optimizer, team: Team, place: str) -> None:
+    """The optimiser's step, the first of which makes the moments; on all processes or an error on all.
+
+    Raises:
+        OutOfMemoryError: there is no room for the moments; what weights have moved is unknown.
+    """
+    try:
+        team.jointly(optimizer.step)
+    except torch.OutOfMemoryError as error:
+        raise OutOfMemoryError(
+            "the optimiser's moments do not fit in memory",
+            place=place,
+            remedy="train an adapter (model.lora), take a smaller model, or several processes with "
+            "backend.with.parallel: fsdp",
+        ) from error

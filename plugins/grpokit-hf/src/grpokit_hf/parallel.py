@@ -134,9 +134,19 @@ class Team:
         """Work without collectives, between others that have them."""
         return work(*args, **kwargs)
 
+    def jointly(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Work that each process does by itself before a collective: one's failure is everyone's."""
+        return work(*args, **kwargs)
+
+    @contextmanager
+    def collective(self, what: str = "a micro-batch") -> Iterator[None]:
+        """Collectives. Who fails inside, for want of memory for ``what`` say, cannot tell the others."""
+        del what
+        yield
+
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Work with collectives inside."""
+        """A forward or backward, which has collectives inside where weights are shared out."""
         yield
 
     def tables(
@@ -217,6 +227,49 @@ class Several(Team):
             raise first_of(answers)
         return worst == 1
 
+    def jointly(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        failure: BaseException | None = None
+        result: list[T] = []
+        try:
+            result.append(work(*args, **kwargs))
+        except BaseException as error:  # noqa: BLE001  told to the others, then raised
+            failure = error
+        if self.agree(failure):
+            raise torch.OutOfMemoryError("memory ran out on a process") from failure
+        return result[0]
+
+    @contextmanager
+    def collective(self, what: str = "a micro-batch") -> Iterator[None]:
+        """Ends this process's part in the run if it fails inside, where the others wait for it.
+
+        They cannot be told; they notice when the process has ended. So its error is marked as one
+        that is its own ``alone``.
+        """
+        try:
+            yield
+        except BaseException as failure:
+            if self.broken:
+                raise
+            self.broken = True
+            error = self.cause(failure, what)
+            error.alone = True  # type: ignore[attr-defined]
+            if error is failure:
+                raise
+            raise error from failure
+
+    def cause(self, failure: BaseException, what: str) -> BaseException:
+        if isinstance(failure, torch.OutOfMemoryError):
+            return OutOfMemoryError(
+                f"{what} does not fit in memory",
+                place=f"process {self.index}",
+                remedy="lower optim.micro_tokens (or optim.micro_batch), set "
+                "model.gradient_checkpointing: true, or take more processes",
+            )
+        gone = isinstance(failure, RuntimeError) and "onnection" in str(failure)
+        if gone or isinstance(failure, distributed.DistError):
+            return lost(self.index)
+        return failure
+
     def most(self, value: int) -> int:
         box = torch.tensor([value])
         with self.heard():
@@ -253,11 +306,11 @@ class Several(Team):
         self, found: Mapping[int, Tensor], parts: Sequence[Sequence[Row]], device: torch.device
     ) -> dict[int, Tensor]:
         lengths = [sum(len(row.tokens) for row in part) for part in parts]
-        mine = torch.zeros(max(lengths), dtype=torch.float32, device=device)
         values = [found[row.index] for row in parts[self.index]]
-        mine[: lengths[self.index]] = torch.cat([mine[:0], *values])
-        boxes = [torch.empty_like(mine) for _ in range(self.count)]
-        with self.together():
+        with self.collective():
+            mine = torch.zeros(max(lengths), dtype=torch.float32, device=device)
+            mine[: lengths[self.index]] = torch.cat([mine[:0], *values])
+            boxes = [torch.empty_like(mine) for _ in range(self.count)]
             distributed.all_gather(boxes, mine)
         table: dict[int, Tensor] = {}
         for part, box, length in zip(parts, boxes, lengths, strict=True):
@@ -301,8 +354,9 @@ class Copies(Several):
         self.replica = prepared(Whole(policy.model), policy.device)
 
     def sync(self, weights: Sequence[Tensor]) -> None:
-        total: Tensor = self.replica(lambda: torch.stack([w.sum() for w in weights]).sum())
-        (total * 0.0).backward()  # type: ignore[no-untyped-call]
+        with self.collective():
+            total: Tensor = self.replica(lambda: torch.stack([w.sum() for w in weights]).sum())
+            (total * 0.0).backward()  # type: ignore[no-untyped-call]
 
 
 def prepared(model: nn.Module, device: torch.device) -> nn.Module:

@@ -81,7 +81,7 @@ def first_weights(policy: Policy, recipe: Recipe) -> None:
             put_whole(team, policy.weights, values)
         return
     where = torch.device("cpu") if team.sharded else policy.device
-    fresh = team.lone(read_model, policy.folder, policy.dtype, policy.kernel, where)
+    fresh = team.jointly(read_model, policy.folder, policy.dtype, policy.kernel, where)
     values = dict(fresh.named_parameters())
     put_whole(team, policy.weights, {name: values[name] for name in policy.weights})
 

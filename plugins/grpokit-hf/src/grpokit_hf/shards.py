@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor, distributed, nn
 
-from grpokit.api import CheckpointError, GrpokitError, OutOfMemoryError
-from grpokit_hf.parallel import PATIENCE, P, Several, T, Whole, lost
+from grpokit.api import CheckpointError, GrpokitError
+from grpokit_hf.parallel import PATIENCE, P, Several, T, Whole
 
 __all__ = ["Shards"]
 
@@ -73,58 +73,23 @@ class Shards(Several):
         return self.most(parts)
 
     def lone(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        failure: BaseException | None = None
-        result: list[T] = []
-        try:
-            result.append(work(*args, **kwargs))
-        except BaseException as error:  # noqa: BLE001  told to the others, then raised
-            failure = error
-        if self.agree(failure):
-            raise torch.OutOfMemoryError("memory ran out on a process") from failure
-        return result[0]
+        return self.jointly(work, *args, **kwargs)
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Ends this process's part in the run if it fails inside, where the others wait for it.
-
-        They cannot be told; they notice when the process has ended. So its error is marked as one
-        that is its own ``alone``.
-        """
-        try:
+        with self.collective():
             yield
-        except BaseException as failure:
-            if self.broken:
-                raise
-            self.broken = True
-            error = self.cause(failure)
-            error.alone = True  # type: ignore[attr-defined]
-            if error is failure:
-                raise
-            raise error from failure
-
-    def cause(self, failure: BaseException) -> BaseException:
-        if isinstance(failure, torch.OutOfMemoryError):
-            return OutOfMemoryError(
-                "a micro-batch does not fit in memory",
-                place=f"process {self.index}",
-                remedy="lower optim.micro_tokens (or optim.micro_batch), set "
-                "model.gradient_checkpointing: true, or take more processes",
-            )
-        gone = isinstance(failure, RuntimeError) and "onnection" in str(failure)
-        if gone or isinstance(failure, distributed.DistError):
-            return lost(self.index)
-        return failure
 
     def clip(self, weights: Sequence[Tensor], largest: float) -> float:
         grads = [weight.grad for weight in weights if weight.grad is not None]
-        with self.together():
+        with self.collective():
             norm = self.full(torch.nn.utils.get_total_norm(grads))
         torch.nn.utils.clip_grads_with_norm_(weights, largest, norm)
         return float(norm)
 
     @contextmanager
     def whole(self) -> Iterator[None]:
-        with self.together():
+        with self.collective():
             for part in self.parts:
                 part.set_reshard_after_forward(False, recurse=False)
                 part.unshard()
@@ -147,7 +112,7 @@ class Shards(Several):
     def gather(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         self.check()
         found: dict[str, Tensor] = {}
-        with self.together():
+        with self.collective():
             for name, weight in weights.items():
                 value = self.full(weight.detach())
                 if self.index == 0:
@@ -161,7 +126,7 @@ class Shards(Several):
         from torch.distributed.tensor import distribute_tensor
 
         kind: Any = weight
-        with self.together():
+        with self.collective():
             return distribute_tensor(value.to(weight.device), mesh, kind.placements)
 
     def laid_out(
@@ -180,7 +145,7 @@ class Shards(Several):
                 work()
 
         try:
-            self.lone(guarded)
+            self.jointly(guarded)
         except GrpokitError as error:
             if self.index == 0:
                 raise

@@ -43,7 +43,7 @@ def policy_folder(folder: Path) -> Path:
 def write_policy(policy: Policy, folder: Path) -> None:
     """An adapter where there is one, else a model folder that transformers and `grpokit` can load."""
     policy.team.check()
-    policy.team.lone(check_finite, policy)
+    policy.team.jointly(check_finite, policy)
     tensors = gathered(policy)
     policy.team.write(lambda: write_whole(policy, tensors, folder))
 
@@ -132,11 +132,11 @@ def load_weights(policy: Policy, folder: Path) -> None:
     if policy.adapter:
         from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
-        saved = team.lone(read, folder / "adapter_model.safetensors")
+        saved = team.jointly(read, folder / "adapter_model.safetensors")
         present = get_peft_model_state_dict(policy.model, save_embedding_layers=False)
         set_peft_model_state_dict(policy.model, team.laid_out(present, saved))
         return
-    tensors = team.lone(read_all, folder)
+    tensors = team.jointly(read_all, folder)
     tensors = team.laid_out(policy.model.state_dict() if team.sharded else {}, tensors)
     result = policy.model.load_state_dict(tensors, strict=False)
     tied = set(getattr(policy.model, "_tied_weights_keys", None) or ())
@@ -187,8 +187,8 @@ def write_parts(
 def restore_state(trainer: Trainer, folder: Path) -> None:
     """Restores what :func:`write_state` wrote; says when exactness is lost to another machine."""
     team = trainer.team
-    record = team.lone(read_record, folder)
-    tensors = team.lone(read, folder / "optimizer.safetensors")
+    record = team.jointly(read_record, folder)
+    tensors = team.jointly(read, folder / "optimizer.safetensors")
     for name, weight in trainer.policy.weights.items():
         found = {kind: tensors.get(f"{kind}/{name}") for kind in MOMENTS}
         moments = {kind: value for kind, value in found.items() if value is not None}
@@ -200,7 +200,7 @@ def restore_state(trainer: Trainer, folder: Path) -> None:
                 for kind, value in moments.items()
             }
     if (folder / REFERENCE).is_file():
-        saved = team.lone(read, folder / REFERENCE)
+        saved = team.jointly(read, folder / REFERENCE)
         weights = trainer.reference_like()
         check_fit(weights, saved)
         trainer.set_reference(

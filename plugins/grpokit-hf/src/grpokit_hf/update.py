@@ -33,7 +33,7 @@ from grpokit_hf.job import Job, Share, Tally
 from grpokit_hf.load import Policy
 from grpokit_hf.nn.batch import Batch, Row, filler, micro_batches, minibatches, to_batch
 from grpokit_hf.nn.forward import Forward, TokenValues
-from grpokit_hf.optim import learning_rate, make_optimizer
+from grpokit_hf.optim import apply, learning_rate, make_optimizer
 from grpokit_hf.reset import check_fit, copy_of, first_weights, put, swapped
 
 __all__ = ["Job", "Trainer", "free_memory"]
@@ -59,7 +59,8 @@ class Trainer:
     def __init__(self, policy: Policy, recipe: Recipe, reference: Any = None) -> None:
         self.policy = policy
         self.team = policy.team
-        self.team.adopt(policy, reference)
+        with self.team.collective("the model"):
+            self.team.adopt(policy, reference)
         self.filler = filler(policy.tokenizer.pad_id)
         self.recipe = recipe
         self.reference_model = reference
@@ -89,7 +90,7 @@ class Trainer:
     def reset(self, resets: Resets) -> None:
         """Begins anew what is named; a reset reference is the policy before its own reset."""
         if resets.reference:
-            self.set_reference(copy_of(self.policy.weights))
+            self.set_reference(self.team.jointly(copy_of, self.policy.weights))
         if resets.policy:
             self.torn = True
             first_weights(self.policy, self.recipe)
@@ -252,7 +253,7 @@ class Trainer:
                 for group in self.optimizer.param_groups:
                     group["lr"] = tally.lr
                 self.torn = True
-                self.optimizer.step()
+                apply(self.optimizer, self.team, f"step {job.step}")
                 tally.steps += 1
                 tally.norms.append(norm)
                 tally.losses.append(share.loss)

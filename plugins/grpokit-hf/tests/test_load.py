@@ -1,0 +1,37 @@
+"""A model folder that cannot become a policy is a message, and no traceback."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from grpokit.api import OutOfMemoryError, PreflightError
+
+
+@pytest.mark.parametrize("lora", [{"rank": 4}, None])
+def test_weights_of_a_copy_that_was_broken_off_are_named(
+    make_recipe, make_tiny_model, open_backend, lora
+):
+    folder = make_tiny_model()
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:4000])
+    recipe = make_recipe(folder, model={"id": str(folder), "lora": lora})
+    with pytest.raises(
+        PreflightError, match=r"cannot load the model.*bring the model again"
+    ) as told:
+        open_backend(recipe)
+    assert str(folder) in str(told.value)
+
+
+def test_a_model_that_does_not_fit_in_memory_asks_for_a_smaller_one(
+    make_recipe, open_backend, monkeypatch
+):
+    """Not for another download, though torch's error is a RuntimeError as well."""
+
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", full)
+    with pytest.raises(OutOfMemoryError, match=r"the model does not fit in memory.*smaller"):
+        open_backend(make_recipe())
