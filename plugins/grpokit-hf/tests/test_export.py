@@ -23,8 +23,10 @@ from grpokit.api import (
 from grpokit_hf.backend import HfBackend
 from grpokit_hf.config import HfConfig
 from grpokit_hf.export import weights
+from grpokit_hf.export.proof import Reading, Reference
 from grpokit_hf.export.source import open_source
 from grpokit_hf.export.usage import usage_of
+from grpokit_hf.export.verdict import judge
 from grpokit_hf.export.weights import export_weights
 from grpokit_hf.export.write import write_adapter
 from grpokit_hf.locate import Located
@@ -152,6 +154,33 @@ def test_qwen_with_tied_head_and_foreign_tokenizer(
     assert "PreTrainedTokenizerFast.from_pretrained" in result.usage
     said = plain_answers(tmp_path / "out", "PreTrainedTokenizerFast")
     assert said == own_answers(recipe, policy, make_prompts)
+
+
+def test_a_date_in_the_template_hides_no_foreign_tokenizer(
+    make_recipe: Callable[..., Recipe],
+    make_policy: Any,
+    export: Any,
+    tiny_qwen_folder: Path,
+    tmp_path: Path,
+) -> None:
+    """Questions are never read as in training then, so the tokenizers are asked without template."""
+    path = tmp_path / "dated.jinja"
+    path.write_text(
+        "{{ strftime_now('%f') }}" + (tiny_qwen_folder / "chat_template.jinja").read_text()
+    )
+    recipe = make_recipe(tiny_qwen_folder, model={"chat_template": str(path)})
+    result = export(recipe, make_policy(recipe), "merged")
+    assert result.proof["tokenizer"] == "PreTrainedTokenizerFast"
+
+
+def test_four_bits_are_told(
+    make_recipe: Callable[..., Recipe], make_policy: Any, export: Any
+) -> None:
+    recipe = make_recipe()
+    policy = make_policy(recipe)
+    backend = recipe.backend.model_copy(update={"with_": {"load_in_4bit": True}})
+    result = export(recipe.model_copy(update={"backend": backend}), policy, "adapter")
+    assert "rounded to 4 bits" in result.proof["notes"][0]
 
 
 def test_all_weights_trained(
@@ -325,6 +354,49 @@ def norm_moved(model: Any, source: Any) -> Any:
     return model
 
 
+def too_large(model: Any, source: Any) -> Any:
+    with torch.no_grad():
+        model.model.layers[1].mlp.up_proj.weight[0] = 1e6
+    return model
+
+
+@pytest.mark.parametrize("where", ["trained", "written", "base"])
+def test_no_number_is_no_proof(where: str) -> None:
+    """NaN is neither above nor below what is allowed."""
+    torch.manual_seed(0)
+    said = {name: torch.randn(3, 5).log_softmax(-1) for name in ("trained", "base")}
+    said["written"] = said["trained"].clone()
+    said[where][1, 2] = torch.nan
+    reading = {
+        name: Reading(answers=[(1, 2)], logprobs=[table], loader="x")
+        for name, table in said.items()
+    }
+    found = Reference(
+        trained=reading["trained"], base=reading["base"], adapted=frozenset(), prompts=[]
+    )
+    with pytest.raises(CheckpointError, match="not proved"):
+        judge(found, reading["written"], "float32", "here")
+
+
+def test_impossible_tokens_are_compared() -> None:
+    """A model may give a token no probability at all."""
+    torch.manual_seed(0)
+    trained, base = torch.randn(2, 3, 5)
+    trained[:, 4] = base[:, 4] = -torch.inf
+    trained, base = trained.log_softmax(-1), base.log_softmax(-1)
+    found = Reference(
+        trained=Reading(answers=[(1,)], logprobs=[trained]),
+        base=Reading(logprobs=[base]),
+        adapted=frozenset(),
+        prompts=[],
+    )
+    written = Reading(answers=[(1,)], logprobs=[trained.clone()], loader="x")
+    assert judge(found, written, "float32", "here")["difference"]["max"] == 0.0
+    written.logprobs[0][0, 1] = -torch.inf
+    with pytest.raises(CheckpointError, match="no numbers"):
+        judge(found, written, "float32", "here")
+
+
 @pytest.mark.parametrize(
     ("mutant", "reason", "kind"),
     [
@@ -334,6 +406,7 @@ def norm_moved(model: Any, source: Any) -> Any:
         (half, "log-probabilities", "bfloat16"),
         (one_forgotten, "1 of 14 trained weights", "float32"),
         (one_forgotten, "1 of 14 trained weights", "bfloat16"),
+        (too_large, "no numbers.*wider type", "float16"),
         (norm_moved, "changed, which was not trained", "float32"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,27 @@ def test_rotary_pairs_must_be_interleaved(
 ) -> None:
     monkeypatch.setattr(gguf_file, "rotary_heads", lambda *_: 0)
     with pytest.raises(CheckpointError, match="not proved: log-probabilities"):
+        export(make_recipe(), "f32")
+
+
+@pytest.mark.parametrize("wrong", ["tokens", "kinds", "merges", "pre"])
+def test_a_wrong_table_of_tokens_is_refused(
+    make_recipe: Callable[..., Recipe], export: Any, monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    """transformers does not read these tables, so log-probabilities do not show it."""
+
+    def other(*given: Any) -> Any:
+        words = words_of(*given)
+        twisted = {
+            "tokens": [words.tokens[0], *words.tokens[2:], words.tokens[1]],
+            "kinds": [*words.kinds[:-1], 5],
+            "merges": ["a b"],
+            "pre": "qwen2",
+        }
+        return replace(words, **{wrong: twisted[wrong]})
+
+    monkeypatch.setattr(gguf_file, "words_of", other)
+    with pytest.raises(CheckpointError, match=r"not proved: .*other tokens"):
         export(make_recipe(), "f32")
 
 

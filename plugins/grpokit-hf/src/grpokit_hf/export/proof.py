@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field
 from io import StringIO
@@ -23,6 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from grpokit.api import Message
+from grpokit_hf.export.gguf_words import Words, words_of
 from grpokit_hf.export.source import TYPES, Source
 from grpokit_hf.export.words import end_ids
 from grpokit_hf.load import misfit
@@ -144,16 +145,31 @@ def read_gguf(path: Path, found: Reference, source: Source) -> Reading:
     """
     from gguf import GGUFReader
 
-    fields = GGUFReader(str(path)).fields
-    end = int(fields["tokenizer.ggml.eos_token_id"].contents())
+    said = {name: field.contents() for name, field in GGUFReader(str(path)).fields.items()}
+    end = int(said["tokenizer.ggml.eos_token_id"])
     with redirect_stderr(StringIO()):  # its progress bar cannot be turned off
         model = plain_model(path.parent, gguf_file=path.name)
     answers = [
         own_answer(model, prompt, eos_token_id=end, pad_token_id=source.tokenizer.pad_id)
         for prompt in found.prompts
     ]
-    same = fields["tokenizer.chat_template"].contents() == source.tokenizer.template.source
+    same = same_tables(said, words_of(source.tokenizer, model.config.vocab_size), source)
     return Reading(answers=answers, logprobs=followed(model, found), loader="GGUF" if same else "")
+
+
+def same_tables(said: Mapping[str, Any], words: Words, source: Source) -> bool:
+    """Whether a GGUF file has the tokens, merges and template of the tokenizer of training."""
+    wanted = {
+        "pre": words.pre,
+        "tokens": words.tokens,
+        "token_type": words.kinds,
+        "merges": words.merges,
+        "padding_token_id": source.tokenizer.pad_id,
+    }
+    template = said.get("tokenizer.chat_template")
+    return template == source.tokenizer.template.source and all(
+        said.get(f"tokenizer.ggml.{name}") == value for name, value in wanted.items()
+    )
 
 
 def followed(model: Any, found: Reference) -> list[Tensor]:
@@ -276,8 +292,23 @@ def tokenized(
             return name, ids
     source = (folder / "chat_template.jinja").read_text("utf-8")
     if "strftime_now" in source:  # today's date is not that of training
-        return LOADERS[0], list(wanted)
+        for name in LOADERS:
+            if reads_alike(folder, name, wanted):
+                return name, list(wanted)
     return "", list(wanted)
+
+
+def reads_alike(folder: Path, name: str, wanted: Sequence[tuple[int, ...]]) -> bool:
+    """Whether a loader reads the text of questions as the file of the tokenizer says."""
+    from tokenizers import Tokenizer
+
+    own, made = Tokenizer.from_file(str(folder / "tokenizer.json")), stranger(folder, name)
+    texts = [own.decode(ids, skip_special_tokens=False) for ids in wanted]
+    return all(
+        made(text, add_special_tokens=False)["input_ids"]
+        == own.encode(text, add_special_tokens=False).ids
+        for text in texts
+    )
 
 
 def stranger(folder: Path, name: str) -> Any:

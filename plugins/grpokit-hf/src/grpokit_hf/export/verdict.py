@@ -47,9 +47,9 @@ class Distance:
 def distance(first: Sequence[Tensor], second: Sequence[Tensor]) -> Distance:
     """Over all positions of all prompts; what is likely or expected is so under ``first``."""
     a_TV, b_TV = torch.cat(list(first)), torch.cat(list(second))
-    gap_TV = (a_TV - b_TV).abs()
+    gap_TV = (a_TV - b_TV).abs().masked_fill(a_TV == b_TV, 0)  # -inf - -inf is no number
     likely_TV = a_TV >= math.log(LIKELY)
-    expected_T = (a_TV.exp() * gap_TV).sum(-1)
+    expected_T = (a_TV.exp() * gap_TV).masked_fill(a_TV == -math.inf, 0).sum(-1)
     return Distance(largest=float(gap_TV[likely_TV].max()), mean=float(expected_T.mean()))
 
 
@@ -66,19 +66,25 @@ def judge(found: Reference, written: Reading, kind: str, place: str) -> dict[str
     weights = compare_weights(found, written, place)
     refuse(not written.loader, "transformers reads other tokens from the written tokenizer", place)
     refuse(
+        not math.isfinite(off.mean),
+        "what was written, or the trained model, gives probabilities that are no numbers",
+        place,
+        f"if {kind} is too narrow for the weights, choose a wider type; else another checkpoint",
+    )
+    refuse(
         moved.largest == 0,
         "the trained model says the same as its base on every prompt, so training changed nothing",
         place,
     )
     refuse(
-        off.largest > largest or off.mean > expected,
+        not (off.largest <= largest and off.mean <= expected),
         f"log-probabilities of what was written differ from the trained model's by at most "
         f"{off.largest:.3g} and {off.mean:.3g} in expectation ({largest:g} and {expected:g} are "
         f"allowed for {kind})",
         place,
     )
     refuse(
-        off.mean > SHARE * moved.mean,
+        not off.mean <= SHARE * moved.mean,
         f"rounding to {kind} changes the model by {off.mean:.3g} on average, training changed it "
         f"by {moved.mean:.3g}: most of what was learnt would be lost",
         place,

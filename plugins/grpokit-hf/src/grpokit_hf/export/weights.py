@@ -25,6 +25,10 @@ __all__ = ["export_weights"]
 
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "f32": 4, "f16": 2, "bf16": 2, "q8_0": 34 / 32}
 """A number of a type; q8_0 has blocks of 32 with a scale of two bytes."""
+FOUR_BITS = (
+    "training and its evaluations computed with a base rounded to 4 bits; this is the adapter on the "
+    "base as it is, which may answer otherwise"
+)
 LONG = {"f32": "float32", "f16": "float16", "bf16": "bfloat16", "q8_0": "q8_0"}
 
 
@@ -39,6 +43,8 @@ def export_weights(request: ExportRequest) -> ExportResult:
     source = open_source(request)
     made = {"merged": export_merged, "adapter": export_adapter, "gguf": export_gguf}[request.form]
     proof, loader = made(request, source)
+    if request.recipe.backend.with_.get("load_in_4bit"):  # of grpokit-unsloth, which exports here
+        proof["notes"] = [*proof.get("notes", ()), FOUR_BITS]
     files = tuple(
         sorted(
             str(each.relative_to(request.out)) for each in request.out.rglob("*") if each.is_file()
@@ -97,7 +103,7 @@ def export_gguf(request: ExportRequest, source: Source) -> tuple[dict[str, Any],
         raise PreflightError(
             f"{kind!r} is no type for a GGUF file", place="--quantize", remedy=", ".join(GGUF_TYPES)
         )
-    config = AutoConfig.from_pretrained(source.base, local_files_only=True)
+    config = AutoConfig.from_pretrained(source.base, local_files_only=True, trust_remote_code=False)
     check_gguf(config, str(source.base))
     check_room(request.out, source.parameters * BYTES[kind])
     request.say(f"merging {source.parameters / 1e6:.4g} million weights in float32")
