@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from typing import Any
 
 import pytest
@@ -31,7 +33,8 @@ def ask(make_recipe, monkeypatch: pytest.MonkeyPatch) -> Any:
         for module in (ours, hf):
             monkeypatch.setattr(module, "gpu_names", lambda: ("NVIDIA Test",) if gpu else ())
         monkeypatch.setattr(hf, "cuda_build", lambda found: gpu)
-        recipe = make_recipe(backend={"with": settings}, **sections)
+        wide = {"dtype": "bfloat16", **sections.pop("model", {})}
+        recipe = make_recipe(backend={"with": settings}, model=wide, **sections)
         found = ours.preflight(recipe).problems
         assert all(one.remedy and one.key for one in found)
         return {one.code: one.level for one in found if one.code.startswith("US")}
@@ -70,9 +73,62 @@ def test_a_gpu_trains_adapters_only(ask) -> None:
     assert "US005" not in ask({}, model={"lora": None})
 
 
-def test_standby_without_vllm(ask) -> None:
-    settings = {"standby": True, "fast_inference": False}
-    assert ask(settings, gpu=True) == {"US006": "error"}
+@pytest.mark.parametrize(
+    ("settings", "around", "more"),
+    [
+        ({"fast_inference": False}, {"gpu": True}, {}),
+        ({}, {"gpu": True, "gone": ("vllm",)}, {"US004": "warning"}),
+        ({}, {"gpu": True, "model": {"dtype": "float32"}}, {"US004": "warning"}),
+        ({}, {}, {"US002": "warning"}),
+    ],
+)
+def test_standby_without_vllm_is_not_ignored(
+    ask, settings: dict[str, Any], around: dict[str, Any], more: dict[str, str]
+) -> None:
+    assert ask({"standby": True, **settings}, **around) == {"US006": "error", **more}
+
+
+def test_vllm_computes_in_16_bits(ask) -> None:
+    wide = {"dtype": "float32"}
+    assert ask({}, gpu=True, model=wide) == {"US004": "warning"}
+    assert ask({"fast_inference": True}, gpu=True, model=wide) == {"US004": "error"}
+    assert ask({"fast_inference": False}, gpu=True, model=wide) == {}
+
+
+def test_vllm_of_today_reads_4_bits_with_a_package_of_its_own(
+    ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    four = {"load_in_4bit": True}
+    gone = ("vllm_bnb_plugin",)
+    assert ask(four, gpu=True) == {}
+    assert ask(four, gpu=True, gone=gone) == {"US004": "error"}
+    assert ask({**four, "fast_inference": False}, gpu=True, gone=gone) == {}
+    monkeypatch.setitem(EVERYTHING, "vllm", "0.27.2")
+    assert ask(four, gpu=True, gone=gone) == {}
+
+
+def test_the_kernel_of_the_cpu_path_is_not_that_of_a_gpu(ask) -> None:
+    assert ask({"attention": "sdpa"}, gpu=True) == {"US006": "warning"}
+    assert ask({"attention": "sdpa"}) == {"US002": "warning"}
+
+
+def test_quantised_files_cannot_be_merged_later(ask, make_recipe, tmp_path) -> None:
+    """It is said before the night of training, and not at its export."""
+    source = make_recipe().model.id
+    folder = tmp_path / "packed"
+    shutil.copytree(source, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "bitsandbytes", "load_in_4bit": True}
+    (folder / "config.json").write_text(json.dumps(config))
+    assert ask({}, gpu=True, model={"id": str(folder)}) == {"US007": "warning"}
+
+
+def test_hf_is_asked_about_what_was_set_and_no_more(make_recipe) -> None:
+    """Else it warns of settings for vLLM that nobody wrote."""
+    from grpokit_unsloth.preflight import preflight
+
+    found = preflight(make_recipe(backend={"with": {"device": "cpu"}})).problems
+    assert {one.code for one in found} <= {"US001", "US002"}
 
 
 def test_it_imports_nothing_heavy() -> None:
@@ -88,11 +144,10 @@ def test_it_imports_nothing_heavy() -> None:
 
 def told(make_recipe, settings: dict[str, Any], installed: dict[str, str], *, gpu: bool) -> Any:
     from grpokit.api import MemoryFacts
-    from grpokit_unsloth.config import UnslothConfig
     from grpokit_unsloth.preflight import memory_facts
 
-    config = UnslothConfig.model_validate(settings)
-    return memory_facts(config, installed, MemoryFacts(cache_width=4), on_gpu=gpu)
+    recipe = make_recipe(backend={"with": settings}, model={"dtype": "bfloat16"})
+    return memory_facts(recipe, installed, MemoryFacts(cache_width=4), on_gpu=gpu)
 
 
 def test_memory_knows_four_bits_and_vllm_on_the_same_weights(make_recipe) -> None:

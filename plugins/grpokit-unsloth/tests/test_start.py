@@ -37,6 +37,34 @@ def test_what_unsloth_says_goes_to_our_log(caplog: pytest.LogCaptureFixture) -> 
     assert said == ["unsloth (load): Unsloth: a banner"]
 
 
+def test_stdout_has_a_number_also_then() -> None:
+    """vLLM redirects stdout's file while it starts (``suppress_stdout``); without one it does not."""
+    from grpokit_unsloth.start import quiet
+
+    with quiet("load"):
+        copy = os.dup(sys.stdout.fileno())
+    os.close(copy)
+
+
+def test_vllm_starts_up_under_it() -> None:
+    system_utils = pytest.importorskip("vllm.utils.system_utils")
+    from grpokit_unsloth.start import quiet
+
+    with quiet("load"), system_utils.suppress_stdout():
+        print("from C")
+
+
+def test_nothing_is_merged_whatever_the_user_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """vLLM would sample from weights that were rounded with the adapter in them."""
+    from grpokit_unsloth.config import UnslothConfig
+    from grpokit_unsloth.start import start
+
+    monkeypatch.setitem(sys.modules, "unsloth", object())  # type: ignore[arg-type]
+    monkeypatch.setenv("UNSLOTH_VLLM_MERGED_ROLLOUT", "1")
+    start(UnslothConfig())
+    assert os.environ["UNSLOTH_VLLM_MERGED_ROLLOUT"] == "0"
+
+
 def test_an_error_is_not_swallowed() -> None:
     from grpokit_unsloth.start import quiet
 

@@ -69,6 +69,13 @@ def add_adapter(policy: UnslothPolicy, recipe: Recipe, adapter: Adapter) -> None
             remedy="name linear modules of the model, or `all-linear`",
         ) from error
     policy.adapter = True
+    foreign = [name for name in policy.weights if ".lora_" not in name]
+    if foreign:  # they would be trained, and not be in a checkpoint
+        raise PreflightError(
+            f"beside the adapter Unsloth wants to train {foreign[0]} in full",
+            place="model.id",
+            remedy="take a model whose tokenizer needs no new tokens, or `backend.use: hf`",
+        )
     if not policy.patched:
         lora.install(policy.model)
 

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 
 from grpokit.api import (
-    Completion,
     PreflightError,
     Prompt,
     Recipe,
@@ -30,7 +29,7 @@ from grpokit_hf.nn.decode import Drawn
 from grpokit_hf.text.tokenizer import ChatTokenizer
 from grpokit_unsloth.adapter import Adapter, adapter_of, saved_adapter, use_saved
 from grpokit_unsloth.config import UnslothConfig
-from grpokit_unsloth.load import load_policy
+from grpokit_unsloth.load import in_four_bits, load_policy
 from grpokit_unsloth.policy import UnslothPolicy
 from grpokit_unsloth.rollout import by_generate, by_vllm, rest
 
@@ -105,56 +104,42 @@ class UnslothBackend(HfBackend):
         self, prompts: Sequence[Prompt], sampling: Sampling, should_stop: ShouldStop | None = None
     ) -> Rollout:
         """On a CPU as `hf` samples. On a GPU vLLM does, on the same weights, or the model's ``generate``."""
-        if not self.policy.patched:
-            self._check_rows(prompts, sampling)
-            return super().generate(prompts, sampling, should_stop)
-        ids = self._check_rows(prompts, sampling)
-        rows = [(p, g) for p in range(len(prompts)) for g in range(sampling.group)]
-        made: list[Completion] = []
-        with self.policy.sampling():
-            for start in range(0, len(rows), self.settings.generate_rows):
-                if should_stop is not None:
-                    should_stop()
-                part = rows[start : start + self.settings.generate_rows]
-                seeds = [
-                    derive_seed(sampling.seed, sampling.step, prompts[p].id, g) for p, g in part
-                ]
-                drawn = self._draw([ids[p] for p, _ in part], seeds, sampling, should_stop)
-                made += [self._completion(row) for row in drawn]
-        if self.settings.standby:
+        self._check_rows(prompts, sampling)
+        rollout = super().generate(prompts, sampling, should_stop)
+        if self.settings.standby and self.policy.engine is not None:
             rest(self.policy)
-        size = sampling.group
-        return Rollout(
-            prompts=tuple(prompts),
-            prompt_ids=tuple(ids),
-            completions=tuple(tuple(made[p * size : (p + 1) * size]) for p in range(len(prompts))),
-            sampling=sampling,
-        )
+        return rollout
 
-    def _draw(
+    def _sample(
         self,
-        prompts: Sequence[tuple[int, ...]],
-        seeds: Sequence[int],
+        rows: Sequence[tuple[int, int]],
+        prompts: Sequence[Prompt],
+        ids: Sequence[tuple[int, ...]],
         sampling: Sampling,
         should_stop: ShouldStop | None,
     ) -> list[Drawn]:
-        if self.policy.engine is not None:
-            return by_vllm(self.policy, prompts, seeds, sampling)
-        return by_generate(self.policy, prompts, seeds, sampling, should_stop)
+        if not self.policy.patched:
+            return super()._sample(rows, prompts, ids, sampling, should_stop)
+        seeds = [derive_seed(sampling.seed, sampling.step, prompts[p].id, g) for p, g in rows]
+        own = [ids[p] for p, _ in rows]
+        if self.policy.engine is None:
+            return by_generate(self.policy, own, seeds, sampling, should_stop)
+        if should_stop is not None:
+            should_stop()
+        return by_vllm(self.policy, own, seeds, sampling)
 
-    def _check_rows(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[tuple[int, ...]]:
+    def _check_rows(self, prompts: Sequence[Prompt], sampling: Sampling) -> None:
         """Prompt and completion fit into ``max_seq_length``: Unsloth would cut them without an error."""
-        ids = [self.encode(prompt.messages) for prompt in prompts]
-        for prompt, own in zip(prompts, ids, strict=True):
-            if len(own) + sampling.max_tokens > self.policy.longest:
+        for prompt in prompts:
+            length = len(self.encode(prompt.messages))
+            if length + sampling.max_tokens > self.policy.longest:
                 raise PreflightError(
-                    f"a prompt of {len(own)} tokens and {sampling.max_tokens} new ones are more "
+                    f"a prompt of {length} tokens and {sampling.max_tokens} new ones are more "
                     f"than the {self.policy.longest} that the model was opened for",
                     place=f"data set row {prompt.index}",
                     remedy="raise backend.with.max_seq_length, or set rollout.max_prompt_tokens "
                     "with on_long_prompt: drop",
                 )
-        return ids
 
     # ------------------------------------------------------------- the rest
 
@@ -164,7 +149,7 @@ class UnslothBackend(HfBackend):
         return {
             **super().identity,
             "backend": "unsloth",
-            "bits": 4 if self.settings.load_in_4bit else 16,
+            "bits": 4 if in_four_bits(self.policy.model) else 16,
             "sampler": "vllm" if self.policy.engine is not None else "model",
             "versions": {**versions(), **versions(PACKAGES)},
         }

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from grpokit.api import PreflightError, Recipe
+from grpokit.api import GrpokitError, OutOfMemoryError, PreflightError, Recipe
 from grpokit_hf.load import check_head, pick_device, pick_kernel, silence_dropout
 from grpokit_hf.nn import attention
 from grpokit_hf.text.tokenizer import ChatTokenizer, read_json
@@ -18,7 +19,9 @@ from grpokit_unsloth.forward import check_hidden_states
 from grpokit_unsloth.policy import UnslothPolicy
 from grpokit_unsloth.start import first_line, quiet, steady_random
 
-__all__ = ["load_policy"]
+__all__ = ["in_four_bits", "load_policy"]
+
+log = logging.getLogger("grpokit.unsloth")
 
 PROMPT_ROOM = 2048
 """Tokens of a prompt that fit where the recipe sets no limit of its own."""
@@ -84,7 +87,8 @@ def check_gpu(asked: torch.dtype, *, full: bool) -> None:
         raise PreflightError(
             "this GPU has no bfloat16; Unsloth would go over to float16, which needs scaled gradients",
             place="model.dtype",
-            remedy="set model.dtype: float32, or take a GPU of the Ampere generation or newer",
+            remedy="set model.dtype: float32, with which the model itself samples and not vLLM, or "
+            "take a GPU of the Ampere generation or newer",
         )
 
 
@@ -113,10 +117,11 @@ def read_model(
     transformers_logging.disable_progress_bar()
     options: dict[str, Any] = {}
     if kernel == "unsloth":
-        options = engine_options(settings, adapter)
+        options = engine_options(settings, dtype, adapter)
     else:
         attention.register()
         options["attn_implementation"] = attention.KERNELS[kernel]
+    # The border to foreign code: a load may raise anything.
     try:
         with quiet("load"), steady_random():
             model, _ = FastLanguageModel.from_pretrained(
@@ -126,38 +131,45 @@ def read_model(
                 load_in_4bit=settings.load_in_4bit,
                 full_finetuning=recipe.model.lora is None,
                 use_gradient_checkpointing=checkpointing(recipe, settings),
+                use_exact_model_name=True,  # else a folder named like a model becomes another one
                 local_files_only=True,
                 use_safetensors=True,
                 fix_tokenizer=False,  # ours is used; mending theirs may write into the working folder
                 trust_remote_code=False,
                 **options,
             )
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        RuntimeError,
-        ImportError,
-        NotImplementedError,
-    ) as error:
-        raise PreflightError(
-            f"Unsloth cannot load the model: {first_line(error)}",
-            place=str(folder),
-            remedy="take the backend `hf`, or a model that Unsloth knows",
-        ) from error
-    if settings.load_in_4bit and not getattr(model, "is_loaded_in_4bit", False):
-        raise PreflightError(
-            "Unsloth loaded the model in 16 bits although 4 were asked for",
-            place="backend.with.load_in_4bit",
-            remedy="set `backend.with.load_in_4bit: false`, or run on a GPU with bitsandbytes",
-        )
+    except Exception as error:
+        raise cannot_load(error, folder) from error
+    if kernel == "unsloth":
+        check_engine(model, settings, longest, wanted=options["fast_inference"])
+        check_bits(model, settings)
     return model
 
 
-def engine_options(settings: UnslothConfig, adapter: Adapter | None) -> dict[str, Any]:
+def cannot_load(error: Exception, folder: Path) -> GrpokitError:
+    """Memory that ran out, or a model that Unsloth or vLLM does not take."""
+    words = str(error).lower()
+    full = isinstance(error, (torch.OutOfMemoryError, MemoryError))
+    if full or "out of memory" in words or "gpu_memory_utilization" in words:
+        return OutOfMemoryError(
+            f"the model does not fit into the GPU's memory: {first_line(error)}",
+            place=str(folder),
+            remedy="set backend.with.load_in_4bit: true, take a smaller model, or change "
+            "backend.with.gpu_memory_utilization (more where vLLM has no room, less where the rest has none)",
+        )
+    return PreflightError(
+        f"Unsloth cannot load the model: {first_line(error)}",
+        place=str(folder),
+        remedy="set `backend.with.fast_inference: false` if it is vLLM that refuses; else take the "
+        "backend `hf`, or a model that Unsloth knows",
+    )
+
+
+def engine_options(
+    settings: UnslothConfig, dtype: torch.dtype, adapter: Adapter | None
+) -> dict[str, Any]:
     """What the GPU's loader takes beside the rest. vLLM holds one adapter of the recipe's rank."""
-    if not wants_engine(settings):
+    if not wants_engine(settings, dtype):
         return {"fast_inference": False}
     return {
         "fast_inference": True,
@@ -168,11 +180,64 @@ def engine_options(settings: UnslothConfig, adapter: Adapter | None) -> dict[str
     }
 
 
-def wants_engine(settings: UnslothConfig) -> bool:
-    """Whether vLLM samples: as set, or where it is installed."""
+def wants_engine(settings: UnslothConfig, dtype: torch.dtype) -> bool:
+    """Whether vLLM samples: as set, or where it is installed and has the type of the numbers."""
     if settings.fast_inference is None:
-        return find_spec("vllm") is not None
+        return find_spec("vllm") is not None and dtype == torch.bfloat16
     return settings.fast_inference
+
+
+def check_engine(model: Any, settings: UnslothConfig, longest: int, *, wanted: bool) -> None:
+    """The engine is there if it was asked for, with the settings that were asked for.
+
+    Unsloth goes on without it where the GPU or the model does not fit, and it shortens vLLM's rows
+    and drops standby where it thinks fit; it only prints so.
+    """
+    engine = getattr(model, "vllm_engine", None)
+    if engine is None:
+        if settings.fast_inference or settings.standby:
+            raise PreflightError(
+                "Unsloth loaded the model without vLLM, for which this GPU or this model does not fit",
+                place="backend.with.fast_inference",
+                remedy="set `backend.with.fast_inference: false` and leave standby out",
+            )
+        if wanted:
+            log.warning(
+                "Unsloth loaded the model without vLLM, for which this GPU or this model does not "
+                "fit; the model itself samples, much slower"
+            )
+        return
+    config = engine.llm_engine.vllm_config.model_config
+    if config.max_model_len < longest:
+        raise OutOfMemoryError(
+            f"vLLM has room for rows of {config.max_model_len} tokens, and the recipe needs {longest}",
+            place="backend.with.gpu_memory_utilization",
+            remedy="raise it, set load_in_4bit: true, or lower rollout.max_tokens, "
+            "rollout.max_prompt_tokens or backend.with.max_seq_length",
+        )
+    if settings.standby and not config.enable_sleep_mode:
+        raise PreflightError(
+            "Unsloth has no standby for this model",
+            place="backend.with.standby",
+            remedy="leave it out",
+        )
+
+
+def check_bits(model: Any, settings: UnslothConfig) -> None:
+    if settings.load_in_4bit and not in_four_bits(model):
+        raise PreflightError(
+            "Unsloth loaded the model in 16 bits although 4 were asked for",
+            place="backend.with.load_in_4bit",
+            remedy="set `backend.with.load_in_4bit: false`, or run on a GPU with bitsandbytes",
+        )
+
+
+def in_four_bits(model: Any) -> bool:
+    """Whether a layer holds its weights in bitsandbytes' 4 bits.
+
+    The flag that transformers sets is not set where the weights come from vLLM.
+    """
+    return any(type(module).__name__ == "Linear4bit" for module in model.modules())
 
 
 def checkpointing(recipe: Recipe, settings: UnslothConfig) -> bool | str:

@@ -7,6 +7,7 @@ from, at the sampling temperature.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,13 +15,13 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor
 
-from grpokit.api import Sampling, ShouldStop
+from grpokit.api import GrpokitError, OutOfMemoryError, Sampling, ShouldStop
 from grpokit_hf.nn.decode import Drawn, Rows, left_pad
 from grpokit_hf.nn.pick import pick, row_uniforms
 from grpokit_unsloth.policy import UnslothPolicy
-from grpokit_unsloth.start import quiet
+from grpokit_unsloth.start import first_line, quiet
 
-__all__ = ["by_generate", "by_vllm"]
+__all__ = ["by_generate", "by_vllm", "rest"]
 
 
 def by_vllm(
@@ -30,30 +31,56 @@ def by_vllm(
     sampling: Sampling,
 ) -> list[Drawn]:
     """One completion a prompt from ``fast_generate``. The adapter goes along with the request: its
-    tensors are handed over as they are, nothing is merged and nothing copied to a file.
+    tensors are handed over as they are, nothing is merged and no weight is written to a file.
+
+    Raises:
+        OutOfMemoryError: the GPU's memory ran out. (vLLM keeps the requests, so less at once is no way on.)
+        GrpokitError: vLLM does not take the adapter, or failed.
     """
-    from grpokit_hf.vllm.requests import logprobs_usable, sampling_params, to_drawn
+    from grpokit_hf.vllm.choices import logprobs_usable
+    from grpokit_hf.vllm.requests import sampling_params, to_drawn
 
     stops = policy.tokenizer.ends.ids
-    request = None
-    if policy.adapter:
-        # It has a new number each time, so that no keys cached under an older adapter are used.
-        request = policy.model.load_lora("grpokit", load_tensors=True)
     torch.cuda.empty_cache()
-    with quiet("generate"):
-        outputs = policy.model.fast_generate(
-            [{"prompt_token_ids": list(ids)} for ids in prompts],
-            sampling_params=[sampling_params(sampling, seed, stops) for seed in seeds],
-            lora_request=request,
-            use_tqdm=False,
-        )
+    # The border to foreign code: an engine may raise anything.
+    try:
+        with quiet("generate"):
+            outputs = policy.model.fast_generate(
+                [{"prompt_token_ids": list(ids)} for ids in prompts],
+                sampling_params=[sampling_params(sampling, seed, stops) for seed in seeds],
+                lora_request=lora_request(policy),
+                use_tqdm=False,
+            )
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise OutOfMemoryError(
+            "vLLM ran out of memory",
+            place=f"step {sampling.step}",
+            remedy="lower backend.with.gpu_memory_utilization or backend.with.generate_rows",
+        ) from error
+    except Exception as error:
+        raise GrpokitError(
+            f"vLLM failed: {first_line(error)}",
+            place=f"step {sampling.step}",
+            remedy="resume from the last checkpoint; with `backend.with.fast_inference: false` the "
+            "model itself samples",
+        ) from error
     usable = logprobs_usable(sampling, "processed_logprobs")  # the mode of Unsloth's engine
     return [to_drawn(output, with_logprobs=usable) for output in outputs]
 
 
+def lora_request(policy: UnslothPolicy) -> Any:
+    """The adapter as it is now. It has a new number each time, so that no keys cached under an older
+    adapter are used. Unsloth writes the adapter's shape, no weights, into the folder that it is given.
+    """
+    if not policy.adapter:
+        return None
+    with tempfile.TemporaryDirectory(prefix="grpokit-unsloth-") as scratch:
+        return policy.model.load_lora(scratch, load_tensors=True)
+
+
 def rest(policy: UnslothPolicy) -> None:
     """Gives the memory of vLLM's cache to the update; the next ``fast_generate`` wakes it."""
-    if policy.engine is not None:
+    with quiet("sleep"):
         policy.engine.sleep(1)
 
 

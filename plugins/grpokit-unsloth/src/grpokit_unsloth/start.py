@@ -32,6 +32,8 @@ log = logging.getLogger("grpokit.unsloth")
 
 CHANGED = ("transformers", "trl", "peft")
 """What Unsloth changes when it is imported on a machine with a GPU."""
+AT_IMPORT = ("UNSLOTH_VLLM_STANDBY", "UNSLOTH_FORCE_CPU")
+"""What it reads once; the other variables are read when they are needed."""
 
 
 def make_backend(config: UnslothConfig | None = None) -> UnslothBackend:
@@ -55,7 +57,8 @@ def start(config: UnslothConfig) -> ModuleType:
         return sys.modules["unsloth"]
     early = [name for name in CHANGED if name in sys.modules]
     os.environ.update(wanted)
-    os.environ.setdefault("UNSLOTH_COMPILE_LOCATION", str(compile_folder()))
+    for name, value in defaults().items():
+        os.environ.setdefault(name, value)
     # The border to foreign code: an import may raise anything.
     try:
         with quiet("import"):
@@ -76,8 +79,10 @@ def start(config: UnslothConfig) -> ModuleType:
 
 
 def environment(config: UnslothConfig) -> dict[str, str]:
-    """Variables that Unsloth reads while it is imported."""
-    wanted = {"UNSLOTH_DISABLE_STATISTICS": "1"}
+    """Variables that Unsloth reads while it is imported, or later."""
+    # Else Unsloth folds the adapter into the shared weights for each ``generate``: rounded to 16
+    # bits, so that vLLM would sample from another policy than the one that trains.
+    wanted = {"UNSLOTH_DISABLE_STATISTICS": "1", "UNSLOTH_VLLM_MERGED_ROLLOUT": "0"}
     if config.standby:
         wanted["UNSLOTH_VLLM_STANDBY"] = "1"
     if config.device == "cpu":
@@ -85,10 +90,20 @@ def environment(config: UnslothConfig) -> dict[str, str]:
     return wanted
 
 
+def defaults() -> dict[str, str]:
+    """Variables that stay as the user set them."""
+    return {
+        "UNSLOTH_COMPILE_LOCATION": str(compile_folder()),
+        # vLLM keeps the stream that it finds as it is imported, and stdout is taken then.
+        "VLLM_LOGGING_STREAM": "ext://sys.stderr",
+        "VLLM_NO_USAGE_STATS": "1",
+    }
+
+
 def check_environment(wanted: dict[str, str]) -> None:
     """Unsloth is in the process already: it must have been started with the same settings."""
     for name, value in wanted.items():
-        if name != "UNSLOTH_DISABLE_STATISTICS" and os.environ.get(name) != value:
+        if name in AT_IMPORT and os.environ.get(name) != value:
             raise PreflightError(
                 f"Unsloth was imported before this run, without {name}={value}",
                 place="backend.with",
@@ -103,6 +118,15 @@ def compile_folder() -> Path:
     return Path(base) / "grpokit" / "unsloth_compiled_cache"
 
 
+class Said(io.StringIO):
+    """What stands in the place of stdout. vLLM asks stdout for its number, to redirect what
+    libraries in C print.
+    """
+
+    def fileno(self) -> int:
+        return 1
+
+
 @contextmanager
 def quiet(what: str) -> Iterator[None]:
     """Takes in what Unsloth prints, warns and logs; its lines go to our log as details.
@@ -110,7 +134,7 @@ def quiet(what: str) -> Iterator[None]:
     It also sets up logging for the whole process, so that other people's lines appear twice; that
     is undone.
     """
-    said = io.StringIO()
+    said = Said()
     before, handlers, level = (
         logging.root.manager.disable,
         logging.root.handlers[:],
