@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -56,8 +57,10 @@ ALGORITHMS: dict[str, dict[str, Any]] = {
     "gspo": {"use": "gspo", "with": {"epsilon": 0.02, "epsilon_high": 0.03}},
 }
 """Two with a reference policy, one that prunes, one that leaves a group out, one with whole-row ratios."""
-SETTINGS: dict[str, dict[str, Any]] = {"hf": {"threads": 1, "device": "cpu"}}
-"""``backend.with``, where it must not be empty."""
+SETTINGS: dict[str, dict[str, Any]] = {
+    name: {"threads": 1, "device": "cpu"} for name in ("hf", "unsloth")
+}
+"""``backend.with``, where it must not be empty. Threads decide the order of sums."""
 
 
 def recipe_data(backend: str, algorithm: str, folder: Path) -> dict[str, Any]:
@@ -329,7 +332,10 @@ def fixed_rollout(runtime: Any, recipe: Any, folder: Path) -> Any:
 
 
 def gap(ours: Any, theirs: Any) -> float:
-    """The largest absolute difference of two nested structures of numbers of one shape."""
+    """The largest absolute difference of two nested structures of numbers of one shape.
+
+    What is not a number on either side is infinitely far: ``max`` would pass over it.
+    """
     if isinstance(ours, Mapping):
         if set(ours) != set(theirs):
             message = f"different names: {sorted(set(ours) ^ set(theirs))}"
@@ -340,7 +346,8 @@ def gap(ours: Any, theirs: Any) -> float:
             message = f"different lengths: {len(ours)}, {len(theirs)}"
             raise AssertionError(message)
         return max((gap(a, b) for a, b in zip(ours, theirs, strict=True)), default=0.0)
-    return abs(float(ours) - float(theirs))
+    found = abs(float(ours) - float(theirs))
+    return math.inf if math.isnan(found) else found
 
 
 def compare(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, float]:
@@ -348,7 +355,7 @@ def compare(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, flo
     names = ("prompt_ids", "advantages", "selected", "logprobs", "weights", "lr", "loss")
     found = {name: gap(ours[name], theirs[name]) for name in (*names, "optimizer_steps")}
     norm = ours["grad_norm"]
-    return found | {"grad_norm": abs(norm - theirs["grad_norm"]) / norm}
+    return found | {"grad_norm": gap(norm, theirs["grad_norm"]) / norm}
 
 
 # ----------------------------------------------------------------- as a program

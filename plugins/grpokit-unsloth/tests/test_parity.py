@@ -1,7 +1,8 @@
 """The same step under `hf` and under `unsloth`: one fixed model, completions, rewards; four algorithms.
 
-Each backend is measured in its own process. On a CPU both were equal bit by bit when this was
-written (torch 2.13, transformers 5.17, Unsloth 2026.10.9); the tolerance leaves room for kernels.
+Each backend is measured in its own process, on one thread. On a CPU both were equal bit by bit when this
+was written (torch 2.13, transformers 5.17, Unsloth 2026.10.9). That is not asked for: a product may be
+summed in another order where its numbers lie elsewhere in memory.
 """
 
 from __future__ import annotations
@@ -13,7 +14,14 @@ import pytest
 
 import parity
 
-TOLERANCE = 1e-6
+TOLERANCE = {
+    "logprobs": 2e-5,  # 40 roundings of a number between 4 and 8, in float32
+    "loss": 1e-6,
+    "grad_norm": 1e-5,  # relative
+    "weights": 5e-6,  # AdamW divides by 1e-4 at least, so a step multiplies a gradient's rounding by 50
+}
+DIFFERENT = 1e-4
+"""By how much other algorithms are farther apart at least."""
 EXACT = ("prompt_ids", "advantages", "selected", "lr", "optimizer_steps")
 
 
@@ -36,13 +44,14 @@ def unsloth(folder: Path) -> dict[str, Any]:
 def test_a_step_is_the_same(algorithm: str, hf: dict[str, Any], unsloth: dict[str, Any]) -> None:
     found = parity.compare(hf[algorithm], unsloth[algorithm])
     assert {name: found[name] for name in EXACT} == dict.fromkeys(EXACT, 0.0)
-    assert {name: gap for name, gap in found.items() if gap > TOLERANCE} == {}
+    assert set(found) == {*EXACT, *TOLERANCE}
+    assert {name: found[name] for name, most in TOLERANCE.items() if found[name] > most} == {}
 
 
 def test_the_comparison_tells_algorithms_apart(hf: dict[str, Any], unsloth: dict[str, Any]) -> None:
     """Else the numbers above would prove nothing."""
     names = list(parity.ALGORITHMS)
     for one, other in zip(names, [*names[1:], names[0]], strict=True):
-        assert parity.gap(hf[one]["weights"], unsloth[other]["weights"]) > 100 * TOLERANCE
-        assert abs(hf[one]["loss"] - unsloth[other]["loss"]) > 100 * TOLERANCE
+        assert parity.gap(hf[one]["weights"], unsloth[other]["weights"]) > DIFFERENT
+        assert abs(hf[one]["loss"] - unsloth[other]["loss"]) > DIFFERENT
     assert len(unsloth["cppo"]["selected"]) < len(unsloth["grpo"]["selected"])

@@ -9,6 +9,5 @@ load       model folder -> policy: FastLanguageModel
 policy     hf's policy around Unsloth's model
 adapter    LoRA from a recipe or a saved folder
 forward    hidden states out of a model that Unsloth has changed
-export     a run's weights for others
 rollout    completions from vLLM, or from the model's own generate
 """

@@ -21,7 +21,7 @@ def grpokit_backends() -> list[BackendSpec]:
             target="grpokit_unsloth.start:make_backend",
             config="grpokit_unsloth.config:UnslothConfig",
             preflight="grpokit_unsloth.preflight:preflight",
-            export="grpokit_unsloth.export:export_weights",
+            export="grpokit_hf.export.weights:export_weights",
             provides=frozenset(
                 {
                     "logprobs",
