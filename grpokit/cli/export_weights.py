@@ -17,50 +17,62 @@ if TYPE_CHECKING:
 __all__ = ["export_weights"]
 
 
+Run = Annotated[
+    str, typer.Argument(help="A run, or a checkpoint of one; `last` is the newest run.")
+]
+Merged = Annotated[
+    bool, typer.Option("--merged", help="A whole model folder: base and adapter in one.")
+]
+Adapter = Annotated[bool, typer.Option("--adapter", help="The adapter alone, for PEFT.")]
+Gguf = Annotated[
+    bool, typer.Option("--gguf", help="One file for programs of the llama.cpp family.")
+]
+Out = Annotated[
+    Path | None, typer.Option(metavar="FOLDER", help="A new folder; RUN/export/... otherwise.")
+]
+Step = Annotated[
+    str | None,
+    typer.Option(
+        "--step", "--checkpoint", metavar="STEP", help="A step, `best`, `newest` or `final`."
+    ),
+]
+Dtype = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TYPE", help="With --merged: bfloat16, float16 or float32; the base's otherwise."
+    ),
+]
+Quantize = Annotated[
+    str | None,
+    typer.Option(metavar="TYPE", help="With --gguf: f32, f16 (default), bf16 or q8_0."),
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace the folder if there is one.")]
+Push = Annotated[
+    str | None,
+    typer.Option(
+        metavar="REPO",
+        help="Also upload it to this model repository of the hub, private if it is new.",
+    ),
+]
+Public = Annotated[
+    bool, typer.Option("--public", help="With --push: everybody may see a new repository.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
 def export_weights(
-    run: Annotated[
-        str, typer.Argument(help="A run, or a checkpoint of one; `last` is the newest run.")
-    ],
-    merged: Annotated[
-        bool, typer.Option("--merged", help="A whole model folder: base and adapter in one.")
-    ] = False,
-    adapter: Annotated[
-        bool, typer.Option("--adapter", help="The adapter alone, for PEFT.")
-    ] = False,
-    gguf: Annotated[
-        bool, typer.Option("--gguf", help="One file for programs of the llama.cpp family.")
-    ] = False,
-    out: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="A new folder; RUN/export/... otherwise.")
-    ] = None,
-    step: Annotated[
-        str | None,
-        typer.Option(
-            "--step", "--checkpoint", metavar="STEP", help="A step, `best`, `newest` or `final`."
-        ),
-    ] = None,
-    dtype: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TYPE",
-            help="With --merged: bfloat16, float16 or float32; the base's otherwise.",
-        ),
-    ] = None,
-    quantize: Annotated[
-        str | None,
-        typer.Option(metavar="TYPE", help="With --gguf: f32, f16 (default), bf16 or q8_0."),
-    ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace the folder if there is one.")
-    ] = False,
-    push: Annotated[
-        str | None,
-        typer.Option(metavar="REPO", help="Also upload it to this model repository of the hub."),
-    ] = None,
-    private: Annotated[
-        bool, typer.Option("--private", help="With --push: make a new repository private.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    run: Run,
+    merged: Merged = False,
+    adapter: Adapter = False,
+    gguf: Gguf = False,
+    out: Out = None,
+    step: Step = None,
+    dtype: Dtype = None,
+    quantize: Quantize = None,
+    force: Force = False,
+    push: Push = None,
+    public: Public = False,
+    as_json: Json = False,
 ) -> None:
     """Write the weights of a run for others, and prove that they are what was trained.
 
@@ -69,36 +81,42 @@ def export_weights(
     model; otherwise nothing is written. The folder gets a model card with measured results.
     """
     form = _form(merged=merged, adapter=adapter, gguf=gguf)
-    _check_options(form, dtype=dtype, quantize=quantize, push=push, private=private)
-    from grpokit.cli.eval_target import find_policy
-    from grpokit.engine.signals import StopFlag
+    _check_options(form, dtype=dtype, quantize=quantize, push=push, public=public)
     from grpokit.export.push import check_push, push_folder
-    from grpokit.export.weights import export_run
-    from grpokit.registry.catalog import Catalog
 
-    folder, home = find_policy(run, step)
     if push is not None:
         check_push(push)
-    with StopFlag() as flag:
-        done = export_run(
-            home,
-            folder,
-            form,
-            Catalog.load(),
-            kind=dtype or quantize or "",
-            out=out,
-            force=force,
-            repo=push or "",
-            say=render.warn,
-            poll=flag.poll,
-        )
+    done = _exported(run, step, form, kind=dtype or quantize or "", out=out, force=force, repo=push)
     if not as_json:
         _show(done)
-    address = push_folder(done.folder, push, private=private, say=render.warn) if push else None
+    address = push_folder(done.folder, push, public=public, say=render.warn) if push else None
     if as_json:
         render.print_json({**done.as_dict(), "pushed": address})
     elif address:
         render.say(f"uploaded to {address}")
+
+
+def _exported(
+    run: str, step: str | None, form: Form, *, repo: str | None, **options: Any
+) -> Exported:
+    """Finds the run and writes; Ctrl-C ends it between two stages."""
+    from grpokit.cli.eval_target import find_policy
+    from grpokit.engine.signals import StopFlag
+    from grpokit.export.weights import export_run
+    from grpokit.registry.catalog import Catalog
+
+    folder, home = find_policy(run, step)
+    with StopFlag() as flag:
+        return export_run(
+            home,
+            folder,
+            form,
+            Catalog.load(),
+            repo=repo or "",
+            say=render.warn,
+            poll=flag.poll,
+            **options,
+        )
 
 
 def _form(*, merged: bool, adapter: bool, gguf: bool) -> Form:
@@ -122,7 +140,7 @@ def _check_options(form: Form, **given: Any) -> None:
     wrong = {
         "--dtype": given["dtype"] is not None and form != "merged" and "is for --merged",
         "--quantize": given["quantize"] is not None and form != "gguf" and "is for --gguf",
-        "--private": given["private"] and given["push"] is None and "is for --push",
+        "--public": given["public"] and given["push"] is None and "is for --push",
     }
     for option, fact in wrong.items():
         if fact:

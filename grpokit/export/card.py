@@ -147,7 +147,8 @@ def _front_matter(facts: RunFacts, result: ExportResult, form: Form, license_: s
 def _summary(facts: RunFacts, result: ExportResult, license_: str) -> str:
     recipe, about = facts.recipe, result.about
     steps = recipe.train.steps
-    done = f"{facts.step} of {steps}" if facts.step not in (None, steps) else f"{steps}"
+    done = f"{steps}" if facts.step == steps else f"{facts.step} of {steps}"
+    done = f"at most {steps}" if facts.step is None else done
     adapters = recipe.model.lora
     how = f"LoRA of rank {adapters.rank}" if adapters else "all weights"
     told = f"{recipe.summary}".strip()
@@ -200,7 +201,8 @@ def _one_result(name: str, summary: Mapping[str, Any], about: Mapping[str, Any])
     mark = ours["fingerprint"]
     sampling = mark.get("sampling", {})
     heat = sampling.get("temperature")
-    drawn = f"sampled at temperature {heat:g}" if heat else "greedy"
+    seed = escaped(sampling.get("seed", "?"))
+    drawn = f"sampled at temperature {heat:g} with seed {seed}" if heat else "greedy"
     yield (
         f"Evaluation {escaped(name)}: {ours['items']} questions (data set with the fingerprint "
         f"{escaped(mark.get('dataset', '?'))}), {drawn}, at most "
@@ -273,7 +275,7 @@ def _proof(result: ExportResult) -> Iterator[str]:
 
 def _use(result: ExportResult, place: str) -> str:
     about = result.about
-    code = result.usage.replace("FOLDER", place)
+    code = result.usage.replace('"FOLDER")', f"{json.dumps(place)})")
     language = "python" if "import " in code else "bash"
     end = escaped(about.get("end_of_turn", "?"))
     first = (

@@ -72,18 +72,7 @@ def export_recipe(
         PreflightError: the target cannot express it, the data or a reward cannot be had, or the
             folder is in use.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise PreflightError(
-            "the folder is not empty" if folder.is_dir() else "this is a file",
-            place=str(folder),
-            remedy="name another one with --out",
-        )
-    if folder.exists() and folder.samefile(Path.cwd()):
-        raise PreflightError(
-            "the export takes the place of this folder, and you are in it",
-            place=str(folder),
-            remedy="name a new one with --out",
-        )
+    _refuse_used(folder)
     job = _Job(loaded, catalog, target, rows)
     with job.scorer:
         job.look()
@@ -103,6 +92,21 @@ def export_recipe(
     return Exported(
         folder=folder, files=files, notes=tuple(job.notes.found), commands=texts.COMMANDS[target]
     )
+
+
+def _refuse_used(folder: Path) -> None:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise PreflightError(
+            "the folder is not empty" if folder.is_dir() else "this is a file",
+            place=str(folder),
+            remedy="name another one with --out",
+        )
+    if folder.exists() and folder.samefile(Path.cwd()):
+        raise PreflightError(
+            "the export takes the place of this folder, and you are in it",
+            place=str(folder),
+            remedy="name a new one with --out",
+        )
 
 
 class _Job:

@@ -23,10 +23,11 @@ def check_push(repo: str) -> None:
         RecipeError: ``repo`` is no name of a repository.
         PreflightError: the client is missing, offline, or has no token.
     """
+    wrong = RecipeError(
+        f"{repo!r} is no model repository", place="--push", remedy="write owner/name"
+    )
     if not REPO.fullmatch(repo):
-        raise RecipeError(
-            f"{repo!r} is no model repository", place="--push", remedy="write owner/name"
-        )
+        raise wrong
     if find_spec("huggingface_hub") is None:
         raise PreflightError(
             "the package huggingface_hub is not installed",
@@ -36,7 +37,13 @@ def check_push(repo: str) -> None:
     if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
         raise PreflightError("HF_HUB_OFFLINE is set", place="--push", remedy="unset it")
     from huggingface_hub import get_token
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
+    try:
+        validate_repo_id(repo)
+    except HFValidationError as error:
+        raise wrong from error
     if not get_token():
         raise PreflightError(
             "there is no token for the hub",
@@ -46,9 +53,11 @@ def check_push(repo: str) -> None:
 
 
 def push_folder(
-    folder: Path, repo: str, *, private: bool = False, say: Callable[[str], None]
+    folder: Path, repo: str, *, public: bool = False, say: Callable[[str], None]
 ) -> str:
     """Uploads every file of ``folder`` in one commit and returns the address.
+
+    A repository that does not exist is made, private unless ``public``; an older one stays what it is.
 
     Raises:
         CheckpointError: the hub refuses or cannot be reached; the folder stands.
@@ -56,7 +65,8 @@ def push_folder(
     from huggingface_hub import HfApi
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
-    again = f"`hf upload {repo} {shlex.quote(str(folder))} .`"
+    hidden = "" if public else " --private"
+    again = f"`hf upload {repo} {shlex.quote(str(folder))} .{hidden}`"
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     say(f"uploading to {repo}:")
     for path in files:
@@ -64,18 +74,28 @@ def push_folder(
     disable_progress_bars()
     api = HfApi()
     try:
-        address = api.create_repo(repo, repo_type="model", private=private or None, exist_ok=True)
+        address = api.create_repo(repo, repo_type="model", private=not public, exist_ok=True)
         api.upload_folder(
             repo_id=repo,
             folder_path=folder,
             repo_type="model",
             commit_message="Upload with grpokit",
         )
-    except Exception as error:  # the hub client raises errors of several network libraries
-        lines = str(error).strip().splitlines()
+    except Exception as error:  # noqa: BLE001 - the hub client raises those of several libraries
         raise CheckpointError(
-            f"the upload to {repo} failed: {lines[0] if lines else type(error).__name__}",
+            f"the upload to {repo} failed: {_reason(error)}",
             place=str(folder),
             remedy=f"the folder stands; when the cause is gone, run {again}",
-        ) from error
+        ) from None  # its cause may hold the token
     return str(address)
+
+
+def _reason(error: Exception) -> str:
+    """The first line, and what the hub says; without the token, which either may quote."""
+    from huggingface_hub import get_token
+
+    lines = str(error).strip().splitlines()
+    told, token = lines[0] if lines else type(error).__name__, get_token()
+    said = " ".join(str(getattr(error, "server_message", None) or "").split())
+    whole = f"{told} ({said})" if said and said not in told else told
+    return whole.replace(token, "***") if token else whole

@@ -83,39 +83,48 @@ def export_run(
     run = RunDir.existing(home)
     recipe = run.recipe()
     export = _exporter(catalog, recipe)
-    step = _step_of(policy)
     folder = out or _default_folder(home, policy, form, kind)
     with _made(folder, force=force) as work:
-        result = export(
-            ExportRequest(
-                recipe=recipe,
-                policy=policy,
-                out=work,
-                form=form,
-                type=kind,
-                name=f"{_title(run, recipe)}-{kind or 'f16'}",
-                prompts=_questions(recipe, catalog),
-                say=say,
-                poll=poll,
-            )
+        request = ExportRequest(
+            recipe=recipe,
+            policy=policy,
+            out=work,
+            form=form,
+            type=kind,
+            name=f"{_title(run, recipe)}-{kind or 'f16'}",
+            prompts=_questions(recipe, catalog),
+            say=say,
+            poll=poll,
         )
-        facts = RunFacts.read(run, recipe, step=step)
-        text = public_recipe(recipe)
-        (work / "recipe.yaml").write_text(f"# resolved recipe\n{text}", encoding="utf-8")
-        card = model_card(
-            facts,
-            result,
-            form,
-            license_=_license(catalog, recipe),
-            recipe_text=text,
-            title=repo.rpartition("/")[2] or _title(run, recipe),
-            place=repo or folder.name,
-        )
-        (work / "README.md").write_text(card, encoding="utf-8", errors="backslashreplace")
-        _write_proof(work, result, recipe=recipe, step=step)
-        poll()
-        files = tuple((str(p.relative_to(work)), p.stat().st_size) for p in files_of(work))
-    return Exported(folder=folder, form=form, files=files, result=result)
+        result = export(request)
+        _describe(run, request, result, license_=_license(catalog, recipe), place=repo or folder)
+    return Exported(folder=folder, form=form, files=_sizes(folder), result=result)
+
+
+def _sizes(folder: Path) -> tuple[tuple[str, int], ...]:
+    return tuple((str(path.relative_to(folder)), path.stat().st_size) for path in files_of(folder))
+
+
+def _describe(
+    run: RunDir, request: ExportRequest, result: ExportResult, *, license_: str, place: str | Path
+) -> None:
+    """Recipe, model card and proof, beside the weights. ``place``: a repository, or a folder."""
+    recipe, work = request.recipe, request.out
+    step, text = _step_of(request.policy), public_recipe(recipe)
+    (work / "recipe.yaml").write_text(f"# resolved recipe\n{text}", encoding="utf-8")
+    title = place.rpartition("/")[2] if isinstance(place, str) else _title(run, recipe)
+    card = model_card(
+        RunFacts.read(run, recipe, step=step),
+        result,
+        request.form,
+        license_=license_,
+        recipe_text=text,
+        title=title,
+        place=place if isinstance(place, str) else place.name,
+    )
+    (work / "README.md").write_text(card, encoding="utf-8", errors="backslashreplace")
+    _write_proof(work, result, recipe=recipe, step=step)
+    request.poll()
 
 
 def _exporter(catalog: Catalog, recipe: Recipe) -> Callable[[ExportRequest], ExportResult]:
@@ -218,7 +227,9 @@ def _write_proof(folder: Path, result: ExportResult, *, recipe: Recipe, step: in
 
 def public_recipe(recipe: Recipe) -> str:
     """The resolved recipe as YAML; folders of this machine are nobody else's business."""
-    return to_yaml(_shortened(recipe.model_dump(mode="json", by_alias=True)))
+    data = recipe.model_dump(mode="json", by_alias=True)
+    said = {key: data[key] for key in ("summary", "prompt")}  # `/no_think` is no path
+    return to_yaml({**_shortened(data), **said})
 
 
 def _shortened(value: Any) -> Any:

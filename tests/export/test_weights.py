@@ -16,6 +16,8 @@ import pytest
 import yaml
 
 from commands import Commands
+from grpokit.export.weights import public_recipe
+from grpokit.spec.recipe import Recipe
 
 RECIPE = """
 grpokit: 1
@@ -176,6 +178,35 @@ def test_a_checkpoint_without_evaluation(commands: Commands, run: Path) -> None:
     assert "95% interval" not in body
 
 
+def test_the_card_of_an_adapter_names_two_folders(commands: Commands, run: Path) -> None:
+    """Its own and that of the base model, which the reader has to bring."""
+    out = commands.folder / 'odd "name"'
+    assert commands.run("export", str(run), "--adapter", "--out", str(out)) == 0, commands.output
+    [code] = re.findall(r"```python\n(.*?)```", card(out)[1], re.DOTALL)
+    assert "# BASE_MODEL_FOLDER: the model that training began with" in code
+    assert 'AutoModelForCausalLM.from_pretrained("BASE_MODEL_FOLDER")' in code
+    assert 'PeftModel.from_pretrained(model, "odd \\"name\\"")' in code
+    compile(code, "card", "exec")
+    assert "note: adapter_config.json names the base model by its folder" in commands.output
+
+
+def test_what_a_recipe_says_to_models_is_no_path() -> None:
+    told = {
+        "grpokit": 1,
+        "summary": "/a/b",
+        "model": {"id": "/home/me/models/tiny"},
+        "dataset": {"use": "jsonl", "with": {"path": "~/rows.jsonl"}},
+        "prompt": {"system": "/no_think", "template": "/set {question}"},
+        "rewards": [{"use": "number"}],
+    }
+    public = yaml.safe_load(public_recipe(Recipe.model_validate(told)))
+    assert public["prompt"]["system"] == "/no_think"
+    assert public["prompt"]["template"] == "/set {question}"
+    assert public["summary"] == "/a/b"
+    assert public["model"]["id"] == "tiny"
+    assert public["dataset"]["with"]["path"] == "rows.jsonl"
+
+
 def test_a_gguf_file(commands: Commands, run: Path) -> None:
     assert commands.run("export", str(run), "--gguf", "--quantize", "q8_0") == 0, commands.output
     folder = run / "export" / "gguf-q8_0"
@@ -233,7 +264,8 @@ def test_a_signal_leaves_nothing(commands: Commands, run: Path) -> None:
         (("--merged", "--gguf"), 2, "exclude each other"),
         (("--merged", "--quantize", "q8_0"), 2, "--quantize is for --gguf"),
         (("--gguf", "--dtype", "bfloat16"), 2, "--dtype is for --merged"),
-        (("--merged", "--private"), 2, "--private is for --push"),
+        (("--merged", "--public"), 2, "--public is for --push"),
+        (("--merged", "--push", "me/a--b"), 2, "owner/name"),
         (("--merged", "--step", "99"), 6, "there are 2, 4"),
         (("--merged", "--dtype", "int3"), 3, "bfloat16"),
         (("--merged", "--push", "no-owner"), 2, "owner/name"),

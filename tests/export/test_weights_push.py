@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -26,7 +27,7 @@ from grpokit.errors import GrpokitError
 from grpokit.export.push import check_push, push_folder
 try:
     check_push(sys.argv[2])
-    print(push_folder(Path(sys.argv[1]), sys.argv[2], private=sys.argv[3] == "yes", say=print))
+    print(push_folder(Path(sys.argv[1]), sys.argv[2], public=sys.argv[3] == "yes", say=print))
 except GrpokitError as error:
     print(error)
     sys.exit(int(error.exit_code))
@@ -55,7 +56,8 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.server.calls.append((self.path, self.headers.get("Authorization", "")))
         if self.server.refuse:
-            self.answer({"error": "You may not write here"}, self.server.refuse)
+            token = self.headers.get("Authorization")  # no server should tell it again
+            self.answer({"error": f"{token} may not write here"}, self.server.refuse)
         elif self.path == "/api/repos/create":
             self.server.created.append(json.loads(body))
             self.answer({"url": f"{self.server.address}/me/sums"})
@@ -111,7 +113,7 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
-def push(folder: Path, hub: str, *, private: bool = False, **more: str) -> tuple[int, str]:
+def push(folder: Path, hub: str, *, public: bool = False, **more: str) -> tuple[int, str]:
     """The client reads its settings when it is imported: a process of its own."""
     environ = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
     environ |= {
@@ -122,7 +124,7 @@ def push(folder: Path, hub: str, *, private: bool = False, **more: str) -> tuple
         **more,
     }
     done = subprocess.run(
-        [sys.executable, "-c", PUSH, str(folder), "me/sums", "yes" if private else "no"],
+        [sys.executable, "-c", PUSH, str(folder), "me/sums", "yes" if public else "no"],
         env=environ,
         capture_output=True,
         text=True,
@@ -134,7 +136,7 @@ def push(folder: Path, hub: str, *, private: bool = False, **more: str) -> tuple
 
 
 def test_every_file_arrives(folder: Path, hub: Hub) -> None:
-    code, said = push(folder, hub.address, private=True)
+    code, said = push(folder, hub.address)
     assert code == 0, said
     assert hub.files == {path.name: path.read_bytes() for path in folder.iterdir()}
     assert hub.created[0]["name"] == "sums"
@@ -146,13 +148,20 @@ def test_every_file_arrives(folder: Path, hub: Hub) -> None:
     assert said.splitlines()[-1] == f"{hub.address}/me/sums"
 
 
+def test_a_new_repository_is_public_if_that_is_said(folder: Path, hub: Hub) -> None:
+    assert push(folder, hub.address, public=True)[0] == 0
+    assert hub.created[0].get("private") in (None, False)
+    assert hub.created[0].get("visibility") in (None, "public")
+
+
 def test_a_refusal_names_what_to_do(folder: Path, hub: Hub) -> None:
     hub.refuse = 403
     code, said = push(folder, hub.address)
     assert code == 6
     assert "the upload to me/sums failed" in said
-    assert "hf upload me/sums" in said
+    assert re.search(r"hf upload me/sums \S+ \. --private`", said)
     assert TOKEN not in said
+    assert "*** may not write here" in said
     assert (folder / "model.safetensors").is_file()
 
 
@@ -175,7 +184,10 @@ def test_offline_is_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
         check_push("me/sums")
 
 
-@pytest.mark.parametrize("name", ["sums", "a/b/c", "../x/y", "me/", "https://h/me/sums"])
+@pytest.mark.parametrize(
+    "name",
+    ["sums", "a/b/c", "../x/y", "me/", "https://h/me/sums", "me/a--b", "me/a..b", "me/sums.git"],
+)
 def test_what_is_no_repository(name: str) -> None:
     with pytest.raises(RecipeError, match="owner/name"):
         check_push(name)

@@ -29,6 +29,10 @@ FOUR_BITS = (
     "training and its evaluations computed with a base rounded to 4 bits; this is the adapter on the "
     "base as it is, which may answer otherwise"
 )
+LOCAL_BASE = (
+    "adapter_config.json names the base model by its folder on this machine; change "
+    "base_model_name_or_path before others get it"
+)
 LONG = {"f32": "float32", "f16": "float16", "bf16": "bfloat16", "q8_0": "q8_0"}
 
 
@@ -92,7 +96,9 @@ def export_adapter(request: ExportRequest, source: Source) -> tuple[dict[str, An
     request.poll()
     request.say("reading what was written")
     written = read_adapter(request.out, source.base, found, request.prompts)
-    return judge(found, written, "float32", str(request.out)), written.loader
+    proof = judge(found, written, "float32", str(request.out))
+    notes = [LOCAL_BASE] if source.located.kind == "folder" else []
+    return {**proof, "notes": notes}, written.loader
 
 
 def export_gguf(request: ExportRequest, source: Source) -> tuple[dict[str, Any], str]:
