@@ -130,7 +130,7 @@ def run(job: dict[str, Any]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
 
 
 def train(job: dict[str, Any]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Updates with so many rows each: gradients of every optimiser step, weights, metrics."""
+    """Updates with so many rows each, saved after one of them: gradients of every optimiser step, weights, metrics."""
     backend = open_backend(job)
     if job.get("load"):
         backend.load_state(Path(job["load"]))
@@ -159,9 +159,9 @@ def train(job: dict[str, Any]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]
         )
         handle.remove()
         metrics.append(dict(update.metrics))
+        if job.get("save") and step == job["save_after"]:
+            save(backend, Path(job["save"]))
     found |= {f"weight/{name}": value for name, value in weights_of(backend).items()}
-    if job.get("save"):
-        save(backend, Path(job["save"]))
     backend.close()
     return found, {"metrics": metrics}
 
@@ -179,9 +179,14 @@ def sample(job: dict[str, Any]) -> tuple[dict[str, torch.Tensor], dict[str, Any]
 
     One process draws both. The last round finds rank 1 without a prompt.
     """
-    backend = open_backend(job, reference=False)
+    backend = open_backend(job)
     if job.get("lora"):
         wake(backend)
+    reference = backend.trainer.reference_model
+    with backend.policy.sampling():
+        kept = (
+            [] if reference is None else [hasattr(w, "device_mesh") for w in reference.parameters()]
+        )
     alone = "RANK" not in os.environ
     texts: dict[str, Any] = {}
     for step in (1, 2):
@@ -194,7 +199,7 @@ def sample(job: dict[str, Any]) -> tuple[dict[str, torch.Tensor], dict[str, Any]
     backend.generate([] if rank() else prompts()[:1], Sampling(group=1, max_tokens=3))
     found = weights_of(backend)
     backend.close()
-    return found, {"texts": texts}
+    return found, {"texts": texts, "reference_in_parts": kept}
 
 
 def unreadable(job: dict[str, Any]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

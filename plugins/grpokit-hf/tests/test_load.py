@@ -7,6 +7,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from grpokit.api import OutOfMemoryError, PreflightError
+from grpokit_hf import parallel
 
 
 @pytest.mark.parametrize("lora", [{"rank": 4}, None])
@@ -35,3 +36,14 @@ def test_a_model_that_does_not_fit_in_memory_asks_for_a_smaller_one(
     monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", full)
     with pytest.raises(OutOfMemoryError, match=r"the model does not fit in memory.*smaller"):
         open_backend(make_recipe())
+
+
+def test_more_processes_than_gpus_are_refused_before_they_meet_on_one(monkeypatch):
+    monkeypatch.setattr(parallel, "several", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert parallel.local_device() == torch.device("cuda", 1)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
+    with pytest.raises(PreflightError, match="3 processes need a GPU each, and torch sees 2"):
+        parallel.local_device()

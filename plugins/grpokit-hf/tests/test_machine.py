@@ -18,6 +18,24 @@ def test_physical_cores_are_at_most_what_the_process_may_use():
     assert 1 <= machine.physical_cores() <= len(os.sched_getaffinity(0))
 
 
+@pytest.mark.parametrize(
+    ("said", "left"),
+    [
+        (None, ("a", "b", "b")),
+        ("0", ("a",)),
+        (" 2, 0", ("b", "a")),
+        ("", ()),
+        ("-1", ()),
+        ("1,-1,0", ("b",)),
+        ("7", ()),
+        ("GPU-8d5f1e2c,GPU-9", ("a", "a")),
+    ],
+)
+def test_hidden_gpus_do_not_count(said: str | None, left: tuple[str, ...]):
+    assert machine.visible(("a", "b", "b"), said) == left
+    assert machine.visible((), said) == ()
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks the scheduler")
 def test_processes_share_the_cores_once(monkeypatch: pytest.MonkeyPatch):
     """``--processes`` says each process's part in OMP_NUM_THREADS; it is not divided again."""

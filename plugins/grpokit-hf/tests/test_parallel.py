@@ -44,13 +44,20 @@ def jobs_of(kind: str, folder: Path) -> dict[str, dict[str, Any]]:
     train = {**base, "kind": "train"}
     twice = {"iterations": 2}
     parts = {"iterations": 2, "minibatches": 2, "micro_batch": 2}
-    saved = {"rows": [7, 12, 5], "optim": parts, "resets": RESETS}
+    saved = {"rows": [7, 12, 5, 12], "save_after": 3, "optim": parts, "resets": RESETS}
     return {
         "five": {**train, "rows": [5], "optim": twice},
         "one": {**train, "rows": [1], "optim": twice},
         "recomputed": {**train, "rows": [7], "optim": twice, "checkpointing": True},
         "saved": {**train, **saved, "save": str(folder / f"two-{kind}")},
         "loaded": {**train, "rows": [12], "from": 4, "load": str(folder / f"one-{what}")},
+        "resumed": {
+            **train,
+            "rows": [12],
+            "from": 4,
+            "optim": parts,
+            "load": str(folder / f"two-{kind}"),
+        },
         "sampled": {**base, "kind": "sample"},
         "unreadable": {**base, "kind": "unreadable", "broken": str(folder / "broken")},
         **{f"fail-{error}": {**base, "kind": "fail", "error": error} for error in ERRORS},
@@ -168,8 +175,18 @@ def test_gradients_weights_and_metrics_are_those_of_one_process(pair, kind, rows
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_minibatches_and_resets_are_those_of_one_process(pair, kind):
-    """Reference, optimiser and policy begin anew; the last step has completions of one token."""
+    """Reference, optimiser and policy begin anew; the third step has completions of one token."""
     check_equal(pair, f"{kind}-saved")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_processes_go_on_bit_by_bit_where_they_stopped(pair, kind):
+    for ours, theirs in zip(
+        pair.tensors(f"{kind}-resumed"), pair.tensors(f"{kind}-saved"), strict=True
+    ):
+        assert any(name.startswith("grad/4.3") for name in ours)
+        for name, value in ours.items():
+            assert torch.equal(value, theirs[name]), name
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -212,6 +229,9 @@ def test_processes_sample_as_long_as_each_likes(pair, kind):
     assert told[0]["texts"] | told[1]["texts"] == facts["texts"]
     lengths = [len(ids) for text in facts["texts"].values() for ids in text]
     assert max(lengths) > 4 >= min(lengths)
+    for facts in told:  # whole weights are for the policy, which samples
+        assert all(facts["reference_in_parts"]) == (kind != "ddp-full")
+        assert bool(facts["reference_in_parts"]) == kind.endswith("full")
     for tensors in pair.tensors(f"{kind}-sampled"):
         for name, value in weights.items():
             assert float((tensors[name] - value).abs().max()) <= BIT

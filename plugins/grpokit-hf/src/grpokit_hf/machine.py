@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -23,6 +23,7 @@ __all__ = [
     "versions",
 ]
 
+SIGNS = (Path("/dev/nvidia0"), Path("/usr/lib/wsl/lib/libcuda.so.1"))
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "safetensors", "tokenizers")
 
 
@@ -38,17 +39,36 @@ def versions(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
 
 
 def gpu_names() -> tuple[str, ...]:
-    """Names of the NVIDIA GPUs that the driver shows; empty without one."""
-    if os.environ.get("CUDA_VISIBLE_DEVICES", "unset").strip() in ("", "-1"):
-        return ()
+    """Names of the NVIDIA GPUs that the driver shows and CUDA_VISIBLE_DEVICES leaves; empty without one."""
     names = []
     for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
         lines = path.read_text(errors="replace").splitlines()
         model = [line.partition(":")[2].strip() for line in lines if line.startswith("Model:")]
         names.append(model[0] if model else "NVIDIA GPU")
-    if not names and Path("/dev/nvidia0").exists():
+    if not names:  # containers may hide /proc/driver
+        names = ["NVIDIA GPU"] * len(list(Path("/dev").glob("nvidia[0-9]*")))
+    # Linux under Windows (WSL 2) shows its GPU by the driver that Windows lends, and not in /proc.
+    if not names and any(sign.exists() for sign in SIGNS):
         names.append("NVIDIA GPU")
-    return tuple(names)
+    return visible(names, os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+
+def visible(names: Sequence[str], said: str | None) -> tuple[str, ...]:
+    """The GPUs that ``CUDA_VISIBLE_DEVICES`` leaves, in its order; CUDA reads it up to what is no GPU.
+
+    Instead of a number it may hold an identifier; which GPU that is only the driver knows.
+    """
+    if said is None:
+        return tuple(names)
+    left: list[str] = []
+    for word in map(str.strip, said.split(",")):
+        if word.isdecimal() and int(word) < len(names):
+            left.append(names[int(word)])
+        elif word.startswith(("GPU-", "MIG-")) and names:
+            left.append(names[0])
+        else:
+            break
+    return tuple(left)
 
 
 def physical_cores(processes: int = 1) -> int:

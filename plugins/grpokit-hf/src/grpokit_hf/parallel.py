@@ -53,10 +53,21 @@ def several() -> bool:
 
 
 def local_device() -> torch.device:
-    """This process's GPU among those of its machine."""
+    """This process's GPU among those of its machine.
+
+    Raises:
+        PreflightError: there are fewer GPUs than processes; NCCL would refuse two on one.
+    """
     if not several():
         return torch.device("cuda")
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+    wanted, there = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
+    if wanted > there:
+        raise PreflightError(
+            f"{wanted} processes need a GPU each, and torch sees {there}",
+            place="train.processes",
+            remedy=f"set train.processes: {there}, or backend.with.device: cpu",
+        )
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def shares(rows: Sequence[Row], count: int, *, shared: bool) -> list[list[Row]]:

@@ -37,7 +37,7 @@ class Shards(Several):
     def __init__(self) -> None:
         super().__init__()
         self.roots: dict[int, nn.Module] = {}
-        self.parts: list[Any] = []
+        self.parts: list[Any] = []  # of the policy, which samples; the reference never does
 
     def adopt(self, policy: Any, reference: Any) -> None:
         from torch.distributed.device_mesh import DeviceMesh
@@ -48,14 +48,12 @@ class Shards(Several):
             timeout=NCCL_PATIENCE if kind == "cuda" else PATIENCE,
         )
         mesh = DeviceMesh.from_group(self.group, kind)
-        bases = [(policy.base, policy.model)]
+        self.parts = self.shard(policy.base, policy.model, mesh)
         if reference is not None:
-            bases.append((reference, reference))
-        for base, model in bases:
-            self.roots[id(base)] = self.shard(base, model, mesh)
+            self.shard(reference, reference, mesh)
 
-    def shard(self, base: Any, model: nn.Module, mesh: Any) -> nn.Module:
-        """A layer is one unit; embeddings, norm and head are another, the root's."""
+    def shard(self, base: Any, model: nn.Module, mesh: Any) -> list[nn.Module]:
+        """A layer is one unit; embeddings, norm and head are another, that of the root, which is last."""
         from torch.distributed.fsdp import fully_shard
 
         names = set(getattr(base, "_no_split_modules", None) or ())
@@ -63,8 +61,8 @@ class Shards(Several):
         root = Whole(model)
         for module in (*layers, root):
             fully_shard(module, mesh=mesh, reshard_after_forward=True)
-        self.parts += [*layers, root]
-        return root
+        self.roots[id(base)] = root
+        return [*layers, root]
 
     def outer(self, base: Any) -> Callable[..., Any] | None:
         return self.roots.get(id(base))
