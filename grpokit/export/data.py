@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Questions",
+    "anchored",
     "longest_prompt",
     "questions",
     "trl_rows",
@@ -48,14 +50,48 @@ def questions(
     """The first rows: ``rows`` of them, or a whole data set, or as many as a run needs.
 
     Raises:
-        PreflightError: the data set cannot be opened, or lacks a column of the prompt.
+        PreflightError: the data set cannot be opened, lacks a column of the prompt, or holds what is
+            no text.
     """
     dataset = open_dataset(catalog, section)
     size = dataset.size
     wanted = rows or (needed if size is None or size > WHOLE else size)
     count = wanted if size is None else min(size, max(wanted, 1))
     prompts = tuple(make_prompt(recipe.prompt, dataset[index], index) for index in range(count))
+    for prompt in prompts:
+        _refuse_half_characters(prompt)
     return Questions(prompts, dataset.columns, cut=size is None or count < size)
+
+
+def _refuse_half_characters(prompt: Prompt) -> None:
+    """JSON can spell half of a UTF-16 pair, which no file in UTF-8 holds."""
+    text = json.dumps([prompt.row, prompt.messages], ensure_ascii=False, default=str)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise PreflightError(
+            f"it holds {text[error.start]!r}, half a character",
+            place=f"data set row {prompt.index}",
+            remedy="repair the row, or leave it out",
+        ) from error
+
+
+def anchored(recipe: dict[str, Any], *, model: str) -> dict[str, Any]:
+    """A resolved recipe that finds its files from any folder: relative paths become absolute ones."""
+    made = copy.deepcopy(recipe)
+    made["model"]["id"], exam = model, made["eval"]["dataset"] or {"with": {}}
+    for section, key in (
+        (made["model"], "chat_template"),
+        (made["dataset"]["with"], "path"),
+        (exam["with"], "path"),
+    ):
+        if isinstance(section.get(key), str):
+            section[key] = _absolute(section[key])
+    return made
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().absolute())
 
 
 def longest_prompt(prompts: Iterable[Prompt]) -> int:

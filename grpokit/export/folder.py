@@ -273,7 +273,7 @@ class _Job:
 
     def write(self, folder: Path) -> None:
         """Every file of the folder."""
-        files = {"recipe.yaml": to_yaml(resolved(self.loaded))}
+        files = {"recipe.yaml": to_yaml(data.anchored(resolved(self.loaded), model=self._model()))}
         files["grpokit_rewards.py"] = texts.rewards(
             self.loaded.name,
             self.target,

@@ -12,6 +12,7 @@ import yaml
 
 from exported import CATALOG, ROOT, SMALL, algorithm, recipe, trl_settings, verl_overrides
 from grpokit.cli.main import main
+from grpokit.compose.data import open_dataset
 from grpokit.compose.load import load_recipe
 from grpokit.errors import ExitCode, PreflightError
 from grpokit.export import axolotl
@@ -88,6 +89,29 @@ def test_the_exported_recipe_is_the_same_run(tmp_path):
     assert again.settings == loaded.settings
     assert again.recipe.rollout == loaded.recipe.rollout
     assert again.recipe.optim == loaded.recipe.optim
+
+
+def test_the_exported_recipe_finds_its_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rows.jsonl").write_text('{"question": "1 + 1?", "gold": "2"}\n' * 3)
+    data = {"use": "jsonl", "with": {"path": "rows.jsonl"}, "columns": {"answer": "gold"}}
+    loaded = recipe(tmp_path, dataset=data, eval={"dataset": data})
+    export_recipe(loaded, CATALOG, target="trl", folder=tmp_path / "out")
+    assert json.loads((tmp_path / "out/train.jsonl").read_text().splitlines()[0])["answer"] == "2"
+    monkeypatch.chdir(tmp_path / "out")
+    again = load_recipe("./recipe.yaml", catalog=CATALOG).recipe
+    for section in (again.dataset, again.eval.dataset):
+        assert open_dataset(CATALOG, section)[2]["answer"] == "2"
+    assert loaded.recipe.dataset.with_["path"] == "rows.jsonl"
+
+
+def test_half_a_character_is_named(tmp_path):
+    rows = tmp_path / "rows.jsonl"
+    row = '{"question": "1 + 1?", "answer": "2", "note": "x%s"}\n'
+    rows.write_text(row % "" * 2 + row % "\\ud800")
+    loaded = recipe(tmp_path, dataset={"use": "jsonl", "with": {"path": str(rows)}})
+    with pytest.raises(PreflightError, match=r"data set row 2: it holds .*half a character"):
+        export_recipe(loaded, CATALOG, target="verl", folder=tmp_path / "out")
 
 
 @pytest.mark.parametrize("target", ["trl", "verl", "axolotl"])
