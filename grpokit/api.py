@@ -18,6 +18,8 @@ from grpokit.errors import (
     NonFiniteError,
     OutOfMemoryError,
     PreflightError,
+    error_as_data,
+    error_from_data,
 )
 from grpokit.hooks import hookimpl
 from grpokit.spec.components import (
@@ -144,6 +146,8 @@ __all__ = [
     "Walk",
     "algorithms",
     "derive_seed",
+    "error_as_data",
+    "error_from_data",
     "has_boxed",
     "hookimpl",
     "last_boxed",

@@ -6,6 +6,7 @@ An error names the place, the fact and the remedy. The command line prints it wi
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Any
 
 __all__ = [
     "CheckpointError",
@@ -18,6 +19,8 @@ __all__ = [
     "PreflightError",
     "RecipeError",
     "RewardError",
+    "error_as_data",
+    "error_from_data",
 ]
 
 
@@ -131,3 +134,31 @@ class Interrupted(GrpokitError):
         super().__init__(f"stopped by {name}", remedy=remedy)
         self.signal_number = signal_number
         self.exit_code = ExitCode.SIGINT if signal_number == 2 else ExitCode.SIGTERM
+
+
+def error_as_data(error: BaseException) -> dict[str, Any]:
+    """An error as JSON, for the other processes of a run."""
+    if not isinstance(error, GrpokitError):
+        fact = f"{type(error).__name__}: {error}"
+        return {"fact": fact, "remedy": "this is a fault of grpokit or a plugin"}
+    known = (kind for kind in type(error).__mro__ if globals().get(kind.__name__) is kind)
+    return {
+        "kind": next(known).__name__,
+        "fact": error.fact,
+        "place": error.place,
+        "remedy": error.remedy,
+        "signal": getattr(error, "signal_number", None),
+        "problems": [str(problem) for problem in getattr(error, "problems", ())],
+    }
+
+
+def error_from_data(data: dict[str, Any], process: int) -> GrpokitError:
+    """The error that ``process`` told of, to be raised in another one: same kind, same exit code."""
+    if data.get("signal"):
+        return Interrupted(data["signal"], remedy=data["remedy"])
+    place = f"process {process}: {data['place']}" if data.get("place") else f"process {process}"
+    kind: type[GrpokitError] = globals()[data.get("kind", "GrpokitError")]
+    error = kind(data["fact"], place=place, remedy=data["remedy"])
+    if data.get("problems"):
+        error.problems = tuple(data["problems"])  # type: ignore[attr-defined]
+    return error

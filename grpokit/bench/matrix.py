@@ -95,7 +95,8 @@ def make_matrix(
         PreflightError: a plan refuses a contestant. All problems of all contestants come at once.
     """
     _refuse_own_keys(overrides)
-    load_recipe(name, overrides=overrides, catalog=catalog)  # its mistakes are nobody else's
+    loaded = load_recipe(name, overrides=overrides, catalog=catalog)  # its mistakes are its own
+    _refuse_processes(loaded.recipe)
     drafts = _plans(name, contestants, overrides, catalog)
     first = drafts[0][1]
     numbers = tuple(first.recipe.train.seed + offset for offset in range(seeds))
@@ -152,6 +153,16 @@ def _refuse_own_keys(overrides: Sequence[str]) -> None:
                 remedy="name settings with the algorithm (--algorithms grpo:epsilon=0.1), "
                 "the number of seeds with --seeds, the folder with --out",
             )
+
+
+def _refuse_processes(recipe: Recipe) -> None:
+    count = recipe.train.processes
+    if count > 1:
+        raise PreflightError(
+            f"the recipe asks for {count} processes, and the bench trains in one",
+            place="train.processes",
+            remedy="add --set train.processes=1",
+        )
 
 
 def _refusal(

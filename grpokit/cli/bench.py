@@ -14,6 +14,9 @@ from grpokit.errors import ExitCode
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from grpokit.bench.matrix import Matrix
+    from grpokit.registry.catalog import Catalog
+
 app = typer.Typer(no_args_is_help=True, help="Compare algorithms on one task.")
 
 TASK = "bench-sums"
@@ -62,29 +65,31 @@ def algorithms(
     """
     from grpokit.bench.contestants import default_contestants, parse_contestants
     from grpokit.bench.matrix import make_matrix
-    from grpokit.bench.results import results
-    from grpokit.bench.runs import run_all
-    from grpokit.cli.bench_live import BenchView
     from grpokit.registry.catalog import Catalog
 
     catalog = Catalog.load()
     contestants = (
         default_contestants(catalog) if names is None else parse_contestants(names, catalog)
     )
+    changes = [*(overrides or []), *([f"train.steps={steps}"] if steps else [])]
     matrix = make_matrix(
-        recipe,
-        contestants,
-        seeds=seeds,
-        overrides=[*(overrides or []), *([f"train.steps={steps}"] if steps else [])],
-        folder=out,
-        catalog=catalog,
+        recipe, contestants, seeds=seeds, overrides=changes, folder=out, catalog=catalog
     )
+    _compare(matrix, catalog, as_json=as_json)
+
+
+def _compare(matrix: Matrix, catalog: Catalog, *, as_json: bool) -> None:
+    """Trains and evaluates what is missing, and tells of everything."""
+    from grpokit.bench.results import results
+    from grpokit.bench.runs import run_all
+    from grpokit.cli.bench_live import BenchView
+
     for note in matrix.notes:
         render.warn(f"warning: {note}")
     with render.live() as view:
         base, finished = run_all(matrix, catalog, BenchView(view, len(matrix.cells)))
     data = results(matrix, base, finished)
-    _tell(out, data, _write(out, data), as_json=as_json)
+    _tell(matrix.folder, data, _write(matrix.folder, data), as_json=as_json)
     if all(each.failure for each in finished):
         raise typer.Exit(ExitCode.NON_FINITE)
 

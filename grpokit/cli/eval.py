@@ -65,12 +65,6 @@ def evaluate_command(
     directions, and some of them side by side.
     """
     from grpokit.compose.load import load_recipe
-    from grpokit.evaluate.records import (
-        compare_evaluations,
-        fresh_folder,
-        summary,
-        write_evaluation,
-    )
     from grpokit.evaluate.run import prepare
     from grpokit.registry.catalog import Catalog
 
@@ -82,8 +76,20 @@ def evaluate_command(
     loaded = load_recipe(source, overrides=changes, catalog=catalog)
     exam = prepare(loaded.recipe, catalog)
     evaluations = _evaluate_all(subjects, loaded.recipe, exam, catalog)
+    _tell(evaluations, out, folder or Path("evals"), as_json=as_json)
+
+
+def _tell(evaluations: list[Evaluation], out: Path | None, folder: Path, *, as_json: bool) -> None:
+    """Writes what was found, to a new folder unless one is named, and shows it; two are compared."""
+    from grpokit.evaluate.records import (
+        compare_evaluations,
+        fresh_folder,
+        summary,
+        write_evaluation,
+    )
+
+    place = out or fresh_folder(folder, time.strftime("%Y%m%d-%H%M%S"))
     comparison = compare_evaluations(*evaluations) if len(evaluations) == 2 else None
-    place = out or fresh_folder(folder or Path("evals"), time.strftime("%Y%m%d-%H%M%S"))
     write_evaluation(place, evaluations, comparison)
     if as_json:
         render.print_json({**summary(evaluations, comparison), "folder": str(place)})

@@ -13,10 +13,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Self
 
 from grpokit.cli import render
 from grpokit.errors import ExitCode
@@ -24,7 +25,7 @@ from grpokit.errors import ExitCode
 __all__ = ["launch"]
 
 GRACE = 60.0
-"""Seconds that the others get to save and end once one process has failed."""
+"""Seconds that the others get to save and end once one process has failed, or the first has ended."""
 TAIL = 12
 """Lines of a failed process's log that are shown."""
 
@@ -33,12 +34,11 @@ def launch(run: Path, count: int, arguments: Sequence[str]) -> int:
     """Runs ``count`` workers of a run to their end, and returns the exit code of the run."""
     logs = run / "logs"
     logs.mkdir(exist_ok=True)
-    common = _environment(count)
     with ExitStack() as stack:
+        common = _environment(count, stack.enter_context(_reserved_port()))
         workers: list[subprocess.Popen[bytes]] = []
         stack.callback(_end, workers)
-        restore = _pass_signals_on(workers)
-        stack.callback(restore)
+        signals = stack.enter_context(_Signals(workers))
         for rank in range(count):
             out = None
             if rank:
@@ -53,16 +53,17 @@ def launch(run: Path, count: int, arguments: Sequence[str]) -> int:
                     process_group=0,  # Ctrl-C in a terminal comes to us, and once to each of them
                 )
             )
+        signals.repeat()
         return _wait(workers, logs)
 
 
-def _environment(count: int) -> dict[str, str]:
+def _environment(count: int, port: int) -> dict[str, str]:
     environment = {
         **os.environ,
         "WORLD_SIZE": str(count),
         "LOCAL_WORLD_SIZE": str(count),
         "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(_free_port()),
+        "MASTER_PORT": str(port),
         "GRPOKIT_LAUNCHER": str(os.getpid()),
     }
     environment.setdefault("OMP_NUM_THREADS", str(max(1, _cores() // count)))
@@ -75,55 +76,72 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+@contextmanager
+def _reserved_port() -> Iterator[int]:
+    """A port that nobody else is given meanwhile; the first process may listen on it all the same."""
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", 0))
+        yield int(holder.getsockname()[1])
 
 
-def _pass_signals_on(workers: Sequence[subprocess.Popen[bytes]]) -> _Restore:
-    def pass_on(number: int, _frame: FrameType | None) -> None:
-        for worker in workers:
+class _Signals:
+    """Passes SIGINT and SIGTERM on to the workers, and gives both back to whom they were."""
+
+    def __init__(self, workers: Sequence[subprocess.Popen[bytes]]) -> None:
+        self._workers = workers
+        self._received: list[int] = []
+        self._previous: dict[int, object] = {}
+
+    def __enter__(self) -> Self:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._previous[number] = signal.signal(number, self._pass_on)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def _pass_on(self, number: int, _frame: FrameType | None) -> None:
+        self._received.append(number)
+        for worker in self._workers:
             if worker.poll() is None:
                 worker.send_signal(number)
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    return _Restore({number: signal.signal(number, pass_on) for number in numbers})
-
-
-class _Restore:
-    """Gives signals back to whom they were."""
-
-    def __init__(self, previous: Mapping[int, object]) -> None:
-        self._previous = previous
-
-    def __call__(self) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+    def repeat(self) -> None:
+        """What came before all workers were there; a worker takes it for one signal."""
+        for number in dict.fromkeys(self._received):
+            self._pass_on(number, None)
 
 
 def _wait(workers: Sequence[subprocess.Popen[bytes]], logs: Path) -> int:
     """Until all have ended. Once one has failed, the others have a minute to end by themselves."""
     deadline: float | None = None
-    failed: int | None = None
+    failed: list[int] = []
     while any(worker.poll() is None for worker in workers):
-        if failed is None:
-            failed = _first_failed(workers)
-            deadline = None if failed is None else time.monotonic() + GRACE
+        failed = failed or _failed(workers)
+        if deadline is None and (failed or workers[0].returncode is not None):
+            deadline = time.monotonic() + GRACE
         if deadline is not None and time.monotonic() > deadline:
             _end(workers)
+            if not failed:  # the first one has ended well: the run is complete
+                render.warn("a process did not end after the run, and was killed")
+                return ExitCode.OK
         time.sleep(0.05)
-    failed = _first_failed(workers) if failed is None else failed
-    if failed is None:
+    failed = failed or _failed(workers)
+    if not failed:
         return ExitCode.OK
-    code = workers[failed].returncode
-    if failed and workers[0].returncode != code:
-        _show(logs / f"process-{failed}.log", failed, code)
+    # Who ends because another one has ended says that, with the code of a fault.
+    rank = next((r for r in failed if workers[r].returncode != ExitCode.BUG), failed[0])
+    code = workers[rank].returncode
+    if workers[0].returncode in (ExitCode.OK, ExitCode.BUG) or workers[0].returncode != code:
+        for other in filter(None, failed):
+            _show(logs / f"process-{other}.log", other, workers[other].returncode)
     return code if code > 0 else 128 - code
 
 
-def _first_failed(workers: Sequence[subprocess.Popen[bytes]]) -> int | None:
-    return next((rank for rank, worker in enumerate(workers) if worker.poll()), None)
+def _failed(workers: Sequence[subprocess.Popen[bytes]]) -> list[int]:
+    return [rank for rank, worker in enumerate(workers) if worker.poll()]
 
 
 def _show(log: Path, rank: int, code: int) -> None:

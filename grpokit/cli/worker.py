@@ -22,6 +22,9 @@ __all__ = ["main"]
 def main() -> None:
     """The entry of the module."""
     top.prepare_process()
+    # Until the run listens to signals there is nothing to save; and Python would hear of Ctrl-C only
+    # once the processes have met, which never happens if another one has ended.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     _die_with_launcher()
     arguments = sys.argv[1:]
     debug = os.environ.get("GRPOKIT_DEBUG", "") not in ("", "0")

@@ -36,6 +36,12 @@ _FIRST_PARTY = {
 }
 """Components of our own distributions, which a core installation lacks."""
 _OUR_PLUGINS = {"hf", "trl", "unsloth", "math", "cppo"}
+_MEANT = {
+    ("backend", "vllm"): "vLLM samples and another backend trains: write "
+    "`backend: {use: hf, with: {rollouts: vllm}}`",
+    ("backend", "verl"): "`grpokit export recipe RECIPE --to verl` writes what runs there",
+}
+"""Names of other software that people take for components, and what they want."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,7 +186,8 @@ def _report_unknown(catalog: Catalog, kind: str, name: str, mark: Mark, report: 
         mark,
         f"there is no {kind} `{shown}`",
         allowed=_names(catalog, kind),
-        remedy=" or ".join(f"did you mean `{n}`?" for n in near[:1])
+        remedy=_MEANT.get((kind, name.lower()))
+        or " or ".join(f"did you mean `{n}`?" for n in near[:1])
         or f"`grpokit plugins list --kind {kind}` describes them",
     )
 

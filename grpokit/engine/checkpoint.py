@@ -25,7 +25,14 @@ from typing import Any
 
 from grpokit.errors import CheckpointError
 
-__all__ = ["Checkpoint", "CheckpointStore", "verify", "write_atomic", "write_manifest"]
+__all__ = [
+    "Checkpoint",
+    "CheckpointStore",
+    "check_writable",
+    "verify",
+    "write_atomic",
+    "write_manifest",
+]
 
 FORMAT = 1
 _NAME = re.compile(r"step-(\d{6,})")
@@ -50,6 +57,27 @@ def write_atomic(path: Path, text: str) -> None:
         os.fsync(file.fileno())
     temporary.replace(path)
     _sync_folder(path.parent)
+
+
+def check_writable(folder: Path) -> None:
+    """Makes a folder if need be, and another one in it for a moment.
+
+    Processes that put weights together must not find out afterwards, when the others wait.
+
+    Raises:
+        CheckpointError: it cannot be made, or not be written.
+    """
+    trial = folder / f".tmp-step-0-{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        trial.mkdir(exist_ok=True)
+        trial.rmdir()
+    except OSError as error:
+        raise CheckpointError(
+            f"checkpoints cannot be written: {error.strerror or error}",
+            place=str(folder),
+            remedy="free disk space and resume; the last good checkpoint stands",
+        ) from error
 
 
 def verify(folder: Path) -> str:
@@ -96,22 +124,12 @@ class CheckpointStore:
         self.keep = keep
 
     def prepare(self) -> None:
-        """Makes the folder of checkpoints and one in it, before anybody gathers what to write.
+        """Makes the folder of checkpoints, before anybody gathers what to write.
 
         Raises:
             CheckpointError: it cannot be made, or not be written.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            trial = self.folder / f".tmp-step-0-{os.getpid()}"
-            trial.mkdir(exist_ok=True)
-            trial.rmdir()
-        except OSError as error:
-            raise CheckpointError(
-                f"checkpoints cannot be written: {error.strerror or error}",
-                place=str(self.folder),
-                remedy="free disk space and resume; the last good checkpoint stands",
-            ) from error
+        check_writable(self.folder)
 
     def at(self, step: int) -> Checkpoint:
         """The checkpoint of a step that is known to be whole."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from grpokit.engine.checkpoint import Checkpoint, CheckpointStore
+from grpokit.engine.checkpoint import Checkpoint, CheckpointStore, check_writable
 from grpokit.engine.loop import Loop, Pending, StepResult
 from grpokit.engine.metrics import rollout_rows
 from grpokit.engine.observer import Observer, RunEnd, Watchers
@@ -22,14 +22,19 @@ from grpokit.engine.ranks import Ranks, Spread
 from grpokit.engine.record import JsonLines
 from grpokit.engine.rundir import RunDir
 from grpokit.errors import GrpokitError
+from grpokit.scoring.scorer import Share
 from grpokit.spec.contracts import Model, ShouldStop, Task, owns_loop
 from grpokit.spec.flow import Update
 from grpokit.spec.recipe import Recipe
 
 __all__ = ["Evaluator", "Progress"]
 
-Evaluator = Callable[[Model, ShouldStop], dict[str, float]]
-"""Evaluates the current policy during training; returns metrics, among them ``accuracy``."""
+Evaluator = Callable[[Model, ShouldStop, Share], dict[str, float]]
+"""Evaluates the current policy during training; returns metrics, among them ``accuracy``.
+
+The second argument is called within the model's ``generate`` and the shared scoring alone, where an
+interrupt of one rank is told to all.
+"""
 
 
 @dataclass(kw_only=True)
@@ -66,6 +71,7 @@ class Progress:
         backend = self.loop.backend
         if owns_loop(backend):
             backend.run(self)
+            self._check_end()
         else:
             while (task := self.begin()) is not None:
                 self.end(self.loop.train(task))
@@ -76,6 +82,14 @@ class Progress:
         self.watchers.call("on_end", self.run.path)
         self.observer.end(end)
         return end
+
+    def _check_end(self) -> None:
+        if self.done < self.recipe.train.steps:
+            raise GrpokitError(
+                f"the backend ended its loop after step {self.done} of {self.recipe.train.steps}",
+                place=f"backend {self.recipe.backend.use}",
+                remedy="settings of its own may end it early; see backend.with",
+            )
 
     def begin(self) -> Task | None:
         """The next step, up to its update; None after the last one."""
@@ -129,9 +143,8 @@ class Progress:
         ]:
             return
         self.observer.stage(self.done, "evaluate")
-        metrics = self.evaluator(
-            Spread(self.loop.backend, self.ranks), self.ranks.poll(self.loop.poll)
-        )
+        policy = Spread(self.loop.backend, self.ranks)
+        metrics = self.evaluator(policy, self.loop.poll, self.ranks.score)
         self.ranks.only_first(lambda: evaluations.append([{"step": self.done, **metrics}]))
         self.observer.evaluated(self.done, metrics)
 
@@ -155,6 +168,7 @@ class Progress:
     def _publish(self) -> Path:
         """Every rank takes part in saving; the first one writes."""
         backend, folder = self.loop.backend, self.run.final
+        self.ranks.only_first(lambda: check_writable(self.run.path))
         self.ranks.every(
             lambda: (
                 str(publish_policy(backend, folder, step=self.done))

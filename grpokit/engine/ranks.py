@@ -14,14 +14,13 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from functools import reduce
-from typing import Any, cast
+from typing import Any
 
-from grpokit import errors
 from grpokit.engine.merge import merge_scores, pick_rollout
-from grpokit.errors import GrpokitError, Interrupted
+from grpokit.errors import GrpokitError, PreflightError, error_as_data, error_from_data
 from grpokit.spec.contracts import Model, ShouldStop
 from grpokit.spec.flow import Completion, Message, Prompt, Rollout, Sampling, ScoreFailure, Scores
 
@@ -29,6 +28,8 @@ __all__ = ["Ranks", "Spread"]
 
 PATIENCE = timedelta(hours=2)
 """How long ranks wait for the slowest one; a rank that died is noticed at once."""
+MEETING = timedelta(seconds=15)
+"""How long a rank that fails waits for the others to fail as well."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class Ranks:
 
     index: int = 0
     count: int = 1
+    meeting: Any = field(default=None, compare=False)
+    """Where ranks that fail look for one another: a group apart, so that nothing else is there."""
 
     @classmethod
     def join(cls) -> Ranks:
@@ -51,10 +54,13 @@ class Ranks:
             local = int(os.environ.get("LOCAL_RANK", "0"))
             if torch.cuda.is_available():
                 torch.cuda.set_device(local % torch.cuda.device_count())
-            distributed.init_process_group(
-                "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE
-            )
-        return cls(int(os.environ["RANK"]), count)
+            kind = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+            try:
+                distributed.init_process_group(kind, timeout=PATIENCE)
+            except RuntimeError as error:
+                raise _no_meeting(error, count) from error
+        meeting = distributed.new_group(backend="gloo", timeout=PATIENCE)
+        return cls(int(os.environ["RANK"]), count, meeting)
 
     @property
     def first(self) -> bool:
@@ -82,29 +88,45 @@ class Ranks:
             return [work()]
         own: BaseException | None = None
         try:
-            message: dict[str, Any] = {"value": work()}
+            message = json.dumps({"value": work()})
         except Exception as error:  # the others must hear of it before it goes on
             if getattr(error, "alone", False):
                 raise
-            own, message = error, {"error": _told(error)}
+            own, message = error, json.dumps({"error": error_as_data(error)})
         answers = self.exchange(message)
         failed = [rank for rank, answer in enumerate(answers) if "error" in answer]
         if own is not None:
             raise own
         if failed:
-            raise _raised(answers[failed[0]]["error"], failed[0])
+            raise error_from_data(answers[failed[0]]["error"], failed[0])
         return [answer["value"] for answer in answers]
 
     def only_first(self, work: Callable[[], object]) -> None:
         """Does ``work`` on rank 0 while the others wait; an error there is one on all."""
         self.every(lambda: work() and None if self.first else None)
 
-    def exchange(self, message: Any) -> list[Any]:
-        """Everybody's message, on every rank."""
+    def fail_together(self) -> bool:
+        """Whether all ranks have come here, each with an error.
+
+        A rank that fails by itself must not begin what all do together, such as saving: the others
+        wait for it elsewhere. It ends, and they notice.
+        """
+        if self.count == 1:
+            return True
+        from torch import distributed
+
+        try:
+            distributed.monitored_barrier(self.meeting, timeout=MEETING)
+        except RuntimeError:
+            return False
+        return True
+
+    def exchange(self, message: str) -> list[Any]:
+        """Everybody's message, which is JSON, on every rank."""
         import torch
         from torch import distributed
 
-        data = json.dumps(message).encode()
+        data = message.encode()
         try:
             sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(self.count)]
             distributed.all_gather(sizes, torch.tensor([len(data)]))
@@ -114,19 +136,17 @@ class Ranks:
             boxes = [torch.empty(longest, dtype=torch.uint8) for _ in range(self.count)]
             distributed.all_gather(boxes, mine)
         except RuntimeError as error:
-            raise GrpokitError(
+            gone = GrpokitError(
                 "another process of the run has ended",
                 place=f"process {self.index} of {self.count}",
                 remedy="its own message says why; see the logs of the run",
-            ) from error
+            )
+            gone.alone = True
+            raise gone from error
         return [
             json.loads(box[: int(size)].numpy().tobytes())
             for box, size in zip(boxes, sizes, strict=True)
         ]
-
-    def poll(self, poll: ShouldStop) -> ShouldStop:
-        """For work that ranks do in step: an interrupt of one of them must not part them."""
-        return poll if self.count == 1 else _never
 
     # ------------------------------------------------------------- a round of a step
 
@@ -235,27 +255,10 @@ def _scores(data: dict[str, Any]) -> Scores:
     )
 
 
-def _told(error: Exception) -> dict[str, Any]:
-    if isinstance(error, GrpokitError):
-        told = {"fact": error.fact, "place": error.place, "remedy": error.remedy}
-        signal = getattr(error, "signal_number", None)
-        problems = list(getattr(error, "problems", ()))
-        return {"kind": type(error).__name__, "signal": signal, "problems": problems, **told}
-    fact = f"{type(error).__name__}: {error}"
-    return {
-        "kind": "",
-        "fact": fact,
-        "place": "",
-        "remedy": "this is a fault of grpokit or a plugin",
-    }
-
-
-def _raised(told: dict[str, Any], rank: int) -> GrpokitError:
-    if told.get("signal"):
-        return Interrupted(told["signal"], remedy=told["remedy"])
-    place = f"process {rank}: {told['place']}" if told["place"] else f"process {rank}"
-    kind = cast("type[GrpokitError]", getattr(errors, told["kind"], GrpokitError))
-    error = kind(told["fact"], place=place, remedy=told["remedy"])
-    if told.get("problems"):
-        error.problems = tuple(told["problems"])  # type: ignore[attr-defined]
-    return error
+def _no_meeting(error: RuntimeError, count: int) -> PreflightError:
+    first = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return PreflightError(
+        f"the {count} processes of the run could not meet: {first}",
+        place=f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}",
+        remedy="start again; nothing was trained",
+    )

@@ -28,6 +28,10 @@ from grpokit.spec.recipe import Recipe
 
 __all__ = ["Evaluator", "make_algorithm", "make_backend", "sampling_of", "train"]
 
+SETTLE = 0.5
+"""Seconds in which a second signal is no second wish: who stops a service tells all its processes, and
+the one that started us passes it on as well."""
+
 
 def make_algorithm(catalog: Catalog, recipe: Recipe) -> Algorithm:
     """The named algorithm of the recipe with its replaced parts."""
@@ -59,13 +63,15 @@ def train(
         Interrupted: a signal came; a checkpoint of the last finished step is on the disk.
         RewardError, NonFiniteError, OutOfMemoryError: likewise, with the cause.
         CheckpointError: nothing to resume from is whole, or the disk is full.
+        PreflightError: there are not as many processes as the recipe asks for.
     """
     with ExitStack() as stack:
         ranks = Ranks.join()
         stack.callback(ranks.leave)
+        _check_count(ranks, recipe)
         if ranks.first:
             stack.enter_context(run)
-        flag = stack.enter_context(StopFlag())
+        flag = stack.enter_context(StopFlag(settle=SETTLE if ranks.count > 1 else 0.0))
         resume = f"resume with: grpokit train --resume {shlex.quote(str(run.path))}"
         try:
             progress = _open(recipe, run, catalog, observer, flag, stack, ranks)
@@ -76,10 +82,20 @@ def train(
         try:
             return progress.run_steps()
         except GrpokitError as error:
-            if not isinstance(error, CheckpointError) and not error.alone:
+            saves = not isinstance(error, CheckpointError) and not error.alone
+            if saves and ranks.fail_together():
                 progress.save_after_failure()
             _add_remedy(error, resume)
             raise
+
+
+def _check_count(ranks: Ranks, recipe: Recipe) -> None:
+    if ranks.count != recipe.train.processes:
+        raise PreflightError(
+            f"the recipe asks for {recipe.train.processes} processes, and there are {ranks.count}",
+            place="train.processes",
+            remedy="`grpokit train` starts as many as are asked for; nothing else starts several",
+        )
 
 
 def _open(

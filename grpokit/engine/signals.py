@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -18,11 +19,14 @@ class StopFlag:
     """Context manager that turns the first signal into a flag and obeys the second at once.
 
     ``poll`` is handed to the backend as ``should_stop``. The step that was interrupted is dropped
-    and the state of the last finished step is saved, so nothing is ever saved half way.
+    and the state of the last finished step is saved, so nothing is ever saved half way. A second one
+    within ``settle`` seconds is the first one told twice.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, settle: float = 0.0) -> None:
+        self.settle = settle
         self.received: int | None = None
+        self.at = 0.0
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> Self:
@@ -41,10 +45,12 @@ class StopFlag:
         self._previous.clear()
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
-        if self.received is not None:
+        now = time.monotonic()
+        if self.received is None:
+            self.received, self.at = number, now
+        elif now - self.at >= self.settle:
             show_cursor()
             os._exit(128 + number)  # the user insists; the last checkpoint stands
-        self.received = number
 
     def poll(self) -> None:
         """Raises :class:`Interrupted` once a signal has arrived."""

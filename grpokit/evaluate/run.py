@@ -20,12 +20,12 @@ from grpokit.errors import PreflightError, RewardError
 from grpokit.evaluate.records import Evaluation, Item
 from grpokit.registry.resolve import source_hash
 from grpokit.scoring.scorer import Scorer, setups
-from grpokit.spec.contracts import Model, ShouldStop
+from grpokit.spec.contracts import Dataset, Model, ShouldStop
 from grpokit.spec.flow import Prompt, Rollout, Sampling, ScoreFailure, Scores
 
 if TYPE_CHECKING:
     from grpokit.registry.catalog import Catalog
-    from grpokit.scoring.scorer import RewardSetup
+    from grpokit.scoring.scorer import RewardSetup, Share
     from grpokit.spec.recipe import Recipe
 
 __all__ = ["BATCH", "Exam", "Progress", "during_training", "evaluate", "prepare"]
@@ -70,16 +70,9 @@ def prepare(recipe: Recipe, catalog: Catalog, *, limit: int | None = None) -> Ex
             remedy="add `eval: {dataset: {use: ...}}` to the recipe, or --set eval.dataset.use=NAME",
         )
     dataset = open_dataset(catalog, section.dataset)
-    wanted = limit or section.limit
-    if dataset.size is None and wanted is None:
-        raise PreflightError(
-            "the held-out data set is endless, and no limit is set",
-            place="eval.limit",
-            remedy="add --limit 200",
-        )
-    count = min(n for n in (dataset.size, wanted) if n is not None)
+    count = _count(dataset, limit or section.limit)
     prompts = tuple(make_prompts(recipe.prompt, dataset, range(count)))
-    rewards = tuple(setups(catalog, section.rewards or recipe.rewards))
+    rewards = setups(catalog, section.rewards or recipe.rewards)
     sampling = Sampling(
         group=1,
         max_tokens=section.max_tokens or recipe.rollout.max_tokens,
@@ -87,6 +80,15 @@ def prepare(recipe: Recipe, catalog: Catalog, *, limit: int | None = None) -> Ex
         top_p=section.top_p,
         seed=section.seed,
     )
+    fingerprint = {
+        "grpokit": __version__,
+        "dataset": dataset.fingerprint,
+        "items": _digest([prompt.id for prompt in prompts]),
+        "prompt": recipe.prompt.model_dump(mode="json"),
+        "sampling": asdict(sampling),
+        "batch": BATCH,
+        "rewards": {reward.name: _reward_print(reward) for reward in rewards},
+    }
     return Exam(
         prompts=prompts,
         sampling=sampling,
@@ -96,20 +98,24 @@ def prepare(recipe: Recipe, catalog: Catalog, *, limit: int | None = None) -> Ex
         timeout=recipe.scoring.timeout,
         isolate=recipe.scoring.isolate,
         max_error_rate=recipe.scoring.max_error_rate,
-        fingerprint={
-            "grpokit": __version__,
-            "dataset": dataset.fingerprint,
-            "items": _digest([prompt.id for prompt in prompts]),
-            "prompt": recipe.prompt.model_dump(mode="json"),
-            "sampling": asdict(sampling),
-            "batch": BATCH,
-            "rewards": {
-                reward.name: f"{reward.entry.id} {reward.entry.plugin.version} "
-                f"{source_hash(reward.entry)} {_digest(dict(reward.settings))}"
-                for reward in rewards
-            },
-        },
+        fingerprint=fingerprint,
     )
+
+
+def _count(dataset: Dataset, wanted: int | None) -> int:
+    if dataset.size is None and wanted is None:
+        raise PreflightError(
+            "the held-out data set is endless, and no limit is set",
+            place="eval.limit",
+            remedy="add --limit 200",
+        )
+    return min(n for n in (dataset.size, wanted) if n is not None)
+
+
+def _reward_print(reward: RewardSetup) -> str:
+    entry = reward.entry
+    code = f"{entry.id} {entry.plugin.version} {source_hash(entry)}"
+    return f"{code} {_digest(dict(reward.settings))}"
 
 
 def _deciding(asked: str | None, rewards: Sequence[RewardSetup]) -> str:
@@ -138,11 +144,14 @@ def evaluate(
     scorer: Scorer,
     progress: Progress | None = None,
     should_stop: ShouldStop | None = None,
+    share: Share | None = None,
 ) -> Evaluation:
     """Asks every question once and marks the answers.
 
     The seed of an answer derives from (seed, prompt), so neither order nor batch matters to what
-    is sampled. An answer that the deciding reward cannot mark is wrong, and counted.
+    is sampled. An answer that the deciding reward cannot mark is wrong, and counted. ``should_stop``
+    is called while answers are drawn and scored, and nowhere else: processes that ``share`` the
+    work tell each other of what it raises there.
 
     Raises:
         RewardError: more answers than ``scoring.max_error_rate`` could not be marked.
@@ -151,13 +160,15 @@ def evaluate(
     items: list[Item] = []
     failures: list[ScoreFailure] = []
     total = len(exam.prompts)
+
+    def score(part: Rollout) -> Scores:
+        return scorer.score(part, should_stop)
+
     if progress:
         progress(0, total)
     for first in range(0, total, BATCH):
         rollout = model.generate(exam.prompts[first : first + BATCH], exam.sampling, should_stop)
-        if should_stop:
-            should_stop()
-        scores = scorer.score(rollout, should_stop)
+        scores = share(score, rollout) if share else score(rollout)
         items += _items(exam, rollout, scores)
         failures += [each for each in scores.failures if each.reward == exam.decides]
         if progress:
@@ -216,13 +227,15 @@ def _check_budget(exam: Exam, failures: Sequence[ScoreFailure]) -> None:
 
 def during_training(
     recipe: Recipe, catalog: Catalog
-) -> Callable[[Model, ShouldStop], dict[str, float]]:
+) -> Callable[[Model, ShouldStop, Share], dict[str, float]]:
     """A function that evaluates the policy of a running training; metrics with flat names."""
     exam = prepare(recipe, catalog)
 
-    def run(model: Model, should_stop: ShouldStop) -> dict[str, float]:
+    def run(model: Model, should_stop: ShouldStop, share: Share) -> dict[str, float]:
         with exam.scorer() as scorer:
-            found = evaluate(model, exam, label="policy", scorer=scorer, should_stop=should_stop)
+            found = evaluate(
+                model, exam, label="policy", scorer=scorer, should_stop=should_stop, share=share
+            )
         low, high = found.interval
         means = {f"reward/{name}": mean for name, mean in found.rewards().items()}
         return {

@@ -27,9 +27,11 @@ from grpokit.spec.contracts import Problem
 from grpokit.spec.flow import Message, Rollout, ScoreFailure, Scores
 from grpokit.spec.recipe import RewardSection
 
-__all__ = ["RewardSetup", "Scorer", "setups"]
+__all__ = ["RewardSetup", "Scorer", "Share", "setups"]
 
 Table = list[list[float | None]]
+Share = Callable[[Callable[[Rollout], Scores], Rollout], Scores]
+"""Applies a function that scores to a rollout: here, or each of several processes to a part of it."""
 
 
 @dataclass(frozen=True, kw_only=True)

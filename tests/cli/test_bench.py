@@ -247,6 +247,7 @@ def test_another_idea_of_correct_is_another_evaluation(
             ["2 problems", "grpo:epsilon=-1: ", "gspo:nope=1: ", "nothing was trained"],
         ),
         ([*TWO, "--set", "train.seed=3"], 2, ["train.seed is the bench's own business"]),
+        ([*TWO, "--set", "train.processes=2"], 3, ["the bench trains in one", "train.processes=1"]),
         ([*TWO, "--set", "algorithm.use=rloo"], 2, ["algorithm.use is the bench's own"]),
         ([*TWO, "--set", "rollout.grup=3"], 2, ["grup"]),
         ([*TWO, "--set", "eval.dataset=null"], 3, ["names no held-out data set"]),

@@ -143,9 +143,11 @@ def test_two_processes_make_the_run_of_one(written: Path, shared: Path) -> None:
 
 
 def test_a_signal_saves_and_the_run_goes_on_exactly(written: Path, shared: Path) -> None:
+    """Service managers signal every process, and the one that started the others passes it on."""
     process = start(written.parent, "r.yaml", "--processes", "2")
     list(until(process, "step 3/"))
-    process.send_signal(signal.SIGTERM)
+    for each in (*children(process.pid), process.pid):
+        os.kill(each, signal.SIGTERM)
     output = finish(process, code=143)
     run = newest(written.parent)
     assert run != shared
@@ -155,6 +157,16 @@ def test_a_signal_saves_and_the_run_goes_on_exactly(written: Path, shared: Path)
     train(written.parent, "--resume", str(run))  # the recipe of the run says how many processes
     assert weights(run) == weights(shared)
     assert metrics(run) == metrics(shared)
+
+
+def test_ctrl_c_before_the_processes_have_met(written: Path) -> None:
+    process = start(written.parent, "r.yaml", "--processes", "2")
+    while len(children(process.pid)) < 2:
+        time.sleep(0.02)
+    pressed = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    finish(process, code=130)
+    assert time.monotonic() - pressed < 20
 
 
 def test_a_process_that_is_killed_ends_them_all(written: Path) -> None:
@@ -211,6 +223,32 @@ def test_a_reward_that_fails_on_one_process_ends_them_all(
     assert "picky" in output
     assert "process 1" not in output or "another process" not in output
     assert "I do not like this one" in (newest(folder) / "logs/process-1.log").read_text()
+
+
+def test_an_evaluation_that_fails_on_one_process_ends_them_all(
+    tiny_model_folder: Path, tmp_path: Path
+) -> None:
+    """Each marks its part of the answers; all of them hear of what one cannot mark."""
+    folder = tmp_path
+    install(folder / "site", "grpokit-picky", FAILING, files={"score.py": SCORE})
+    write(
+        tiny_model_folder,
+        folder,
+        scoring={"isolate": False, "max_error_rate": 0.0},
+        eval={
+            "dataset": {"use": "arithmetic", "with": {"split": "test"}},
+            "rewards": [{"use": "picky"}],
+            "limit": 4,
+            "every": 1,
+        },
+    )
+    began = time.monotonic()
+    options = ("r.yaml", "--processes", "2")
+    output = train(folder, *options, code=4, PYTHONPATH=str(folder / "site"))
+    assert time.monotonic() - began < 60
+    assert "2 of 4 answers could not be marked" in output
+    assert "I do not like this one" in output
+    assert list((newest(folder) / "checkpoints").glob("step-*")), "the step before it is saved"
 
 
 def test_other_launchers_are_refused(written: Path) -> None:

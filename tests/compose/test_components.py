@@ -58,6 +58,16 @@ def test_a_broken_plugin_is_said_and_is_no_mistake_of_the_recipe(problems):
     assert bare.code == "C504"
 
 
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [("vllm", "`backend: {use: hf, with: {rollouts: vllm}}`"), ("verl", "--to verl")],
+)
+def test_software_that_is_no_backend_leads_to_what_is_meant(problems, name, remedy):
+    (problem,) = problems(f"{GOOD}backend: {{use: {name}}}\n").diagnostics
+    assert problem.code == "C501"
+    assert remedy in problem.remedy
+
+
 @pytest.mark.parametrize("state", ["incompatible", "blocked", "conflict"])
 def test_other_states_are_said_too(problems, state):
     error = problems(

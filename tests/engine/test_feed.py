@@ -9,7 +9,7 @@ import torch
 
 from grpokit.engine import session
 from grpokit.engine.loop import train_on
-from grpokit.errors import Interrupted
+from grpokit.errors import GrpokitError, Interrupted
 from grpokit.registry.catalog import Catalog
 from grpokit.registry.resolve import create
 from grpokit.spec.contracts import Feed, owns_loop
@@ -70,6 +70,25 @@ def test_the_run_is_the_same(
     theirs = run(recipe(tiny_model_folder, tmp_path / "theirs", algorithm=algorithm))
     assert OwnLoop.turns == len(ours.metrics) > 0
     assert theirs == ours
+
+
+def test_a_loop_that_ends_early_is_no_complete_run(
+    tiny_model_folder: Path,
+    tmp_path: Path,
+    own_loop: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def short(self: OwnLoop, feed: Feed) -> None:
+        task = feed.begin()
+        assert task
+        feed.end(train_on(self, task))
+
+    monkeypatch.setattr(OwnLoop, "run", short)
+    with pytest.raises(GrpokitError, match="ended its loop after step 1 of 8"):
+        run(recipe(tiny_model_folder, tmp_path, algorithm=GRPO))
+    (saved,) = tmp_path.glob("*/checkpoints/step-*")
+    assert saved.name == "step-000001", "what is trained is on the disk"
+    assert not list(tmp_path.glob("*/final"))
 
 
 @pytest.mark.usefixtures("own_loop")

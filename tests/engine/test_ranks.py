@@ -8,13 +8,23 @@ import socket
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from grpokit.engine import ranks as ranks_module
 from grpokit.engine.ranks import Ranks
-from grpokit.errors import Interrupted, RewardError
+from grpokit.errors import (
+    CheckpointError,
+    GrpokitError,
+    Interrupted,
+    PreflightError,
+    RewardError,
+    error_as_data,
+    error_from_data,
+)
 from grpokit.spec.flow import Completion, Prompt, Rollout, Sampling, ScoreFailure, Scores
 
 HERE = Path(__file__)
@@ -74,6 +84,10 @@ def nobody() -> None:
     pass
 
 
+class Full(CheckpointError):
+    """A plugin's own kind of an error that the engine knows."""
+
+
 def round_of(ranks: Ranks, count: int) -> dict[str, Any]:
     model = Model()
     sampling = Sampling(group=2, max_tokens=3)
@@ -88,19 +102,32 @@ def round_of(ranks: Ranks, count: int) -> dict[str, Any]:
 
 
 def fail(ranks: Ranks, kind: str) -> dict[str, Any]:
-    def work() -> None:
+    def work() -> object:
         if ranks.index == 1:
+            if kind == "nothing JSON":
+                return object()
             raise {
                 "reward": RewardError("it is broken", place="row 3", remedy="mend it"),
                 "signal": Interrupted(15),
                 "bug": KeyError("x"),
+                "own kind": Full("the disk of a plugin is full"),
             }[kind]
+        return None
 
     try:
         ranks.every(work)
     except Exception as error:  # noqa: BLE001  any kind is what is tested
         return {"kind": type(error).__name__, "text": str(error)}
     return {}
+
+
+def meet(ranks: Ranks) -> dict[str, Any]:
+    """Both fail; then one of them does something else for as long as the other looks for it."""
+    both = ranks.fail_together()
+    if ranks.index == 1:
+        time.sleep(2)
+        return {"both": both}
+    return {"both": both, "alone": ranks.fail_together()}
 
 
 def die(ranks: Ranks) -> dict[str, Any]:
@@ -116,7 +143,8 @@ def die(ranks: Ranks) -> dict[str, Any]:
 TASKS = [
     *(f"round {count}" for count in (1, 3, 4, 5)),
     "scores",
-    *(f"fail {kind}" for kind in ("reward", "signal", "bug")),
+    *(f"fail {kind}" for kind in ("reward", "signal", "bug", "own kind", "nothing JSON")),
+    "meet",
     "die",
 ]
 
@@ -195,6 +223,46 @@ def test_an_error_of_one_is_an_error_of_all(
     )
 
 
+def test_a_plugins_own_kind_of_error_is_the_kind_it_derives_from(pair: dict[str, Any]) -> None:
+    found = pair["fail own kind"]
+    assert [one["kind"] for one in found] == ["CheckpointError", "Full"]
+
+
+def test_what_cannot_be_told_is_an_error_of_all(pair: dict[str, Any]) -> None:
+    found = pair["fail nothing JSON"]
+    assert [one["kind"] for one in found] == ["GrpokitError", "TypeError"]
+
+
+def test_who_fails_alone_does_not_wait_for_long(pair: dict[str, Any]) -> None:
+    assert pair["meet"] == [{"both": True, "alone": False}, {"both": True}]
+
+
+def test_an_error_told_to_another_process_keeps_its_kind_and_problems() -> None:
+    error = PreflightError(
+        "it cannot run", place="here", remedy="go", problems=("no GPU", "no disk")
+    )
+    told = error_from_data(json.loads(json.dumps(error_as_data(error))), 3)
+    assert isinstance(told, PreflightError)
+    assert told.problems == ("no GPU", "no disk")
+    assert str(told) == "process 3: here: it cannot run; go"
+    bug = error_from_data(error_as_data(ZeroDivisionError("by zero")), 1)
+    assert type(bug) is GrpokitError
+    assert bug.place == "process 1"
+
+
+def test_a_port_that_is_taken_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        place = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        for name, value in place.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(PreflightError, match=rf"127.0.0.1:{port}: .* could not meet") as caught:
+            Ranks.join()
+    assert "start again" in caught.value.remedy
+
+
 def test_a_process_that_dies_is_noticed(pair: dict[str, Any]) -> None:
     (found,) = pair["die"]
     assert found["kind"] == "GrpokitError"
@@ -217,6 +285,8 @@ def run_task(ranks: Ranks, task: str) -> dict[str, Any]:
         return fail(ranks, argument)
     if name == "die":
         return die(ranks)
+    if name == "meet":
+        return meet(ranks)
     sampling = Sampling(group=2, max_tokens=3)
     rollout = ranks.generate(Model(), prompts_of(3), sampling, nobody)  # type: ignore[arg-type]
     scores = ranks.score(score, rollout)
@@ -230,6 +300,7 @@ def run_task(ranks: Ranks, task: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    ranks_module.MEETING = timedelta(seconds=1)
     met = Ranks.join()
     for each in TASKS:
         print(json.dumps(run_task(met, each)), flush=True)

@@ -15,13 +15,14 @@ from grpokit.engine.observer import Observer, Watchers
 from grpokit.engine.progress import Progress
 from grpokit.engine.ranks import Ranks
 from grpokit.engine.rundir import RunDir
-from grpokit.engine.session import _callbacks
-from grpokit.errors import CheckpointError, Interrupted, NonFiniteError
-from grpokit.registry.catalog import Entry
+from grpokit.engine.session import _callbacks, train
+from grpokit.errors import CheckpointError, Interrupted, NonFiniteError, PreflightError
+from grpokit.registry.catalog import Catalog, Entry
 from grpokit.scoring.budget import ErrorBudget
 from grpokit.spec.components import CallbackSpec
 from grpokit.spec.flow import Scores, StepRecord
 from grpokit.spec.recipe import Recipe, Use
+from resume_runs import recipe
 
 SCORES = Scores(rewards={"r": [[1.0]]}, components={}, total=[[1.0]])
 
@@ -182,3 +183,14 @@ def test_a_save_that_fails_does_not_hide_why_the_run_ended(tmp_path: Path) -> No
     told = cast("Told", session.observer).lines
     assert [line.partition(":")[0] for line in told] == ["step 1 could not be saved"] * 3
     assert list(session.store.folder.iterdir()) == []
+
+
+def test_a_recipe_for_several_processes_is_not_trained_in_one_in_silence(
+    tiny_model_folder: Path, tmp_path: Path
+) -> None:
+    made = recipe(tiny_model_folder, tmp_path, algorithm={"use": "grpo"})
+    train_section = made.train.model_copy(update={"processes": 2})
+    several = made.model_copy(update={"train": train_section})
+    run = RunDir.create(tmp_path, "r", several, {})
+    with pytest.raises(PreflightError, match="2 processes, and there are 1"):
+        train(several, run, Catalog.load(), Observer())

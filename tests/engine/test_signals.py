@@ -50,6 +50,19 @@ def test_the_second_signal_ends_the_process_at_once() -> None:
     assert done.returncode == ExitCode.SIGTERM
 
 
+def test_a_signal_told_twice_at_once_is_one_signal() -> None:
+    code = (
+        "import os, signal, time; from grpokit.engine.signals import StopFlag\n"
+        "with StopFlag(settle=0.3):\n"
+        "    os.kill(os.getpid(), signal.SIGTERM); os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    time.sleep(0.4); print('still here', flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGTERM); time.sleep(60); print('never')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
+    assert done.stdout == "still here\n"
+    assert done.returncode == ExitCode.SIGTERM
+
+
 def test_a_terminal_gets_its_cursor_back():
     ours, theirs = pty.openpty()
     done = subprocess.run([sys.executable, "-c", INSISTING], stdout=theirs, check=False, timeout=60)

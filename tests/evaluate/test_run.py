@@ -216,7 +216,15 @@ def test_an_empty_evaluation_says_nothing():
 
 
 def test_metrics_during_training():
-    metrics = during_training(recipe(), toy_catalog())(Answers(lambda level: True), lambda: None)
+    shared = []
+
+    def share(score, rollout):
+        shared.append(len(rollout.prompts))
+        return score(rollout)
+
+    run = during_training(recipe(), toy_catalog())
+    metrics = run(Answers(lambda level: True), lambda: None, share)
+    assert shared == [BATCH, 4], "processes that share a run share the marking"
     assert metrics["accuracy"] == 1.0
     assert metrics["accuracy_low"] > 0.9
     assert metrics["questions"] == 36
