@@ -94,3 +94,33 @@ def test_an_adapter_applied_twice(canary: Canary) -> None:
     """The engine moves, but too far."""
     with pytest.raises(GrpokitError, match=r"differ from the trainer's by 0\.4"):
         canary.check(moved(BASE, 0.8), moved(BASE, 0.4), 1)
+
+
+def test_an_ignored_adapter_within_the_tolerance() -> None:
+    """A resumed run whose adapter has not moved far yet: the gap is no rounding, it is the adapter."""
+    found = Canary(tolerance=0.3, floor=0.02)
+    with pytest.raises(GrpokitError, match="the adapter did not reach vLLM"):
+        found.open(near(BASE, 0.01), moved(BASE, 0.2), BASE)
+
+
+def test_a_small_adapter_under_much_rounding_is_no_alarm() -> None:
+    found = Canary(tolerance=0.3, floor=0.02)
+    found.open(near(BASE, 0.15), moved(BASE, 0.02), BASE)
+    assert found.noise == pytest.approx(0.15)
+
+
+def test_much_rounding_at_first_does_not_hide_an_engine_that_stands_still() -> None:
+    found = Canary(tolerance=0.3, floor=0.02)
+    found.open(near(BASE, 0.25), BASE)
+    with pytest.raises(GrpokitError, match="version 1 of the weights did not reach vLLM"):
+        found.check(near(BASE, 0.25), moved(BASE, 0.02), 1)
+
+
+def test_another_sequence_is_taken_only_after_the_engine_was_seen_to_follow(canary: Canary) -> None:
+    """Else small steps that have not added up yet would be forgotten with the old one."""
+    canary.check(near(moved(BASE, 0.1), 0.01), moved(BASE, 0.1), 1)
+    assert not canary.followed
+    canary.check(near(moved(BASE, 0.2), 0.01), moved(BASE, 0.2), 2)
+    assert canary.followed
+    canary.open(near(BASE, 0.01), BASE)
+    assert not canary.followed

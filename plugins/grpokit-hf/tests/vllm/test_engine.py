@@ -6,11 +6,14 @@ The tests of this file share one engine and run in their order; each leaves it w
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -149,7 +152,7 @@ def test_a_second_version_replaces_the_first(adapter_backend, questions) -> None
     move(adapter_backend, 0.2, seed=1)
     after = adapter_backend.generate(questions, GREEDY)
     assert tokens(after) == tokens(with_transformers(adapter_backend, questions, GREEDY))
-    folder = adapter_backend._rollouts.sync.folder
+    folder = adapter_backend._rollouts.sync.scratch.path
     assert [path.name for path in folder.iterdir()] == [
         f"version-{adapter_backend._rollouts.weights.version:06d}"
     ]
@@ -170,8 +173,60 @@ def test_the_canary_fires_where_the_engine_keeps_old_weights(
         move(adapter_backend, 0.2, seed=2)
         with pytest.raises(GrpokitError, match=r"did not reach vLLM: .* nats a token"):
             adapter_backend.generate(questions, GREEDY)
-    adapter_backend._changed()
+    after = adapter_backend.generate(questions, GREEDY)  # the weights are still on their way
+    assert tokens(after) == tokens(with_transformers(adapter_backend, questions, GREEDY))
+
+
+def test_weights_are_written_before_anything_that_fails_in_one_process_alone(
+    adapter_backend, questions
+) -> None:
+    """Several processes write together; one that refuses a prompt first would leave the others waiting."""
+    rollouts = adapter_backend._rollouts
+    move(adapter_backend, 0.01, seed=5)
+    version = rollouts.weights.version
+    with pytest.raises(GrpokitError, match=r"max_len"):
+        adapter_backend.generate(questions, replace(GREEDY, max_tokens=250))
+    assert rollouts.weights.version == version + 1
     adapter_backend.generate(questions, GREEDY)
+    assert rollouts.weights.version == version + 1
+
+
+def test_an_answer_that_nobody_waits_for_does_not_block_the_next_call(
+    adapter_backend, questions
+) -> None:
+    """Both are larger than a pipe: the engine would wait to write, and the run to be read."""
+    engine = engine_of(adapter_backend)
+    pid = engine.process.pid
+
+    def stop() -> None:
+        if select.select([engine._in], [], [], 0)[0]:
+            raise Interrupted(signal.SIGTERM)
+
+    many = replace(WARM, group=64, max_tokens=60, temperature=2.0)
+    with pytest.raises(Interrupted):
+        adapter_backend.generate(questions, many, stop)
+    time.sleep(0.3)  # the pipe is full now
+    more = [replace(prompt, id=f"{prompt.id}-{n}") for n in range(40) for prompt in questions]
+    one = replace(WARM, group=4, max_tokens=1)
+    with limit(30):
+        assert len(adapter_backend.generate(more, one).completions) == len(more)
+    assert engine.process.pid == pid
+
+
+@contextmanager
+def limit(seconds: int) -> Iterator[None]:
+    """A wait for ever becomes a failure."""
+
+    def late(*_: object) -> None:
+        raise TimeoutError(f"not done in {seconds} seconds")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_should_stop_ends_a_generation_and_the_engine_goes_on(adapter_backend, questions) -> None:
@@ -213,12 +268,20 @@ def test_a_killed_engine_is_started_again_once(adapter_backend, questions, caplo
     assert tokens(after) == tokens(before)
     assert engine.process.pid != first
     assert "signal 9" in caplog.text
+    assert str(engine.start.log) in caplog.text
+    os.kill(engine.process.pid, signal.SIGKILL)
+    with pytest.raises(Interrupted):  # SIGTERM while the engine loads
+        engine.restart(interrupted)
     os.kill(engine.process.pid, signal.SIGKILL)
     with pytest.raises(GrpokitError, match=r"signal 9\); it was started again 1 time") as error:
         adapter_backend.generate(questions, WARM)
     assert "dmesg" in error.value.remedy
     assert Path(error.value.place).is_file()
     Path(error.value.place).unlink()
+
+
+def interrupted() -> None:
+    raise Interrupted(signal.SIGTERM)
 
 
 def test_nothing_is_left_behind(wide_model: Path, tmp_path: Path) -> None:

@@ -5,16 +5,20 @@ The policy has an adapter, which is written into the weights; all weights train 
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
-from grpokit.api import GrpokitError, Rollout, Sampling
+from grpokit.api import GrpokitError, NonFiniteError, Rollout, Sampling
 from grpokit_hf.backend import HfBackend
 from grpokit_hf.config import HfConfig
+from grpokit_hf.vllm.host import Host
+from grpokit_hf.vllm.sampler import Weights
 from vllm_runs import vllm_recipe
 
 GREEDY = Sampling(group=1, max_tokens=16, temperature=0.0, seed=7, step=1)
@@ -104,5 +108,35 @@ def test_the_canary_fires_where_a_reload_does_nothing(reloading, questions, monk
         move(reloading, -0.5)
         with pytest.raises(GrpokitError, match="did not reach vLLM"):
             reloading.generate(questions, GREEDY)
-    reloading._changed()
-    reloading.generate(questions, GREEDY)
+    after, wanted = both(reloading, questions, GREEDY)
+    assert firsts(after) == firsts(wanted)
+
+
+def test_a_cache_that_is_not_emptied_ends_the_engine(reloading, questions, monkeypatch) -> None:
+    """What vLLM says to it is read: blocks of the old weights would show in no log-prob of a prompt."""
+
+    class Full:
+        def reset_prefix_cache(self) -> bool:
+            return False
+
+    host = object.__new__(Host)
+    host.llm = Full()
+    with pytest.raises(RuntimeError, match="prefix cache"):
+        host.forget_prefixes()
+
+
+def test_numbers_that_are_none_do_not_kill_the_engine(reloading, questions, tmp_path: Path) -> None:
+    """They are the model's fault: starting vLLM again would not help. The engine's cache is spoilt after
+    this, so it is the last test."""
+    rollouts = reloading._rollouts
+    pid = rollouts.sampler.process.pid
+    shutil.copytree(rollouts.weights.model, tmp_path / "nan")
+    path = tmp_path / "nan/model.safetensors"
+    broken = {name: weight * float("nan") for name, weight in load_file(path).items()}
+    save_file(broken, path, metadata={"format": "pt"})
+    rollouts.sampler.load(Weights(version=900, model=tmp_path / "nan"))
+    with pytest.raises(NonFiniteError, match="not numbers"):
+        reloading.generate(questions, GREEDY)
+    assert rollouts.sampler.process.pid == pid
+    assert rollouts.sampler.process.poll() is None
+    assert rollouts.deaths == 0

@@ -159,6 +159,32 @@ def test_logprobs_at_another_temperature_are_refused(served, questions) -> None:
     rollouts.probe = None
 
 
+def test_logprobs_after_a_cut_are_refused(served, questions, monkeypatch) -> None:
+    """The server was started for uncut sampling; the recipe cuts and needs those before the cut."""
+    rollouts = served._rollouts
+    with monkeypatch.context() as patch:
+        patch.setattr(rollouts, "mode", "raw_logprobs")
+        patch.setattr(rollouts, "probe", None)
+        cut = replace(WARM, temperature=1.0, top_k=3)
+        with pytest.raises(GrpokitError, match="after the cut") as error:
+            served.generate(questions, cut)
+        assert "--logprobs-mode raw_logprobs" in error.value.remedy
+    served.generate(questions, GREEDY)
+
+
+def test_a_server_that_was_out_of_reach_for_a_moment_takes_the_weights_again(
+    served, questions
+) -> None:
+    """It still has the adapter of before, under the name that it had."""
+    before, ours = both(served, questions, GREEDY)
+    served._rollouts._again(None)
+    after, _ = both(served, questions, GREEDY)
+    assert after == before
+    assert after.completions[0][0].token_ids == ours.completions[0][0].token_ids
+    models = served._rollouts.sampler._call("GET", "/v1/models")["data"]
+    assert len(models) == 2
+
+
 def test_should_stop_hangs_up(served, questions) -> None:
     started = time.monotonic()
 

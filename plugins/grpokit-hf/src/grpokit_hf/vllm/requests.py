@@ -7,46 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any
 
-from grpokit.api import NonFiniteError, Sampling
+from grpokit.api import GrpokitError, NonFiniteError, Sampling
 from grpokit_hf.nn.decode import Drawn
 
-__all__ = [
-    "LogprobsMode",
-    "logprobs_mode",
-    "logprobs_usable",
-    "request_settings",
-    "sampling_params",
-    "to_drawn",
-]
-
-LogprobsMode = Literal["processed_logprobs", "raw_logprobs"]
-
-
-def cuts(sampling: Sampling) -> bool:
-    """Whether top-k, top-p or min-p take tokens out of the distribution."""
-    return sampling.top_p < 1.0 or sampling.top_k > 0 or sampling.min_p > 0.0
-
-
-def logprobs_mode(sampling: Sampling) -> LogprobsMode:
-    """The engine's ``logprobs_mode`` under which such sampling gets the log-probs that it needs.
-
-    They are wanted at the sampling temperature and before anything is cut (``Completion.logprobs``).
-    vLLM's *processed* ones are at the temperature but after the cut, its *raw* ones before the cut
-    but at temperature 1. So an engine for sampling with a cut answers with raw ones.
-    """
-    return "raw_logprobs" if cuts(sampling) else "processed_logprobs"
-
-
-def logprobs_usable(sampling: Sampling, mode: LogprobsMode) -> bool:
-    """Whether an engine in ``mode`` gives the log-probs that are wanted; where not, none are kept.
-
-    None come for a cut at a temperature that is neither 0 nor 1.
-    """
-    if mode == "raw_logprobs":
-        return sampling.temperature in (0.0, 1.0)
-    return sampling.temperature == 0.0 or not cuts(sampling)
+__all__ = ["answer_of", "drawn", "request_settings", "sampling_params", "to_drawn"]
 
 
 def request_settings(sampling: Sampling, seed: int, stop_ids: Iterable[int]) -> dict[str, Any]:
@@ -77,24 +43,34 @@ def sampling_params(sampling: Sampling, seed: int, stop_ids: Iterable[int]) -> A
     return SamplingParams(**request_settings(sampling, seed, stop_ids), detokenize=False)
 
 
+def answer_of(request_output: Any) -> tuple[list[int], list[float], str | None]:
+    """Tokens, log-probs and the reason of the end, of a finished ``vllm.RequestOutput``."""
+    output = request_output.outputs[0]
+    tokens = [int(token) for token in output.token_ids]
+    found = output.logprobs or ()
+    logprobs = [float(at[token].logprob) for token, at in zip(tokens, found, strict=False)]
+    return tokens, logprobs, output.finish_reason
+
+
 def to_drawn(request_output: Any, *, with_logprobs: bool = True) -> Drawn:
     """The one completion of a finished ``vllm.RequestOutput``.
 
     ``logprobs`` is those of the sampler as the engine's ``logprobs_mode`` gives them; empty without
     ``with_logprobs``. A broken model shows here first: NaN logits give NaN log-probs.
     """
-    output = request_output.outputs[0]
-    tokens = [int(token) for token in output.token_ids]
-    found = output.logprobs or ()
-    logprobs = [float(at[token].logprob) for token, at in zip(tokens, found, strict=False)]
-    return drawn(tokens, logprobs, output.finish_reason, with_logprobs=with_logprobs)
+    return drawn(*answer_of(request_output), with_logprobs=with_logprobs)
 
 
 def drawn(
     tokens: list[int], logprobs: list[float], reason: str | None, *, with_logprobs: bool
 ) -> Drawn:
     """A completion from either engine's answer, checked."""
-    if len(logprobs) != len(tokens) or any(math.isnan(value) for value in logprobs):
+    if reason not in ("stop", "length"):
+        raise GrpokitError(
+            f"vLLM broke a completion off after {len(tokens)} tokens ({reason})",
+            remedy="see that nobody else puts the engine to sleep or ends its requests, and resume",
+        )
+    if len(logprobs) != len(tokens) or not all(map(math.isfinite, logprobs)):
         raise NonFiniteError(
             f"vLLM drew {len(tokens)} tokens with log-probabilities that are missing or not numbers",
             remedy="lower optim.lr, or set model.dtype: float32; "

@@ -13,9 +13,10 @@ from grpokit.api import GrpokitError, PreflightError, Sampling, ShouldStop
 from grpokit_hf.load import Policy
 from grpokit_hf.nn.batch import Row, to_batch
 from grpokit_hf.nn.decode import Drawn
-from grpokit_hf.vllm.canary import Canary, distance, noise_floor
+from grpokit_hf.vllm.canary import SURE, Canary, distance, noise_floor
+from grpokit_hf.vllm.choices import LogprobsMode, cuts, logprobs_usable
 from grpokit_hf.vllm.config import VllmConfig
-from grpokit_hf.vllm.requests import LogprobsMode, logprobs_usable, request_settings
+from grpokit_hf.vllm.requests import request_settings
 from grpokit_hf.vllm.sampler import Ask, EngineGone, Sampler, Weights
 from grpokit_hf.vllm.sync import Sync
 
@@ -36,8 +37,9 @@ class Rollouts:
     Attributes:
         mode: which log-probs the engine gives.
         window: longest prompt and completion together.
-        changed: the policy's weights are newer than the engine's.
-        weights: what the engine was given last.
+        changed: the policy's weights are newer than the written ones.
+        behind: the written weights are newer than the engine's.
+        weights: what was written last.
         probe: the sequence that the canary looks at, and the length of its prompt.
         renewed: version of the weights under which it was drawn.
     """
@@ -49,6 +51,7 @@ class Rollouts:
     mode: LogprobsMode
     window: int
     changed: bool = False
+    behind: bool = False
     weights: Weights = field(default_factory=Weights)
     probe: tuple[list[int], int] | None = None
     renewed: int = 0
@@ -82,7 +85,7 @@ class Rollouts:
         while True:
             try:
                 if dead:
-                    self._again()
+                    self._again(should_stop)
                     dead = False
                 return self._sample(ask, sampling, should_stop)
             except EngineGone as error:
@@ -92,8 +95,10 @@ class Rollouts:
                 dead = True
 
     def _sample(self, ask: Ask, sampling: Sampling, should_stop: ShouldStop | None) -> list[Drawn]:
+        self.write()
         self.sampler.wake()
-        self._bring()
+        if self.behind:
+            self._load()
         rows = self.sampler.sample(ask, should_stop)
         if rows and self.watched and self._wants_probe():
             self._first_look(ask, rows, sampling)
@@ -117,19 +122,22 @@ class Rollouts:
 
     # ------------------------------------------------------------- weights
 
-    def _bring(self) -> None:
-        """The engine has the policy's weights afterwards, and was seen to have them."""
-        if not self.changed:
-            return
-        self.weights = self.sync.write(self.policy)
-        self.changed = False
-        self._load()
+    def write(self) -> None:
+        """Writes the policy's weights if they changed.
+
+        Several processes take part. So it comes before anything that may fail in one of them alone.
+        """
+        if self.changed:
+            self.weights = self.sync.write(self.policy)
+            self.changed, self.behind = False, True
 
     def _load(self) -> None:
+        """The engine has the written weights afterwards, and was seen to have them."""
         self.sampler.load(self.weights)
-        if self.probe is not None:
+        if self.probe is not None and self.watched:
             values = self._engine_values()
             self.canary.check(values, self._trainer_values(1.0), self.weights.version)
+        self.behind = False
 
     def _count(self, error: EngineGone) -> None:
         """One more death: said, or the end."""
@@ -141,18 +149,22 @@ class Rollouts:
                 remedy="look into that log, and into the kernel's for a lack of memory (`dmesg`); "
                 "lower backend.with.vllm.max_len or backend.with.vllm.memory and resume the run",
             ) from error
-        log.warning("%s: it is started again, and the completions are drawn again", error.fact)
+        log.warning(
+            "%s: it is started again, and the completions are drawn again (%s)",
+            error.fact,
+            error.place,
+        )
 
-    def _again(self) -> None:
-        """Starts the engine anew and gives it the weights that the last one had."""
-        self.sampler.restart()
-        if self.weights.version:
-            self._load()
+    def _again(self, should_stop: ShouldStop | None) -> None:
+        """Starts the engine anew; it has to get the written weights once more."""
+        self.sampler.restart(should_stop)
+        self.behind = self.weights.version > 0
 
     # ------------------------------------------------------------- the canary
 
     def _wants_probe(self) -> bool:
-        return self.probe is None or self.weights.version >= self.renewed + RENEW
+        late = self.weights.version >= self.renewed + RENEW
+        return self.probe is None or (late and self.canary.followed)
 
     def _first_look(self, ask: Ask, rows: Sequence[Drawn], sampling: Sampling) -> None:
         """Takes the longest completion of the first prompts as the probe, and compares."""
@@ -171,13 +183,22 @@ class Rollouts:
     def _check_sampled(self, found: list[float], sampling: Sampling) -> None:
         """The log-probs that came with the completion are those at the sampling temperature.
 
-        A server may have been started so that it answers with those at temperature 1.
+        A server may have been started so that it answers with those at temperature 1, or with those
+        after a cut, which are all too high.
         """
         if not found:
             return
         wanted = self._trainer_values(sampling.temperature or 1.0)
         gap = distance(found, wanted)
         log.info("vLLM's log-probs differ from the trainer's by %.2g nats a token", gap)
+        excess = sum(a - b for a, b in zip(found, wanted, strict=True)) / len(found)
+        if cuts(sampling) and sampling.temperature > 0 and excess > SURE * self.canary.noise:
+            raise GrpokitError(
+                "vLLM returns log-probabilities after the cut of top_p, top_k or min_p: they are "
+                f"{excess:.3g} nats a token above the trainer's",
+                place="backend.with.vllm",
+                remedy=f"start the server with `--logprobs-mode {self.mode}`",
+            )
         plain = self._trainer_values(1.0)
         told_apart = distance(wanted, plain) > 2 * self.canary.noise
         if told_apart and distance(found, plain) < gap:
@@ -224,7 +245,8 @@ class Rollouts:
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        return self.sampler.identity
+        options = self.config.options  # a quantisation, say
+        return {**self.sampler.identity, **({"options": options} if options else {})}
 
     def close(self) -> None:
         self.sampler.close()

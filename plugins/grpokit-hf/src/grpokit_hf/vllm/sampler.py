@@ -59,7 +59,7 @@ class Sampler(Protocol):
 
     def wake(self) -> None: ...
 
-    def restart(self) -> None:
+    def restart(self, should_stop: ShouldStop | None = None) -> None:
         """Starts again with the weights as they were loaded first, or waits for a server to be back."""
 
     @property

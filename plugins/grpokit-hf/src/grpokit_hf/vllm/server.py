@@ -11,6 +11,7 @@ import contextlib
 import http.client
 import json
 import os
+import secrets
 import socket
 import threading
 import time
@@ -28,6 +29,10 @@ __all__ = ["Server"]
 
 POLL = 0.05
 CONNECTIONS = 64
+GOODBYE = 5.0
+"""Seconds that the server has to forget an adapter when a run ends."""
+KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 6}
+"""A machine that is gone is noticed after a minute and a half, however long its answer may take."""
 PLAIN = {"repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
 """Said in every request: a server takes its defaults from the model's generation config."""
 
@@ -46,6 +51,8 @@ class Server:
         self.asleep = False
         self.open: set[http.client.HTTPConnection] = set()
         self.lock = threading.Lock()
+        self.halted = False
+        self.token = secrets.token_hex(4)
         self.adapter: str | None = None
         self.base = ""
         self.version = ""
@@ -53,22 +60,54 @@ class Server:
 
     def _greet(self) -> None:
         """The name of the server's model and its version."""
-        self.version = str(self._call("GET", "/version").get("version", ""))
-        models = self._call("GET", "/v1/models")["data"]
-        self.base = next(item["id"] for item in models if not item.get("parent"))
+        try:
+            self.version = str(self._call("GET", "/version", seconds=self.patience)["version"])
+            models = self._call("GET", "/v1/models", seconds=self.patience)["data"]
+            self.base = next(str(item["id"]) for item in models if not item.get("parent"))
+        except (LookupError, TypeError, StopIteration) as error:
+            raise self._stranger() from error
+
+    def _stranger(self) -> GrpokitError:
+        return PreflightError(
+            "what answers there is no vLLM server",
+            place=self.url,
+            remedy="set backend.with.vllm.url to the address that `vllm serve` says it listens at",
+        )
 
     # ------------------------------------------------------------- requests
 
-    def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """One request. The server's absence is :class:`EngineGone`, its refusal an error."""
+    def _connect(self, seconds: float | None) -> http.client.HTTPConnection:
+        """A connection that ``_hang_up`` knows. ``seconds`` for an answer; None is as long as it takes."""
         kind = http.client.HTTPSConnection if self.https else http.client.HTTPConnection
-        connection = kind(*self.address, timeout=self.patience)
+        connection = kind(*self.address, timeout=seconds or self.patience)
+        connection.connect()
+        connection.sock.settimeout(seconds)
+        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in KEEPALIVE.items():
+            if hasattr(socket, name):  # not on every system
+                connection.sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
         with self.lock:
+            if self.halted:
+                connection.close()
+                raise ConnectionError("hung up")
             self.open.add(connection)
+        return connection
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        seconds: float | None = None,
+    ) -> Any:
+        """One request. The server's absence is :class:`EngineGone`, its refusal an error."""
         headers = {"Content-Type": "application/json"}
         if key := os.environ.get("VLLM_API_KEY"):
             headers["Authorization"] = f"Bearer {key}"
+        connection = None
         try:
+            connection = self._connect(seconds)
             data = None if body is None else json.dumps(body)
             connection.request(method, self.prefix + path, data, headers)
             answer = connection.getresponse()
@@ -78,18 +117,26 @@ class Server:
                 f"the vLLM server does not answer ({error or type(error).__name__})", place=self.url
             ) from error
         finally:
-            with self.lock:
-                self.open.discard(connection)
-            connection.close()
+            if connection is not None:
+                with self.lock:
+                    self.open.discard(connection)
+                connection.close()
         if answer.status >= 400:
             raise self._refused(path, answer.status, text)
-        return json.loads(text) if text.startswith(("{", "[")) else {}
+        try:
+            return json.loads(text) if text else {}
+        except ValueError:
+            return {}  # the adapters' end points answer with a sentence
 
     def _refused(self, path: str, status: int, text: str) -> GrpokitError:
         if status >= 500 and "EngineDead" in text:
             return EngineGone("the vLLM engine behind the server ended", place=self.url)
         remedy = "look into the server's output"
-        if status == 404 and "lora" in path:
+        if status in (401, 403):
+            remedy = "set the variable VLLM_API_KEY to the server's key"
+        elif path == "/version":
+            return self._stranger()
+        elif status == 404 and "lora" in path:
             remedy = "start it with VLLM_ALLOW_RUNTIME_LORA_UPDATING=True and --enable-lora"
         elif status == 404 and "/v1/" not in path:
             remedy = "start it with VLLM_SERVER_DEV_MODE=1"
@@ -119,6 +166,8 @@ class Server:
                 for future in futures:
                     future.cancel()
                 self._hang_up()
+                wait(futures)
+                self.halted = False
                 raise
 
     @staticmethod
@@ -132,10 +181,11 @@ class Server:
                 should_stop()
 
     def _hang_up(self) -> None:
-        """The server ends a completion whose connection is closed."""
+        """The server ends a completion whose connection is closed; none is opened any more."""
         with self.lock:
+            self.halted = True
             for connection in self.open:
-                with contextlib.suppress(OSError, AttributeError):
+                with contextlib.suppress(OSError):
                     connection.sock.shutdown(socket.SHUT_RDWR)
 
     def _one(self, ids: Sequence[int], settings: Mapping[str, Any], ask: Ask) -> Drawn:
@@ -147,8 +197,15 @@ class Server:
             **settings,
         }
         choice = self._call("POST", "/v1/completions", body)["choices"][0]
-        tokens = [int(token) for token in choice["token_ids"]]
-        logprobs = [float(value) for value in choice["logprobs"]["token_logprobs"]]
+        try:
+            tokens = [int(token) for token in choice["token_ids"]]
+            logprobs = [float(value) for value in choice["logprobs"]["token_logprobs"]]
+        except (LookupError, TypeError) as error:
+            raise PreflightError(
+                f"the server (vLLM {self.version}) answers without token ids or log-probabilities",
+                place=self.url,
+                remedy="run a version on it that was tested; docs/howto-vllm.md names them",
+            ) from error
         return drawn(tokens, logprobs, choice["finish_reason"], with_logprobs=ask.with_logprobs)
 
     def score(self, ids: Sequence[int]) -> list[float]:
@@ -170,20 +227,27 @@ class Server:
             folder = str(weights.model)
             body = {"method": "reload_weights", "kwargs": {"weights_path": folder}}
             self._call("POST", "/collective_rpc", body)
-            self._call("POST", "/reset_prefix_cache")
+            if not self._call("POST", "/reset_prefix_cache").get("success", True):
+                raise GrpokitError(
+                    "the server did not forget what it had cached under the old weights",
+                    place=self.url,
+                    remedy="let nobody else use the server while weights are reloaded, and resume",
+                )
         elif weights.adapter is not None:
             before = self.adapter
-            name = f"grpokit-{os.getpid()}-{weights.version}"
+            name = f"grpokit-{self.token}-{weights.version}"  # no run before has left its like
             folder = str(weights.adapter)
             body = {"lora_name": name, "lora_path": folder}
-            self._call("POST", "/v1/load_lora_adapter", body)
+            if before != name:
+                self._call("POST", "/v1/load_lora_adapter", body)
             self.adapter = name
             if before is not None and before != name:
                 self._forget(before)
 
     def _forget(self, name: str) -> None:
         with contextlib.suppress(GrpokitError):  # a server that was restarted knows nothing of it
-            self._call("POST", "/v1/unload_lora_adapter", {"lora_name": name})
+            body = {"lora_name": name}
+            self._call("POST", "/v1/unload_lora_adapter", body, seconds=GOODBYE)
 
     def sleep(self) -> None:
         if self.sleep_level and not self.asleep:
@@ -195,17 +259,17 @@ class Server:
             self._call("POST", "/wake_up")
             self.asleep = False
 
-    def restart(self) -> None:
+    def restart(self, should_stop: ShouldStop | None = None) -> None:
         """Whoever started the server starts it again; here it is waited for."""
         until = time.monotonic() + self.patience
-        self.adapter, self.asleep = None, False
+        self.token = secrets.token_hex(4)  # one that was only out of reach still has the last name
         while True:
             try:
                 self._greet()
             except EngineGone:
                 if time.monotonic() > until:
                     raise
-                time.sleep(1.0)
+                pause(should_stop)
             else:
                 return
 
@@ -215,7 +279,14 @@ class Server:
 
     def close(self) -> None:
         """The server keeps running, without our adapter."""
-        self._hang_up()
         if self.adapter is not None:
             self._forget(self.adapter)
             self.adapter = None
+
+
+def pause(should_stop: ShouldStop | None) -> None:
+    """A second in which the run may say that it wants to stop."""
+    for _ in range(10):
+        if should_stop is not None:
+            should_stop()
+        time.sleep(0.1)

@@ -7,17 +7,24 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from grpokit.api import Recipe, Sampling
+from grpokit.api import Recipe
 from grpokit_hf.load import pick_device
 from grpokit_hf.machine import physical_cores
 from grpokit_hf.text.tokenizer import read_json
+from grpokit_hf.vllm.choices import (
+    by_adapter,
+    compute_type,
+    engine_rank,
+    logprobs_mode,
+    recipe_sampling,
+)
 from grpokit_hf.vllm.engine import Engine, Start
 from grpokit_hf.vllm.environment import host_environment
-from grpokit_hf.vllm.requests import logprobs_mode
 from grpokit_hf.vllm.rollouts import Rollouts
 from grpokit_hf.vllm.sampler import Sampler
+from grpokit_hf.vllm.scratch import Scratch
 from grpokit_hf.vllm.server import Server
-from grpokit_hf.vllm.sync import Sync, scratch_folder
+from grpokit_hf.vllm.sync import Sync
 
 if TYPE_CHECKING:
     from grpokit_hf.config import HfConfig
@@ -26,15 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["join", "start_sampler", "window"]
 
 LENGTH = 4096
-RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
-"""Adapter ranks that vLLM makes room for."""
-
-
-def compute_type(recipe: Recipe) -> str:
-    """The type that the policy computes in; vLLM computes in the same."""
-    if recipe.model.dtype in ("float32", "bfloat16"):
-        return recipe.model.dtype
-    return "float32" if recipe.model.lora is None else "bfloat16"
+SPREAD = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
 
 
 def window(recipe: Recipe, config: HfConfig, folder: Path) -> int:
@@ -47,20 +46,6 @@ def window(recipe: Recipe, config: HfConfig, folder: Path) -> int:
         rollout = recipe.rollout
         asked = max(LENGTH, (rollout.max_prompt_tokens or 0) + rollout.max_tokens)
     return min(int(limit), asked)
-
-
-def by_adapter(recipe: Recipe, config: HfConfig, *, cuda: bool) -> bool:
-    """Whether the adapter is handed over; else whole weights are.
-
-    On a CPU an adapter costs vLLM more than the model itself: SmolLM2 with one took three times the
-    processor time of the same weights with the adapter in them.
-    """
-    section = config.vllm
-    if recipe.model.lora is None:
-        return False
-    if section.sync != "auto":
-        return section.sync == "adapter"
-    return cuda or section.mode == "server" or config.parallel == "fsdp"
 
 
 def engine_options(recipe: Recipe, config: HfConfig, folder: Path, *, cuda: bool) -> dict[str, Any]:
@@ -94,22 +79,9 @@ def engine_options(recipe: Recipe, config: HfConfig, folder: Path, *, cuda: bool
             "max_num_batched_tokens": max(LENGTH, options["max_model_len"]),
         }
     if lora is not None and by_adapter(recipe, config, cuda=cuda):
-        rank = next((size for size in RANKS if size >= lora.rank), lora.rank)
+        rank = engine_rank(lora.rank)
         options |= {"enable_lora": True, "max_loras": 1, "max_cpu_loras": 2, "max_lora_rank": rank}
     return options | section.options
-
-
-def recipe_sampling(recipe: Recipe) -> Sampling:
-    """How the recipe draws, as far as the engine's settings depend on it."""
-    rollout = recipe.rollout
-    return Sampling(
-        group=rollout.group,
-        max_tokens=rollout.max_tokens,
-        temperature=rollout.temperature,
-        top_p=rollout.top_p,
-        top_k=rollout.top_k,
-        min_p=rollout.min_p,
-    )
 
 
 def start_sampler(recipe: Recipe, config: HfConfig, folder: Path) -> Sampler:
@@ -126,7 +98,7 @@ def start_sampler(recipe: Recipe, config: HfConfig, folder: Path) -> Sampler:
         cuda=(device.index or 0) if cuda else None,
         threads=config.threads or physical_cores(),
         cache=section.cpu_cache,
-        processes=options.get("tensor_parallel_size", 1) > 1,
+        processes=any(int(options.get(name) or 1) > 1 for name in SPREAD),
     )
     descriptor, name = tempfile.mkstemp(prefix="grpokit-vllm-", suffix=".log")
     os.close(descriptor)
@@ -156,7 +128,7 @@ def join(
         policy=policy,
         sampler=sampler,
         sync=Sync(
-            folder=scratch_folder(Path(section.folder) if section.folder else None, size),
+            scratch=Scratch.make(Path(section.folder) if section.folder else None, size),
             dtype=policy.compute,
             adapter=adapter,
         ),

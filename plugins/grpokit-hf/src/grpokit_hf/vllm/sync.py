@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,27 +10,17 @@ from pathlib import Path
 
 import torch
 from peft.tuners.lora import Linear as LoraLinear
-from torch import distributed
+from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.utils.other import AuxiliaryTrainingWrapper
 
-from grpokit.api import GrpokitError
+from grpokit.api import CheckpointError, GrpokitError, OutOfMemoryError, PreflightError
 from grpokit_hf import state
 from grpokit_hf.load import Policy
+from grpokit_hf.parallel import Several
 from grpokit_hf.vllm.sampler import Weights
+from grpokit_hf.vllm.scratch import Scratch
 
-__all__ = ["Sync", "scratch_folder"]
-
-MEMORY = Path("/dev/shm")  # noqa: S108 - a folder with an unguessable name is made in it
-ROOM = 4
-"""The folder lies in memory if that has room for the weights this many times."""
-
-
-def scratch_folder(asked: Path | None, size: int) -> Path:
-    """A new folder of this run, for ``size`` bytes of weights twice over."""
-    if asked is not None:
-        asked.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix="grpokit-vllm-", dir=asked))
-    roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM * size
-    return Path(tempfile.mkdtemp(prefix="grpokit-vllm-", dir=MEMORY if roomy else None))
+__all__ = ["Sync", "check_mergeable"]
 
 
 @dataclass
@@ -39,53 +28,101 @@ class Sync:
     """Writes versions of a policy.
 
     Attributes:
-        folder: this process' own; with several processes all take what the first one writes.
+        scratch: this process' own; with several processes all take what the first one writes.
         dtype: the type in which whole weights are written, that of the engine.
         adapter: an adapter is handed over; else all weights, with the adapter in them.
     """
 
-    folder: Path
+    scratch: Scratch
     dtype: torch.dtype
     adapter: bool
     version: int = 0
     last: Path | None = field(default=None)
 
     def write(self, policy: Policy) -> Weights:
-        """The present weights on disk. The version before is taken away with the next one."""
+        """The present weights on disk. The version before is taken away with the next one.
+
+        All processes take part, and a failure of the one that writes is one on all of them.
+        """
         self.version += 1
-        target = self.shared(self.folder / f"version-{self.version:06d}")
-        part = target.with_name(target.name + ".part")
-        if self.adapter or not policy.adapter:
-            with as_type(policy, self.dtype):
-                state.write_policy(policy, part)
-        elif policy.team.sharded:
-            raise GrpokitError(
-                "processes that hold parts of each weight cannot write an adapter into the model",
-                place="backend.with.vllm.sync",
-                remedy="set sync: adapter, or backend.with.parallel: ddp",
-            )
-        else:
-            policy.team.write(lambda: write_merged(policy, self.dtype, part))
-        if first_rank():
-            part.rename(target)
-        barrier()
-        if self.last is not None and first_rank():
+        target = self.shared(policy) / f"version-{self.version:06d}"
+        failure: BaseException | None = None
+        try:
+            self.fill(policy, target)
+        except OSError as error:
+            failure = no_room(target.parent, error)
+        except Exception as error:  # noqa: BLE001  the other processes must hear of it
+            failure = error
+        if policy.team.agree(failure):
+            raise OutOfMemoryError(
+                "the weights for vLLM do not fit in memory beside the trained ones",
+                remedy="set backend.with.vllm.sync: adapter, or lower backend.with.vllm.memory",
+            ) from failure
+        if self.last is not None and policy.team.index == 0:
             shutil.rmtree(self.last, ignore_errors=True)
         self.last = target
         if self.adapter:
             return Weights(version=self.version, adapter=target)
         return Weights(version=self.version, model=target)
 
-    def shared(self, target: Path) -> Path:
+    def fill(self, policy: Policy, target: Path) -> None:
+        """Writes beside ``target`` and renames, so that vLLM never sees a part."""
+        part = target.with_name(target.name + ".part")
+        try:
+            if self.adapter or not policy.adapter:
+                with as_type(policy, self.dtype):
+                    state.write_policy(policy, part)
+            else:
+                check_mergeable(policy)
+                state.check_finite(policy)
+                policy.team.write(lambda: write_merged(policy, self.dtype, part))
+            if policy.team.index == 0:
+                part.rename(target)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+
+    def shared(self, policy: Policy) -> Path:
         """The first process' folder, on all of them."""
-        if not several():
-            return target
-        box = [str(target)]
-        distributed.broadcast_object_list(box, src=0)
-        return Path(box[0])
+        if isinstance(policy.team, Several):
+            return Path(policy.team.exchange(str(self.scratch.path))[0])
+        return self.scratch.path
 
     def close(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self.scratch.close()
+
+
+def no_room(folder: Path, error: OSError) -> GrpokitError:
+    return CheckpointError(
+        f"the weights for vLLM cannot be written: {error.strerror or error}",
+        place=str(folder),
+        remedy="make room there, or set backend.with.vllm.folder to a folder that has some",
+    )
+
+
+def check_mergeable(policy: Policy) -> None:
+    """Refuses an adapter of which a part would be lost, or land in two places, if it were added."""
+    if policy.team.sharded:
+        raise PreflightError(
+            "processes that hold parts of each weight cannot write an adapter into the model",
+            place="backend.with.vllm.sync",
+            remedy="set sync: adapter, or backend.with.parallel: ddp",
+        )
+    for name, layer in policy.base.named_modules():
+        if isinstance(layer, LoraLinear):
+            wrong = any(
+                active in layer.lora_variant or layer.lora_B[active].bias is not None
+                for active in layer.active_adapters
+            )
+        else:
+            wrong = isinstance(layer, (BaseTunerLayer, AuxiliaryTrainingWrapper))
+        if wrong:
+            raise PreflightError(
+                f"the adapter changes {name} in a way that is not a plain product on a linear layer",
+                place="backend.with.vllm.sync",
+                remedy="leave that module out of lora.targets, or sample without vLLM: "
+                "`--set backend.with.rollouts=transformers`",
+            )
 
 
 def write_merged(policy: Policy, dtype: torch.dtype, folder: Path) -> None:
@@ -97,10 +134,10 @@ def write_merged(policy: Policy, dtype: torch.dtype, folder: Path) -> None:
     }
     for name, layer in policy.base.named_modules():
         if isinstance(layer, LoraLinear):
-            (adapter,) = layer.active_adapters
-            weight = layer.base_layer.weight.detach()
-            added = layer.get_delta_weight(adapter).detach()
-            tensors[f"{name}.weight"] = (weight.float() + added.float()).to(dtype)
+            weight = layer.base_layer.weight.detach().float()
+            for adapter in layer.active_adapters:
+                weight = weight + layer.get_delta_weight(adapter).detach().float()
+            tensors[f"{name}.weight"] = weight.to(dtype)
     folder.mkdir(parents=True, exist_ok=True)
     policy.base.config.save_pretrained(folder)
     tied = set(getattr(policy.base, "_tied_weights_keys", None) or ())
@@ -120,20 +157,3 @@ def as_type(policy: Policy, dtype: torch.dtype) -> Iterator[None]:
         yield
     finally:
         config.dtype = before
-
-
-def several() -> bool:
-    return (
-        distributed.is_available()
-        and distributed.is_initialized()
-        and distributed.get_world_size() > 1
-    )
-
-
-def first_rank() -> bool:
-    return not several() or distributed.get_rank() == 0
-
-
-def barrier() -> None:
-    if several():
-        distributed.barrier()
