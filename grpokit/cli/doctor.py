@@ -43,16 +43,26 @@ def doctor(
     out: Annotated[
         Path | None, typer.Option(help="The constraints file. Default: constraints-BACKEND.txt.")
     ] = None,
+    imports: Annotated[
+        bool,
+        typer.Option("--import", help="Import each backend's packages too, in other processes."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say what is installed, which backends can run here, and why not.
 
     With a recipe: its model's chat template and ends, every rule of advice, versions, memory and
-    disk. Nothing is loaded and nothing is changed; only --write-constraints writes files. Ends with
-    exit code 3 if the default backend, the recipe or the model cannot be used here.
+    disk. Nothing is loaded and nothing is changed; only --write-constraints writes files. A package
+    that is installed and broken is noticed with --import, which takes some seconds a backend. Ends
+    with exit code 3 if the default backend, the recipe or the model cannot be used here.
     """
     _one_task(
-        {"RECIPE": recipe, "--model": model, "--write-constraints": constraints},
+        {
+            "RECIPE": recipe,
+            "--model": model,
+            "--write-constraints": constraints,
+            "--import": imports or None,
+        },
         {"--machine": machine, "--out": out, "--set": overrides},
     )
     if constraints is not None:
@@ -62,7 +72,7 @@ def doctor(
     elif recipe is not None:
         works = _recipe(recipe, overrides or [], as_json=as_json)
     else:
-        works = _checkup(as_json=as_json)
+        works = _checkup(imports=imports, as_json=as_json)
     if not works:
         raise typer.Exit(ExitCode.PREFLIGHT)
 
@@ -78,11 +88,11 @@ def _one_task(tasks: Mapping[str, object], options: Mapping[str, object]) -> Non
             raise RecipeError(f"{name} needs {owners[name]}", remedy="grpokit doctor --help")
 
 
-def _checkup(*, as_json: bool) -> bool:
+def _checkup(*, imports: bool, as_json: bool) -> bool:
     from grpokit.doctor.checkup import checkup_json, examine
     from grpokit.registry.catalog import Catalog
 
-    found = examine(Catalog.load())
+    found = examine(Catalog.load(), imports=imports)
     if as_json:
         render.print_json(checkup_json(found))
     else:
@@ -149,9 +159,8 @@ def _constraints(name: str, machine: str | None, out: Path | None, *, as_json: b
     if as_json:
         written = [str(path) for path in texts]
         ran = chosen.machines[kind].ran
-        render.print_json(
-            {"backend": name, "machine": kind, "written": written, "commands": lines, "ran": ran}
-        )
+        told = {"backend": name, "machine": kind, "written": written, "commands": lines, "ran": ran}
+        render.print_json({"format": 1, **told})
         return True
     _say_commands(chosen, kind, texts, lines)
     return True

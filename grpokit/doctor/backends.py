@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
+from grpokit.doctor.imports import import_problems
 from grpokit.errors import GrpokitError
 from grpokit.registry.resolve import resolve
 from grpokit.spec.components import BackendSpec, ModelSpec
@@ -76,19 +77,38 @@ def preflight_of(entry: Entry, recipe: Recipe) -> Preflight:
     return found
 
 
-def try_backends(catalog: Catalog, table: Table, installed: Installed) -> tuple[BackendState, ...]:
+def try_backends(
+    catalog: Catalog, table: Table, installed: Installed, *, imports: bool = False
+) -> tuple[BackendState, ...]:
     """First-party backends by the table, then everybody else's."""
     model = _model(catalog)
     entries = {
         (entry.spec.name, entry.plugin.distribution): entry for entry in catalog.entries("backend")
     }
-    found = []
+    found: list[tuple[BackendState, list[str]]] = []
     for chosen in table.sets.values():
         entry = entries.get((chosen.backend, chosen.distribution))
-        found.append(_of_set(chosen, entry, catalog, table, installed, model))
+        state = _of_set(chosen, entry, catalog, table, installed, model)
+        names = [name.replace("-", "_") for name in chosen.needs]
+        found.append((state, [*names, _module(entry)] if entry else names))
     ours = {(chosen.backend, chosen.distribution) for chosen in table.sets.values()}
-    found += [_foreign(entry, model) for key, entry in entries.items() if key not in ours]
-    return tuple(found)
+    found += [
+        (_foreign(entry, model), [_module(entry)])
+        for key, entry in entries.items()
+        if key not in ours
+    ]
+    return tuple(_imported(state, names) if imports else state for state, names in found)
+
+
+def _module(entry: Entry) -> str:
+    return entry.spec.target.partition(":")[0]
+
+
+def _imported(state: BackendState, modules: list[str]) -> BackendState:
+    """The same, unless its packages cannot be imported; of what cannot run anyway nothing is tried."""
+    if not state.runs or not (problems := import_problems(modules)):
+        return state
+    return replace(state, runs=False, problems=(*state.problems, *problems))
 
 
 def _model(catalog: Catalog) -> str:

@@ -45,8 +45,11 @@ class Checkup:
         return any(state.name == DEFAULT and state.runs for state in self.backends)
 
 
-def examine(catalog: Catalog) -> Checkup:
-    """Looks at the machine, the packages, the plugins and every backend. Changes nothing."""
+def examine(catalog: Catalog, *, imports: bool = False) -> Checkup:
+    """Looks at the machine, the packages, the plugins and every backend. Changes nothing.
+
+    With ``imports`` the packages of each backend that could run are imported, aside.
+    """
     table = load_table()
     machine = look_at_machine()
     kind = "cuda" if machine.gpus and machine.torch != "cpu" else "cpu"
@@ -76,7 +79,7 @@ def examine(catalog: Catalog) -> Checkup:
         machine=machine,
         kind=kind,
         packages=list_packages(table, installed),
-        backends=try_backends(catalog, table, installed),
+        backends=try_backends(catalog, table, installed, imports=imports),
         conflicts=tuple(conflicts),
         plugins=tuple(broken),
     )

@@ -31,6 +31,7 @@ VERSION_CODES: dict[str, str] = {
     "V701": "Installed versions are known not to run together (the table of `grpokit doctor`).",
     "V702": "A package of the backend requires another version than the installed one, or one that is missing.",
     "V703": "An installed version is outside what the backend was made for.",
+    "V704": "A package of the backend is installed and cannot be imported (`grpokit doctor --import`).",
 }
 """What versions can do to a run. `plan` and `doctor` say these."""
 

@@ -17,6 +17,8 @@ from grpokit.versions.table import canonical
 __all__ = ["Installed", "gpu_is_here", "look", "torch_build"]
 
 NVIDIA = Path("/proc/driver/nvidia/gpus")
+SIGNS = (Path("/dev/nvidia0"), Path("/usr/lib/wsl/lib/libcuda.so.1"))
+"""A GPU's own file; the driver that Windows lends to Linux (WSL 2), which shows no GPU in /proc."""
 
 
 def gpu_is_here(environ: Mapping[str, str] | None = None) -> bool:
@@ -24,7 +26,7 @@ def gpu_is_here(environ: Mapping[str, str] | None = None) -> bool:
     environ = os.environ if environ is None else environ
     if environ.get("CUDA_VISIBLE_DEVICES", "unset").strip() in ("", "-1"):
         return False
-    return any(NVIDIA.glob("*/information")) or Path("/dev/nvidia0").exists()
+    return any(NVIDIA.glob("*/information")) or any(sign.exists() for sign in SIGNS)
 
 
 def torch_build() -> str:

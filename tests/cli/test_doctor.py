@@ -127,6 +127,7 @@ def test_constraints_are_written_with_the_commands(tmp_path):
     found = json.loads(again.stdout)
     assert found["written"] == [str(tmp_path / "constraints-vllm.txt")]
     assert len(found["commands"]) == 1
+    assert found["format"] == 1
 
 
 @pytest.mark.parametrize(
@@ -139,6 +140,7 @@ def test_constraints_are_written_with_the_commands(tmp_path):
         (["--machine", "cpu"], 2, "--machine needs --write-constraints"),
         (["--set", "a.b=1"], 2, "--set needs RECIPE"),
         (["quickstart", "--model", "x"], 2, "do not go together"),
+        (["quickstart", "--import"], 2, "RECIPE and --import do not go together"),
         (["quikstart"], 2, "did you mean"),
         (["quickstart", "--set", "rollout.grup=4"], 2, "did you mean `group`"),
         (["--model", "/no/such/folder"], 3, "there is no model folder"),

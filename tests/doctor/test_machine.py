@@ -73,6 +73,19 @@ def test_no_tool_and_hidden_gpus_are_told_apart(tool, tmp_path):
     assert "CUDA_VISIBLE_DEVICES" in find_gpus({**tool(LISTED), "CUDA_VISIBLE_DEVICES": ""})[1]
 
 
+def test_a_gpu_that_windows_lends_is_a_gpu(tmp_path, monkeypatch):
+    """WSL 2 has neither /proc/driver/nvidia nor /dev/nvidia0."""
+    from grpokit.versions import installed
+
+    lent = tmp_path / "libcuda.so.1"
+    monkeypatch.setattr(installed, "NVIDIA", tmp_path / "none")
+    monkeypatch.setattr(installed, "SIGNS", (lent,))
+    assert not installed.gpu_is_here({})
+    lent.touch()
+    assert installed.gpu_is_here({})
+    assert not installed.gpu_is_here({"CUDA_VISIBLE_DEVICES": "-1"})
+
+
 @pytest.fixture
 def hub():
     """A web server on this machine; the path says what it answers."""
