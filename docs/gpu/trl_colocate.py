@@ -196,7 +196,8 @@ def main() -> int:
         total = torch.cuda.mem_get_info()[1]
         backend.close()
     asleep = steps.free["update"] / total
-    holds = max(steps.gaps) <= MOST_GAP and from_base > 10 * max(steps.gaps) and asleep > 1 - SHARE
+    near = all(gap <= MOST_GAP and from_base > 10 * gap for gap in steps.gaps)  # NaN is neither
+    holds = bool(steps.gaps) and near and asleep > 1 - SHARE
     numbers = {
         "sampler_gap": steps.gaps,
         "gap_to_the_policy_before": from_base,

@@ -6,7 +6,8 @@ Needs no network: the model is random, half a gigabyte. For an adapter handed ov
 into the weights, and all weights, what must hold:
 
 1. vLLM's log-probs of its completions are those of the trainer (mean difference below 0.05 in bfloat16);
-2. after the weights moved they are those of the moved weights, three times in a row;
+2. after the weights moved they are those of the moved weights, three times in a row, and those of before are
+   not (more than 0.25 off);
 3. the canary stops a generation where the engine kept the weights of before;
 4. an engine that was killed is back with the present weights.
 
@@ -29,6 +30,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/helpers"))
 MOST_GAP = 0.05
+MOVED = 0.25
 WAYS = {
     "adapter": {"lora": True},
     "adapter in the weights": {"lora": True, "sync": "reload"},
@@ -46,12 +48,14 @@ def measure(folder: Path, way: dict[str, Any]) -> dict[str, Any]:
     backend = opened(gpu_recipe(folder, **way))
     seconds = {"open": time.perf_counter() - start}
     try:
-        gaps = [sampler_gap(backend, backend.generate(prompts, sampling))]
+        rollout = backend.generate(prompts, sampling)
+        gaps, moved = [sampler_gap(backend, rollout)], []
         start = time.perf_counter()
         backend.generate(prompts, sampling)
         seconds["generate"] = time.perf_counter() - start
         for version in range(3):
-            shift(backend, 0.2, version)
+            shift(backend, 1.0 if way["lora"] else 0.2, version)
+            moved.append(sampler_gap(backend, rollout))
             start = time.perf_counter()
             rollout = backend.generate(prompts, sampling)
             seconds["sync and generate"] = time.perf_counter() - start
@@ -68,7 +72,7 @@ def measure(folder: Path, way: dict[str, Any]) -> dict[str, Any]:
             fired = "did not reach vLLM" in error.fact
     finally:
         backend.close()
-    return {"gaps": gaps, "canary": fired, "seconds": seconds}
+    return {"gaps": gaps, "moved": moved, "canary": fired, "seconds": seconds}
 
 
 def ignored(weights: Any) -> None:
@@ -87,7 +91,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         folder = write_gpu_model(Path(scratch))
         found = {name: measure(folder, way) for name, way in WAYS.items()}
-    holds = all(max(one["gaps"]) < MOST_GAP and one["canary"] for one in found.values())
+    holds = all(
+        one["canary"]
+        and all(gap < MOST_GAP for gap in one["gaps"])
+        and all(gap > MOVED for gap in one["moved"])
+        for one in found.values()
+    )
     device = {"gpu": torch.cuda.get_device_name(), "torch": torch.__version__}
     print(json.dumps({"claim": "vllm_sync", "holds": holds, **device, **found}))
     return int(not holds)
