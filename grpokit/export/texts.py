@@ -167,6 +167,7 @@ TRL = '''"""The recipe {name} on TRL. Written by grpokit {version}, checked with
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -215,9 +216,22 @@ def changes(arguments):
     return {{name: value_of(text) for name, _, text in pairs}}
 
 
+def shared(settings):
+    """The rows of an optimiser step, divided among the processes of `accelerate launch`."""
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    micro, parts = "per_device_train_batch_size", "gradient_accumulation_steps"
+    rows = settings[micro] * settings[parts]
+    if rows % processes:
+        sys.exit(f"{{rows}} completions of an optimiser step cannot be divided among {{processes}} processes")
+    mine = rows // processes
+    size = next(n for n in range(min(settings[micro], mine), 0, -1) if mine % n == 0)
+    return {{micro: size, parts: mine // size}}
+
+
 def main():
     path = folder(MODEL)
-    settings = {{"output_dir": str(HERE / "out"), **SETTINGS, **changes(sys.argv[1:])}}
+    settings = {{**SETTINGS, **shared(SETTINGS), **changes(sys.argv[1:])}}
+    settings = {{"output_dir": str(HERE / "out"), **settings}}
     trainer = GRPOTrainer(
         model=path,
         reward_funcs=reward_funcs,
@@ -327,7 +341,7 @@ def _how(title: str, packages: str) -> list[str]:
 HOW = {
     "trl": [
         "`python train.py use_vllm=true` draws with vLLM; `accelerate launch train.py` uses several",
-        "devices: then divide `gradient_accumulation_steps` by their number. TRL 1.15 needs a GPU.",
+        "devices, which share the completions of a step. TRL 1.15 needs a GPU.",
     ],
     "verl": [
         "`GPUS=4 ./train.sh` uses four devices.",
@@ -337,7 +351,9 @@ HOW = {
     ],
     "axolotl": [
         "`base_model` is a folder of this machine if the recipe names a catalogued model:",
-        "`grpokit models pull NAME` brings it elsewhere.",
+        "`grpokit models pull NAME` brings it elsewhere. `micro_batch_size` times",
+        "`gradient_accumulation_steps` is what one process takes: with several devices, on all of which",
+        "axolotl trains by default, divide them, or an optimiser step is of more completions.",
     ],
 }
 _EVERYWHERE = (

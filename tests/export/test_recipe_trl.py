@@ -13,7 +13,7 @@ import warnings
 import pytest
 import torch
 
-from exported import CATALOG, ROOT, algorithm, recipe, told, trl_settings
+from exported import CATALOG, ROOT, algorithm, python, recipe, told, trl_settings
 from grpokit.errors import PreflightError
 from grpokit.export.folder import export_recipe
 from like_draws import ROWS, TOKENS, G, P, check, differs, draw, named, ours
@@ -285,6 +285,27 @@ def test_the_script_runs_on_the_newest_trl(ran):
     )
     assert process.returncode == 0, process.stderr[-3000:]
     assert "rewards/varied/mean" in process.stdout
+
+
+SHARED = """
+import json, os, train
+def shared(world, **changed):
+    os.environ["WORLD_SIZE"] = str(world)
+    try:
+        return list(train.shared({**train.SETTINGS, **changed}).values())
+    except SystemExit as error:
+        return str(error)
+whole = {"per_device_train_batch_size": 6, "gradient_accumulation_steps": 1}
+print(json.dumps([shared(1), shared(2), shared(3), shared(2, **whole), shared(4)]))
+"""
+
+
+def test_several_processes_share_a_step(ran):
+    """Six completions an optimiser step, three a forward; not six for each process."""
+    out, _, _ = ran
+    done = python(".", script=SHARED, cwd=out)
+    assert done[:4] == [[3, 2], [3, 1], [2, 1], [3, 1]]
+    assert "6 completions" in done[4]
 
 
 def test_the_settings_arrive(ran):
