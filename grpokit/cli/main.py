@@ -13,7 +13,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import IO, Annotated, Any
 
 import typer
 from typer.exceptions import TyperException
@@ -82,10 +82,20 @@ def prepare_process() -> None:
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
     # Imports make many objects and no garbage; looking for it costs as much again.
     gc.set_threshold(50_000, 20, 20)
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:  # closed by who started us, as some schedulers do
+            setattr(sys, name, _nowhere(number))
     for stream in (sys.stdout, sys.stderr):
         # A terminal or file that cannot show a character must not end a run.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _nowhere(number: int) -> IO[str]:
+    """A stream to nobody. The lowest free number is its usual one, which no file of ours may get."""
+    found = os.open(os.devnull, os.O_RDWR)
+    os.set_inheritable(found, found == number)
+    return open(found, "r" if number == 0 else "w", encoding="utf-8")  # noqa: PTH123  # for good
 
 
 def main(args: Sequence[str]) -> int:

@@ -236,6 +236,22 @@ def test_a_pipe_closed_before_the_help_is_quiet(raiser):
     process.stderr.close()
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
+def test_closed_streams_change_nothing(tmp_path, closed):
+    """Some schedulers start programs without them; then 1 must not be the number of a file."""
+    said = tmp_path / "said"
+    word = {">&-": "2", "2>&-": "1", "<&-": "1"}.get(closed)
+    command = f'"{sys.executable}" -m grpokit plugins list --kind reward {closed}'
+    if word:
+        command += f' {word}> "{said}"'
+    done = subprocess.run(["sh", "-c", command], timeout=60)
+    assert done.returncode == 0, said.read_text()
+    if word == "1":
+        assert "contains" in said.read_text()
+    elif word:
+        assert said.read_text() == ""
+
+
 def test_output_survives_an_ascii_terminal(raiser):
     done = grpokit("raiser", "unicode", path=raiser, env={"PYTHONIOENCODING": "ascii"})
     assert (done.returncode, done.stdout) == (0, "\\u2713 \\u6570\n")
