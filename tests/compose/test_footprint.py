@@ -1,10 +1,14 @@
 """The memory of a run on backends that pack, divide or share it: numbers worked out by hand."""
 
+from pathlib import Path
+
 import pytest
 
 from grpokit.compose.dimensions import parameters, read_dimensions
 from grpokit.compose.footprint import estimate
-from grpokit.compose.memory import gathered_bytes, unpacked_bytes, weight_bytes
+from grpokit.compose.load import load_recipe
+from grpokit.compose.memory import format_bytes, gathered_bytes, unpacked_bytes, weight_bytes
+from grpokit.registry.catalog import Catalog
 from grpokit.spec.memory import PACKED_4BIT, SHARDED, MemoryFacts, SamplerMemory
 from grpokit.spec.recipe import Recipe
 
@@ -168,3 +172,54 @@ def test_facts_say_rows_and_types():
     whole = found(MemoryFacts(logit_rows=None, generate_rows=2, cache_width=4), made).parts
     assert whole["logits"] == 2 * 4 * (4 * 512) * 128256
     assert whole["kv_cache"] == 2 * 768 * 2 * TOKEN
+
+
+QWEN = {
+    "0.6B": {
+        "vocab_size": 151936,
+        "hidden_size": 1024,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 8,
+        "head_dim": 128,
+        "intermediate_size": 3072,
+        "tie_word_embeddings": True,
+    },
+    "4B": {
+        "vocab_size": 151936,
+        "hidden_size": 2560,
+        "num_hidden_layers": 36,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "head_dim": 128,
+        "intermediate_size": 9728,
+        "tie_word_embeddings": True,
+    },
+}
+ENGINE = SamplerMemory(share=0.5, same_weights=True)
+TABLE = {  # row of the table in docs/backends.md: facts, recomputation
+    ("0.6B", "`hf`"): (MemoryFacts(), False),
+    ("0.6B", "`hf`, recomputed"): (MemoryFacts(), True),
+    ("0.6B", "`hf` with vLLM, recomputed"): (MemoryFacts(sampler=SamplerMemory(share=0.3)), True),
+    ("0.6B", "`unsloth` with vLLM, recomputed"): (
+        MemoryFacts(sampler=ENGINE, offloads=True),
+        True,
+    ),
+    ("4B", "`hf`, recomputed"): (MemoryFacts(), True),
+    ("4B", "`unsloth` with vLLM, 4 bits, recomputed"): (
+        MemoryFacts(packed=PACKED_4BIT, sampler=ENGINE, offloads=True),
+        True,
+    ),
+}
+
+
+def test_the_table_for_a_gpu_of_8_gb_is_the_estimate():
+    """Numbers of docs/backends.md, and what they say: all but one of them leave room."""
+    page = (Path(__file__).parents[2] / "docs/backends.md").read_text()
+    catalog = Catalog.load()
+    for (size, words), (facts, recomputed) in TABLE.items():
+        changes = [f"model.gradient_checkpointing={'true' if recomputed else 'false'}"]
+        made = load_recipe("gsm8k-qwen", overrides=changes, catalog=catalog).recipe
+        peak = estimate(made, QWEN[size], facts=facts, prompt_tokens=200, device=8 * GIB).peak
+        assert f"| Qwen3-{size} | {words} | {format_bytes(peak)} |" in page, format_bytes(peak)
+        assert (peak < 7 * GIB) == ((size, words) != ("4B", "`hf`, recomputed"))
