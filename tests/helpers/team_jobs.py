@@ -20,6 +20,7 @@ import torch
 
 from grpokit.api import (
     Completion,
+    ComponentError,
     GrpokitError,
     Interrupted,
     LossInputs,
@@ -237,7 +238,7 @@ def fail(job: dict[str, Any]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
                 raise torch.OutOfMemoryError("CUDA out of memory")
             return outputs
         if job["error"] == "grpokit":
-            raise GrpokitError("no such thing", place="the loss", remedy="do better")
+            raise ComponentError("no such thing", place="the loss", remedy="do better")
         raise ValueError("the loss is broken")
 
     def stop() -> None:

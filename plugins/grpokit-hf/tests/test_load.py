@@ -7,7 +7,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from grpokit.api import OutOfMemoryError, PreflightError
-from grpokit_hf import parallel
+from grpokit_hf import load
 
 
 @pytest.mark.parametrize("lora", [{"rank": 4}, None])
@@ -39,11 +39,11 @@ def test_a_model_that_does_not_fit_in_memory_asks_for_a_smaller_one(
 
 
 def test_more_processes_than_gpus_are_refused_before_they_meet_on_one(monkeypatch):
-    monkeypatch.setattr(parallel, "several", lambda: True)
+    monkeypatch.setattr(load, "several", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
-    assert parallel.local_device() == torch.device("cuda", 1)
+    assert load.local_device() == torch.device("cuda", 1)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
     with pytest.raises(PreflightError, match="3 processes need a GPU each, and torch sees 2"):
-        parallel.local_device()
+        load.local_device()

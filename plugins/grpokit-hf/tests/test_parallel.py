@@ -244,8 +244,8 @@ def test_a_failure_of_one_process_stops_both_at_once(pair, kind, error):
     messages = {
         "value": ("GrpokitError: process 1: ValueError: the loss is broken", "ValueError: the"),
         "grpokit": (
-            "GrpokitError: process 1: the loss: no such thing; do better",
-            "GrpokitError: the loss: no such thing; do better",
+            "ComponentError: process 1: the loss: no such thing; do better",
+            "ComponentError: the loss: no such thing; do better",
         ),
         "stop": ("Interrupted: stopped by SIGTERM", "Interrupted: stopped by SIGTERM"),
     }

@@ -26,7 +26,7 @@ from grpokit_hf.nn import attention, lora
 from grpokit_hf.nn.decode import Decoder
 from grpokit_hf.nn.forward import Forward
 from grpokit_hf.nn.keys import plain_decoder
-from grpokit_hf.parallel import Copies, Team, local_device, several
+from grpokit_hf.parallel import Copies, Team, several
 from grpokit_hf.shards import Shards
 from grpokit_hf.text.tokenizer import ChatTokenizer
 
@@ -45,6 +45,24 @@ def pick_device(wanted: str) -> torch.device:
             remedy="install a CUDA build of torch, or set `backend.with.device: cpu`",
         )
     return local_device() if found and wanted != "cpu" else torch.device("cpu")
+
+
+def local_device() -> torch.device:
+    """This process's GPU among those of its machine.
+
+    Raises:
+        PreflightError: there are fewer GPUs than processes; NCCL would refuse two on one.
+    """
+    if not several():
+        return torch.device("cuda")
+    wanted, there = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
+    if wanted > there:
+        raise PreflightError(
+            f"{wanted} processes need a GPU each, and torch sees {there}",
+            place="train.processes",
+            remedy=f"set train.processes: {there}, or backend.with.device: cpu",
+        )
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def use_threads(wanted: int | None) -> int:

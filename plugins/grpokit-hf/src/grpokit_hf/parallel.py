@@ -12,7 +12,6 @@ and nobody waits. Messages are JSON in tensors over gloo.
 from __future__ import annotations
 
 import json
-import os
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,15 +25,14 @@ from torch import Tensor, distributed, nn
 from grpokit.api import (
     CheckpointError,
     GrpokitError,
-    Interrupted,
-    NonFiniteError,
     OutOfMemoryError,
-    PreflightError,
+    error_as_data,
+    error_from_data,
 )
 from grpokit_hf.job import Share
 from grpokit_hf.nn.batch import Row
 
-__all__ = ["Copies", "Several", "Team", "Whole", "local_device", "several", "shares"]
+__all__ = ["Copies", "Several", "Team", "Whole", "several", "shares"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -50,24 +48,6 @@ def several() -> bool:
         and distributed.is_initialized()
         and distributed.get_world_size() > 1
     )
-
-
-def local_device() -> torch.device:
-    """This process's GPU among those of its machine.
-
-    Raises:
-        PreflightError: there are fewer GPUs than processes; NCCL would refuse two on one.
-    """
-    if not several():
-        return torch.device("cuda")
-    wanted, there = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
-    if wanted > there:
-        raise PreflightError(
-            f"{wanted} processes need a GPU each, and torch sees {there}",
-            place="train.processes",
-            remedy=f"set train.processes: {there}, or backend.with.device: cpu",
-        )
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def shares(rows: Sequence[Row], count: int, *, shared: bool) -> list[list[Row]]:
@@ -232,10 +212,12 @@ class Several(Team):
         state = 0 if failure is None else 1 if memory else 2
         worst = self.most(state)
         if worst == 2:
-            answers = self.exchange(None if state < worst else told(failure))
-            if failure is not None and state == worst:
-                raise failure
-            raise first_of(answers)
+            mine = failure if state == worst else None
+            answers = self.exchange(None if mine is None else error_as_data(mine))
+            if mine is not None:
+                raise mine
+            rank, answer = next((i, answer) for i, answer in enumerate(answers) if answer)
+            raise error_from_data(answer, rank)
         return worst == 1
 
     def jointly(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -391,36 +373,6 @@ def prepared(model: nn.Module, device: torch.device) -> nn.Module:
             remedy="unset ACCELERATE_* variables that choose another kind, and start again",
         )
     return replica
-
-
-KINDS: dict[str, type[GrpokitError]] = {
-    kind.__name__: kind
-    for kind in (CheckpointError, NonFiniteError, OutOfMemoryError, PreflightError)
-}
-
-
-def told(failure: BaseException | None) -> dict[str, Any]:
-    """An error as JSON."""
-    if isinstance(failure, GrpokitError):
-        return {
-            "kind": type(failure).__name__,
-            "fact": failure.fact,
-            "place": failure.place,
-            "remedy": failure.remedy,
-            "signal": getattr(failure, "signal_number", None),
-        }
-    return {"kind": "", "fact": f"{type(failure).__name__}: {failure}", "place": "", "remedy": ""}
-
-
-def first_of(answers: Sequence[dict[str, Any] | None]) -> GrpokitError:
-    """The error of the first process that has one, with its place."""
-    rank, answer = next((i, a) for i, a in enumerate(answers) if a is not None)
-    if answer.get("signal"):
-        return Interrupted(answer["signal"], remedy=answer["remedy"])
-    kind = KINDS.get(answer["kind"], GrpokitError)
-    place = f"process {rank}: {answer['place']}" if answer["place"] else f"process {rank}"
-    error: GrpokitError = kind(answer["fact"], place=place, remedy=answer["remedy"])
-    return error
 
 
 def lost(index: int) -> GrpokitError:
