@@ -48,7 +48,7 @@ def make_policy(tmp_path: Path, open_backend: Callable[..., HfBackend]) -> Calla
             for name, weight in backend.policy.weights.items():
                 if recipe.model.lora is None:
                     weight.add_(spread * torch.randn_like(weight) * weight.std())
-                elif "lora_B" in name:
+                elif "lora_B" in name or "lora_embedding_A" in name:  # these begin as zero
                     weight.add_(spread * torch.randn_like(weight))
         backend.save_policy(tmp_path / "policy")
         return tmp_path / "policy"
@@ -120,6 +120,16 @@ def test_merged_answers_as_the_sampler_does(
     assert "model.safetensors" in result.files
 
 
+@pytest.mark.parametrize("targets", [["embed_tokens"], ["q_proj", "embed_tokens"]])
+def test_adapters_of_embeddings(
+    make_recipe: Callable[..., Recipe], make_policy: Any, export: Any, targets: list[str]
+) -> None:
+    """Their factors are called otherwise, and it is A that begins as zero."""
+    recipe = make_recipe(model={"lora": {"rank": 4, "alpha": 8, "targets": targets}})
+    result = export(recipe, make_policy(recipe), "merged")
+    assert result.proof["weights"]["changed"] == (1 if len(targets) == 1 else 3)
+
+
 def test_rounding_is_measured(
     make_recipe: Callable[..., Recipe], make_policy: Any, export: Any, tmp_path: Path
 ) -> None:
@@ -180,7 +190,7 @@ def test_four_bits_are_told(
     policy = make_policy(recipe)
     backend = recipe.backend.model_copy(update={"with_": {"load_in_4bit": True}})
     result = export(recipe.model_copy(update={"backend": backend}), policy, "adapter")
-    assert "rounded to 4 bits" in result.proof["notes"][0]
+    assert "rounded to 4 bits" in result.proof["notes"][-1]
 
 
 def test_all_weights_trained(

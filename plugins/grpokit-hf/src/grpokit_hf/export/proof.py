@@ -24,7 +24,7 @@ from torch import Tensor
 
 from grpokit.api import Message
 from grpokit_hf.export.gguf_words import Words, words_of
-from grpokit_hf.export.source import TYPES, Source
+from grpokit_hf.export.source import TYPES, Source, moved_weights
 from grpokit_hf.export.words import end_ids
 from grpokit_hf.load import misfit
 
@@ -96,9 +96,8 @@ def reference(
                 logprobs(model, *pair) for pair in zip(ids, trained.answers, strict=True)
             ]
             base.answers = [greedy(model, prompt, source) for prompt in ids]
-        return Reference(
-            trained=trained, base=base, adapted=adapted_names(source.policy), prompts=ids
-        )
+        adapted = moved_weights(load_file(source.policy / "adapter_model.safetensors"))
+        return Reference(trained=trained, base=base, adapted=adapted, prompts=ids)
     del model
     trained = listen(plain_model(source.policy), ids, source)
     model = plain_model(source.base)
@@ -221,17 +220,6 @@ def with_adapter(model: Any, folder: Path) -> Any:
         ):
             raise misfit(folder, f"{name} did not arrive")
     return wrapped.eval()
-
-
-def adapted_names(folder: Path) -> frozenset[str]:
-    """Weights that the adapter moves: those whose B is not zero."""
-    ups = load_file(folder / "adapter_model.safetensors")
-    found = (
-        name.removeprefix("base_model.model.").partition(".lora_B")[0] + ".weight"
-        for name, up in ups.items()
-        if ".lora_B" in name and bool(up.any())
-    )
-    return frozenset(found)
 
 
 def greedy(model: Any, prompt: Sequence[int], source: Source) -> tuple[int, ...]:

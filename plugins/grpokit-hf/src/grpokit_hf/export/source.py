@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,14 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
+from torch import Tensor
 
 from grpokit.api import CheckpointError, ExportRequest, PreflightError
 from grpokit_hf.locate import Located, ensure, locate
 from grpokit_hf.state import policy_folder
 from grpokit_hf.text.tokenizer import ChatTokenizer
 
-__all__ = ["TYPES", "Source", "count_weights", "open_source"]
+__all__ = ["TYPES", "Source", "count_weights", "moved_weights", "open_source"]
 
 TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 STORED = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
@@ -101,6 +103,15 @@ def count_weights(folder: Path) -> tuple[str, int]:
     return STORED[kind], counts.total()
 
 
+def moved_weights(tensors: Mapping[str, Tensor]) -> frozenset[str]:
+    """Weights that an adapter moves: its factor that began as zero (B; of embeddings A) is not now."""
+    return frozenset(
+        name.removeprefix("base_model.model.").partition(".lora_")[0] + ".weight"
+        for name, tensor in tensors.items()
+        if (".lora_B" in name or ".lora_embedding_A" in name) and bool(tensor.any())
+    )
+
+
 def check_adapter(folder: Path) -> None:
     """An adapter that adds zero would make an export that is the base model."""
     try:
@@ -118,8 +129,7 @@ def check_adapter(folder: Path) -> None:
             place=str(folder),
             remedy="merge it with the package that made it",
         )
-    ups = [tensor for name, tensor in tensors.items() if ".lora_B." in name]
-    if not any(bool(up.any()) for up in ups):
+    if not moved_weights(tensors):
         raise CheckpointError(
             "the adapter changes nothing (all its B matrices are zero), so the export would be the "
             "base model",
