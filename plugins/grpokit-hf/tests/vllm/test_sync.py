@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import socket
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -102,3 +107,70 @@ def test_more_than_a_product_is_refused(policy, tmp_path: Path, more) -> None:
     sync = Sync(scratch=Scratch(tmp_path), dtype=torch.float32, adapter=False)
     with pytest.raises(PreflightError, match="q_proj in a way"):
         sync.write(policy)
+
+
+TWO = """
+import json, sys
+import torch
+from pathlib import Path
+from torch import distributed
+from grpokit.api import GrpokitError, Recipe
+from grpokit_hf.backend import HfBackend
+from grpokit_hf.config import HfConfig
+from grpokit_hf.vllm.scratch import Scratch
+from grpokit_hf.vllm.sync import Sync
+
+distributed.init_process_group("gloo")
+torch.set_num_threads(1)
+recipe = Recipe.model_validate_json(Path(sys.argv[1]).read_text())
+backend = HfBackend(HfConfig.model_validate(recipe.backend.with_))
+backend.open(recipe, needs_reference=False, needs_entropy=False)
+folder = Path(sys.argv[2]) / f"rank-{distributed.get_rank()}"
+found = []
+for adapter in (True, False):
+    folder.mkdir()
+    sync = Sync(scratch=Scratch(folder), dtype=torch.float32, adapter=adapter)
+    weights = sync.write(backend.policy)
+    seen = weights.adapter or weights.model
+    found.append([str(seen.parent.name), (seen / "adapter_config.json").is_file()])
+    distributed.barrier()
+    sync.close()
+    if distributed.get_rank() == 0:
+        folder.touch()  # takes nothing any more
+    try:
+        sync.write(backend.policy)
+    except GrpokitError as error:
+        found.append([type(error).__name__, error.fact])
+    if distributed.get_rank() == 0:
+        folder.unlink()
+print(json.dumps(found))
+distributed.destroy_process_group()
+"""
+
+
+def test_two_processes_take_one_folder_and_hear_of_a_failure(make_recipe, tmp_path: Path) -> None:
+    """The one that does not write would wait for two hours otherwise."""
+    (tmp_path / "recipe.json").write_text(make_recipe().model_dump_json(by_alias=True))
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = str(listener.getsockname()[1])
+    common = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", TWO, str(tmp_path / "recipe.json"), str(tmp_path)],
+            env={**os.environ, **common, "MASTER_PORT": port, "RANK": rank, "LOCAL_RANK": rank},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in ("0", "1")
+    ]
+    try:
+        said = [one.communicate(timeout=150)[0] for one in both]
+    finally:
+        for one in both:
+            one.kill()
+    found = [json.loads(text.strip().splitlines()[-1]) for text in said]
+    assert [name for name, _ in found[0]] == ["rank-0", "CheckpointError"] * 2
+    assert [name for name, _ in found[1]] == ["rank-0", "CheckpointError"] * 2
+    assert [found[rank][0][1] for rank in (0, 1)] == [True, True]
+    assert "cannot be written" in found[1][3][1]
