@@ -51,10 +51,11 @@ HF_CODES = {
     "HF010": "Completions shall come from vLLM, which is not installed or built for another device.",
     "HF011": "The installed vLLM is of a version that was not tested.",
     "HF012": "vLLM has no attention kernel for the model's head size on a CPU.",
-    "HF013": "The recipe trains all weights, so there is no adapter to hand to vLLM.",
+    "HF013": "There is no adapter to hand to vLLM, or none that it takes.",
     "HF014": "vLLM refuses this way to sample, or gives no log-probabilities for it.",
-    "HF015": "No vLLM server answers at the address.",
+    "HF015": "No vLLM server answers at the address, or it would not see the folder of the weights.",
     "HF016": "The processes do not fit the GPUs, or `parallel` has nothing to share.",
+    "HF017": "A setting of vLLM that nothing reads.",
 }
 
 TRL_CODES = {
@@ -62,9 +63,12 @@ TRL_CODES = {
     "TRL002": "The installed TRL is older or newer than the backend knows.",
     "TRL003": "A setting needs a package that is not installed.",
     "TRL004": "With vLLM a resumed run does not repeat bit by bit (note).",
-    "TRL005": "There is no such `accelerate` configuration.",
+    "TRL005": "There is no such `accelerate` configuration, or it asks for what the backend does not do.",
     "TRL006": "FSDP or DeepSpeed without a GPU.",
     "TRL007": "Continuous batching without a GPU.",
+    "TRL008": "Liger's kernels without a GPU.",
+    "TRL009": "A setting that does nothing without another one of the recipe.",
+    "TRL010": "Continuous batching where all weights train in bfloat16: TRL would cast them for good.",
 }
 
 UNSLOTH_CODES = {
@@ -73,7 +77,8 @@ UNSLOTH_CODES = {
     "US003": "4-bit weights are asked for on a CPU.",
     "US004": "`fast_inference` on a CPU, or without vLLM.",
     "US005": "On a GPU the backend trains adapters only.",
-    "US006": "`standby` without vLLM, or after Unsloth was imported.",
+    "US006": "A setting of Unsloth that has no effect here: `standby` without vLLM or after Unsloth was imported, `attention` on a GPU.",
+    "US007": "The model's files are quantised: such a run is never merged.",
 }
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import trl
 
-from grpokit.api import PreflightError
+from grpokit.api import PreflightError, Sampling
 from grpokit_trl import compat, launch, preflight
 from grpokit_trl.backend import TrlBackend
 from grpokit_trl.config import TrlConfig
@@ -90,7 +91,7 @@ def test_an_accelerate_configuration_becomes_its_environment(tmp_path):
     with pytest.raises(PreflightError, match="no accelerate configuration 'fsdp9'"):
         launch.find("fsdp9")
     wrong = tmp_path / "wrong.yaml"
-    wrong.write_text("compute_environment: LOCAL_MACHINE\nnonsense: 1\n")
+    wrong.write_text("distributed_type: MULTI_GPU\nnonsense: 1\n")
     with pytest.raises(PreflightError, match="accelerate refuses the configuration"):
         launch.apply(str(wrong), {})
 
@@ -111,16 +112,98 @@ def test_shards_without_a_gpu_are_refused_and_not_ignored(make_recipe, open_back
     assert not {key for key in changed if key.startswith(launch.PREFIXES)}
 
 
-def test_trl_refuses_a_setting_with_a_sentence(make_recipe):
-    recipe = make_recipe(
-        backend={
-            "use": "trl",
-            "with": {"device": "cpu", "args": {"accelerator_config": {"nonsense": 1}}},
-        }
-    )
+@pytest.mark.parametrize(
+    ("args", "fact"),
+    [
+        ({"debug": "nonsense"}, "not a valid DebugOption"),
+        ({"cache_implementation": "nonsense"}, "Invalid `cache_implementation`"),
+        ({"generation_kwargs": {"no_repeat_ngram": 3}}, "nothing that transformers generates with"),
+    ],
+)
+def test_trl_refuses_a_setting_with_a_sentence(make_recipe, args, fact):
+    recipe = make_recipe(backend={"use": "trl", "with": {"device": "cpu", "args": args}})
     backend = TrlBackend(TrlConfig.model_validate(recipe.backend.with_))
-    with pytest.raises(PreflightError, match="TRL refuses the settings"):
+    with pytest.raises(PreflightError, match=fact) as error:
         backend.open(recipe, needs_reference=False, needs_entropy=False)
+    assert error.value.place.startswith("backend.with")
+    scratch = backend._scratch  # where TRL may put files
+    backend.close()
+    assert scratch is None or not Path(scratch.name).exists()
+
+
+def test_a_generation_that_fails_of_its_settings_is_no_bug(make_recipe, open_backend, make_prompts):
+    args = {"generation_kwargs": {"no_repeat_ngram_size": "three"}}
+    backend = open_backend(
+        make_recipe(backend={"use": "trl", "with": {"device": "cpu", "args": args}})
+    )
+    with pytest.raises(PreflightError, match="TRL refuses the settings"):
+        backend.generate(make_prompts(), Sampling(group=2, max_tokens=4, seed=1, step=1))
+
+
+@pytest.mark.parametrize(
+    ("text", "fact"),
+    [
+        ("a: [1,", "cannot be read"),
+        ("- 1\n- 2\n", "distributed_type is missing"),
+        (
+            "distributed_type: DEEPSPEED\ndeepspeed_config: {gradient_accumulation_steps: 4}\n",
+            "optim.micro_batch",
+        ),
+        (
+            "distributed_type: DEEPSPEED\ndeepspeed_config: {gradient_clipping: 1.0}\n",
+            "optim.max_grad_norm",
+        ),
+        ("distributed_type: MEGATRON_LM\n", "does not run distributed_type MEGATRON_LM"),
+        ("distributed_type: 'NO'\ndynamo_config: {dynamo_backend: INDUCTOR}\n", "compiles"),
+        (
+            "distributed_type: MULTI_GPU\nparallelism_config: {parallelism_config_tp_size: 2}\n",
+            "parallelism_config_tp_size would cut up",
+        ),
+    ],
+)
+def test_an_accelerate_configuration_that_is_none_of_ours_is_refused_by_the_plan(
+    make_recipe, tmp_path, text, fact
+):
+    path = tmp_path / "zero.yaml"
+    path.write_text(text)
+    settings = {"device": "cpu", "accelerate_config": str(path)}
+    recipe = make_recipe(backend={"use": "trl", "with": settings})
+    problems = {p.code: p for p in preflight.preflight(recipe).problems}
+    assert set(problems) == {"TRL005"}  # nothing is guessed from the file's name
+    assert fact in problems["TRL005"].fact
+    with pytest.raises(PreflightError, match=fact):
+        launch.apply(str(path), {})
+
+
+@pytest.mark.parametrize("name", launch.NAMES)
+def test_what_trl_ships_is_read(name):
+    kinds = {"fsdp1": "FSDP", "fsdp2": "FSDP", "zero1": "DeepSpeed", "zero2": "DeepSpeed"}
+    assert launch.kind(name) == {**kinds, "zero3": "DeepSpeed"}.get(name, "")
+
+
+@pytest.mark.parametrize(
+    ("model", "args", "fact"),
+    [
+        ({}, {"gradient_checkpointing_kwargs": {"use_reentrant": True}}, "does nothing"),
+        (
+            {"lora": None, "dtype": "bfloat16"},
+            {"use_transformers_continuous_batching": True},
+            "casts the trained float32 weights",
+        ),
+    ],
+)
+def test_a_setting_that_does_not_go_with_the_recipe_is_refused(make_recipe, model, args, fact):
+    recipe = make_recipe(model=model, backend={"use": "trl", "with": {"args": args}})
+    assert fact in " ".join(p.fact for p in preflight.preflight(recipe).problems)
+    backend = TrlBackend(TrlConfig.model_validate(recipe.backend.with_))
+    with pytest.raises(PreflightError, match=fact):
+        backend.open(recipe, needs_reference=False, needs_entropy=False)
+
+
+def test_liger_without_a_gpu_is_refused(make_recipe):
+    settings = {"device": "cpu", "args": {"use_liger_kernel": True}}
+    recipe = make_recipe(backend={"use": "trl", "with": settings})
+    assert "TRL008" in {p.code for p in preflight.preflight(recipe).problems}
 
 
 def test_trls_own_algorithm_has_no_say(make_recipe, open_backend):

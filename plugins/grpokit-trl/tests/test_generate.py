@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
 
 import pytest
+import torch
 
 from grpokit.api import Interrupted, PreflightError, Sampling
 from grpokit_hf.backend import HfBackend
@@ -26,6 +29,25 @@ def test_greedy_completions_are_those_of_hf(make_recipe, open_backend, make_prom
         assert [(c.token_ids, c.text, c.finish) for c in mine] == [
             (c.token_ids, c.text, c.finish) for c in its
         ]
+
+
+def test_the_models_own_defaults_have_no_say(
+    make_recipe, open_backend, make_prompts, tiny_model_folder, tmp_path
+):
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model_folder, folder)
+    path = folder / "generation_config.json"
+    defaults = {"no_repeat_ngram_size": 1, "suppress_tokens": [*range(10, 40)]}
+    path.write_text(json.dumps({**json.loads(path.read_text()), **defaults}))
+    with_defaults = open_backend(make_recipe(folder, model={"lora": None, "id": str(folder)}))
+    found = with_defaults.generate(make_prompts(), SAMPLING)
+    without = open_backend(make_recipe(model={"lora": None, "id": str(tiny_model_folder)}))
+    expected = without.generate(make_prompts(), SAMPLING)
+    assert found.completions == expected.completions
+    with_defaults.save_policy(tmp_path / "policy")  # but they stay with the model
+    saved = json.loads((tmp_path / "policy" / "generation_config.json").read_text())
+    assert saved["no_repeat_ngram_size"] == 1
+    assert with_defaults.generate(make_prompts(), SAMPLING) == found
 
 
 def test_a_draw_repeats_and_steps_differ(make_recipe, open_backend, make_prompts):
@@ -127,6 +149,8 @@ def test_vllm_is_asked_in_the_recipes_way_and_its_log_probs_arrive(
     assert engine.synced == 1  # nothing was trained in between
     narrow = backend.generate(make_prompts(), replace(SAMPLING, top_p=0.9))
     assert narrow.completions[0][0].logprobs is None
+    trainer.repetition_penalty = 1.1
+    assert backend.generate(make_prompts(), SAMPLING).completions[0][0].logprobs is None
 
 
 def test_vllm_gets_all_ends_of_a_turn(make_recipe, open_backend):
@@ -138,6 +162,28 @@ def test_vllm_gets_all_ends_of_a_turn(make_recipe, open_backend):
     found = settings(recipe, TrlConfig(vllm="server"), loaded, "x")
     assert found["generation_kwargs"] == {"stop_token_ids": sorted(loaded.tokenizer.ends.ids)}
     assert (found["use_vllm"], found["vllm_mode"]) == (True, "server")
+
+
+def test_what_else_decides_a_draw_belongs_to_the_result(make_recipe, open_backend, make_prompts):
+    args = {"generation_kwargs": {"no_repeat_ngram_size": 1}, "repetition_penalty": 1.5}
+    settings = {"threads": 1, "device": "cpu", "args": args}
+    backend = open_backend(make_recipe(backend={"use": "trl", "with": settings}))
+    assert {key: backend.identity[key] for key in args} == args
+    assert not args.keys() & open_backend(make_recipe()).identity.keys()
+    for group in backend.generate(make_prompts(), SAMPLING).completions:
+        assert all(len(set(one.token_ids)) == len(one.token_ids) for one in group)
+
+
+def test_a_policy_opened_for_sampling_computes_in_the_type_of_the_run(
+    make_recipe, open_backend, make_prompts, tmp_path
+):
+    """Training wraps the model in autocast; an evaluation must draw from the same numbers."""
+    recipe = make_recipe(model={"lora": None, "dtype": "bfloat16", "id": make_recipe().model.id})
+    backend = open_backend(recipe)
+    seen = []
+    backend.loaded.model.lm_head.register_forward_hook(lambda *a: seen.append(a[2].dtype))
+    backend.generate(make_prompts(), SAMPLING)
+    assert set(seen) == {torch.bfloat16}
 
 
 def test_a_saved_policy_answers_the_same(make_recipe, open_backend, make_prompts, tmp_path):

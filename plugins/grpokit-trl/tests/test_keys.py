@@ -45,6 +45,11 @@ def test_a_key_stands_in_one_table():
         ("warmup_ratio", 0.1, "optim.warmup"),
         ("use_vllm", True, "backend.with.vllm"),
         ("trust_remote_code", True, "never run"),
+        ("torch_compile", True, "not the compiled one"),
+        ("ddp_timeout", 3600, "joins the processes"),
+        ("ddp_bucket_cap_mb", 25, "without DDP's hooks"),
+        ("accelerator_config", {}, "no row comes from one"),
+        ("torch_empty_cache_steps", 10, "expandable_segments"),
         ("use_liger_kernal", True, "did you mean `use_liger_kernel`"),
         ("nonsense", 1, "`nonsense` is no key of TRL's GRPOConfig"),
     ],
@@ -76,18 +81,55 @@ def test_old_names_are_translated():
         {"args": {"vllm_gpu_memory_utilization": 0.3}},
         {"vllm": "colocate", "args": {"use_transformers_continuous_batching": True}},
         {"accelerate_config": "fsdp2", "args": {"fsdp": "full_shard"}},
+        {"vllm": "colocate", "args": {"vllm_server_port": 8000}},
+        {"vllm": "server", "args": {"vllm_gpu_memory_utilization": 0.3}},
+        {"vllm": "server", "args": {"cache_implementation": "static"}},
+        {"args": {"vllm_structured_outputs_regex": "a"}},
+        {"args": {"liger_kernel_config": {"rope": True}}},
+        {"args": {"use_liger_kernel": False, "liger_kernel_config": {"rope": True}}},
+        {"args": {"transformers_continuous_batching_config": {"max_memory_percent": 0.5}}},
+        {"args": {"fsdp_config": {"min_num_params": 1}}},
+        {"args": {"ds3_gather_for_generation": False}},
         {"args": {"generation_kwargs": {"temperature": 0.5}}},
+        {"args": {"generation_kwargs": {"return_dict_in_generate": True}}},
+        {"args": {"generation_kwargs": {"repetition_penalty": 1.1}}},
+        {"args": {"generation_kwargs": 5}},
+        {"args": {"repetition_penalty": "much"}},
+        {"args": {"repetition_penalty": 0}},
+        {"args": {"pad_to_multiple_of": 0}},
     ],
 )
-def test_settings_that_do_not_go_together_are_refused(settings: dict[str, object]):
+def test_settings_that_would_be_ignored_or_fail_later_are_refused(settings: dict[str, object]):
     with pytest.raises(ValidationError):
         TrlConfig.model_validate(settings)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"vllm": "server", "args": {"vllm_server_port": 8000}},
+        {"vllm": "colocate", "args": {"vllm_structured_outputs_regex": "a"}},
+        {"args": {"use_liger_kernel": True, "liger_kernel_config": {"rope": True}}},
+        {"args": {"fsdp": "full_shard", "fsdp_config": {"min_num_params": 1}}},
+        {"accelerate_config": "zero3", "args": {"ds3_gather_for_generation": False}},
+        {"args": {"generation_kwargs": {"no_repeat_ngram_size": 3}, "repetition_penalty": 1.1}},
+    ],
+)
+def test_settings_that_go_together_are_taken(settings: dict[str, object]):
+    assert TrlConfig.model_validate(settings).args == settings["args"]
+
+
+def test_every_key_of_vllm_says_who_reads_it():
+    named = {key for key in keys.PASSED if key.startswith("vllm_")}
+    assert named - keys.VLLM_KEYS.keys() == {"vllm_structured_outputs_regex"}
+    assert keys.VLLM_KEYS.keys() <= named
+    assert {*keys.NEEDS, *keys.NEEDS.values()} <= keys.PASSED
 
 
 def test_checking_a_recipe_imports_neither_torch_nor_trl():
     code = (
         "import sys; from grpokit_trl.config import TrlConfig; import grpokit_trl.preflight;"
-        "import grpokit_trl.hooks; TrlConfig(args={'ddp_timeout': 5});"
+        "import grpokit_trl.hooks; TrlConfig(args={'tf32': True});"
         "print([m for m in ('torch', 'trl', 'transformers', 'accelerate') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

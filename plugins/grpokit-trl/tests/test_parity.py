@@ -90,19 +90,43 @@ def test_a_temperature_reaches_the_log_probs(fixed: Path):
 
 @pytest.mark.parametrize("version", ["1.15", "1.16"])
 def test_other_versions_of_trl_agree(fixed: Path, ours: dict[str, Any], version: str):
+    theirs = on_version(version, fixed, "grpo", "dapo")
+    for name in ("grpo", "dapo"):
+        assert_equal(ours[name], theirs[name])
+
+
+BONUS = {"use": "entropy-bonus", "with": {"coefficient": 0.5}}
+
+
+@pytest.mark.parametrize("version", ["", "1.16"])
+def test_an_entropy_bonus_has_its_gradient(fixed: Path, ours: dict[str, Any], version: str):
+    """TRL 1.14 gives it only where it is asked for; from 1.15 on a kernel computes it."""
+    changes = {"algorithm": {"use": "grpo", "with": {}, "parts": {"regulariser": BONUS}}}
+    mine = parity.measure("hf", "grpo", fixed, **changes)
+    theirs = (
+        on_version(version, fixed, "grpo", changes=changes)["grpo"]
+        if version
+        else parity.measure("trl", "grpo", fixed, **changes)
+    )
+    assert_equal(mine, theirs)
+    assert mine["metrics"]["entropy"] == pytest.approx(theirs["metrics"]["entropy"], rel=1e-5)
+    assert abs(mine["grad_norm"] - ours["grpo"]["grad_norm"]) > 0.01
+
+
+def on_version(version: str, fixed: Path, *names: str, changes: Any = None) -> dict[str, Any]:
+    """``measure`` of the backend trl in a process with this TRL."""
     folder = ROOT / ".venv" / f"trl-{version}"
     if not folder.is_dir():
         pytest.skip(f"TRL {version} is not in {folder}; `make test` puts it there")
-    environ = {**os.environ, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
+    words = ["--folder", str(fixed), "--changes", json.dumps(changes or {})]
     done = subprocess.run(
-        [sys.executable, parity.__file__, "trl", "grpo", "dapo", "--folder", str(fixed)],
-        env=environ,
+        [sys.executable, parity.__file__, "trl", *names, *words],
+        env={**os.environ, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=120,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.count("\n") == 1  # TRL prints nothing
-    theirs = json.loads(done.stdout)
-    for name in ("grpo", "dapo"):
-        assert_equal(ours[name], theirs[name])
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found

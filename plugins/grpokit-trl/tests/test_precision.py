@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -57,3 +60,17 @@ def test_the_next_run_computes_in_its_own_type(make_recipe, open_backend, make_p
     second = open_backend(make_recipe(model={**section, "dtype": "float32"}))
     assert second.trainer.accelerator.mixed_precision == "no"
     assert second.identity["dtype"] == "float32"
+
+
+def test_a_closed_backend_holds_no_model_and_leaves_no_file(
+    make_recipe, open_backend, make_prompts
+):
+    backend = open_backend(make_recipe(), needs_reference=True)
+    one_step(backend, make_prompts())
+    weight = weakref.ref(next(backend.loaded.base.parameters()))
+    assert weight() is not None
+    scratch = Path(backend._scratch.name)
+    assert list(scratch.iterdir()) == []  # no checkpoint, log or card of TRL's
+    backend.close()
+    assert weight() is None
+    assert not scratch.exists()

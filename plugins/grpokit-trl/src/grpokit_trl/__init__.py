@@ -12,7 +12,7 @@ driver     the steps of a run: begin, train, end
 work       one rollout batch -> optimiser steps
 rows       rows -> tensors, and which process trains which
 agree      processes tell each other how it went, and sum their gradients
-drawing    prompts -> completions
+drawing    prompts -> completions; handover: an adapter's weights -> vLLM
 reference  what the policy is held to, and what begins anew
 state      policy and training state on disk; moments: those of AdamW
 """

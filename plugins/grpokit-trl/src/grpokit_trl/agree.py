@@ -7,15 +7,16 @@ are cut into shards every forward is common work already, and there is nothing t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
 from torch import distributed
 
-from grpokit.api import GrpokitError, OutOfMemoryError
+from grpokit.api import GrpokitError, error_as_data, error_from_data
 
-__all__ = ["agreed", "apart", "sum_gradients"]
+__all__ = ["agreed", "apart", "gathered", "sum_gradients"]
 
 Result = TypeVar("Result")
 
@@ -32,29 +33,54 @@ def agreed(trainer: Any, work: Callable[[], Result]) -> Result:
         GrpokitError: what it raised on the first process that it failed on; on all of them.
     """
     if not apart(trainer):
-        return work()
-    from accelerate.utils import gather_object
-
+        return alone(trainer, work)
     own: BaseException | None = None
     found: list[Result] = []
-    told: tuple[str, str, str, str] | None = None
+    told: dict[str, Any] | None = None
     try:
         found.append(work())
     except Exception as error:  # noqa: BLE001  the others must hear of it before it goes on
-        own = error
-        fact = error.fact if isinstance(error, GrpokitError) else f"{type(error).__name__}: {error}"
-        remedy = error.remedy if isinstance(error, GrpokitError) else ""
-        place = error.place if isinstance(error, GrpokitError) else ""
-        told = (type(error).__name__, fact, place, remedy)
-    answers = gather_object([told])
+        own, told = error, error_as_data(error)
+    answers = gathered([told])
     if own is not None:
         raise own
     for rank, answer in enumerate(answers):
         if answer is not None:
-            kind, fact, place, remedy = answer
-            error_class = OutOfMemoryError if kind == "OutOfMemoryError" else GrpokitError
-            raise error_class(f"process {rank}: {fact}", place=place, remedy=remedy)
+            raise error_from_data(answer, rank)
     return found[0]
+
+
+def alone(trainer: Any, work: Callable[[], Result]) -> Result:
+    """Where the others wait in the middle of ``work``, they cannot be told that it failed here."""
+    try:
+        return work()
+    except Exception as error:
+        if trainer.accelerator.num_processes > 1:
+            error.alone = True  # type: ignore[attr-defined]
+        raise
+
+
+def gathered(own: list[Any]) -> list[Any]:
+    """The lists of all processes, one after another."""
+    from accelerate.utils import gather_object
+
+    with heard():
+        found: list[Any] = gather_object(own)
+    return found
+
+
+@contextmanager
+def heard() -> Iterator[None]:
+    """A process that is gone is an error with a sentence."""
+    try:
+        yield
+    except RuntimeError as error:
+        gone = GrpokitError(
+            "another process of the run has ended",
+            remedy="its own message says why; see the logs of the run",
+        )
+        gone.alone = True
+        raise gone from error
 
 
 def sum_gradients(trainer: Any) -> None:
@@ -64,4 +90,5 @@ def sum_gradients(trainer: Any) -> None:
     for weight in trainer.loaded.weights.values():
         if weight.grad is None:
             weight.grad = torch.zeros_like(weight)
-        distributed.all_reduce(weight.grad)
+        with heard():
+            distributed.all_reduce(weight.grad)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any
 
 import torch
@@ -10,8 +12,7 @@ from grpokit.api import PreflightError, Recipe
 from grpokit_trl.config import TrlConfig
 from grpokit_trl.load import Loaded
 
-__all__ = ["grpo_config", "settings"]
-
+__all__ = ["grpo_config", "refused", "settings"]
 
 NEUTRAL: dict[str, Any] = {
     # TRL's loss is not used; its reference and its scaling would only cost
@@ -30,6 +31,7 @@ NEUTRAL: dict[str, Any] = {
     "logging_nan_inf_filter": False,
     "remove_unused_columns": False,
     "push_to_hub": False,
+    "ddp_find_unused_parameters": False,
 }
 """Where TRL and transformers have nothing to decide, to show or to save."""
 
@@ -51,7 +53,8 @@ def settings(recipe: Recipe, config: TrlConfig, loaded: Loaded, folder: str) -> 
             **(own.get("generation_kwargs") or {}),
             "stop_token_ids": sorted(loaded.tokenizer.ends.ids),
         }
-    own.setdefault("ddp_find_unused_parameters", False)
+    else:
+        check_generation(own.get("generation_kwargs") or {})
     return {
         **own,
         "output_dir": folder,
@@ -76,7 +79,7 @@ def settings(recipe: Recipe, config: TrlConfig, loaded: Loaded, folder: str) -> 
         "bf16": loaded.autocast,
         "fp16": False,
         "use_cpu": config.device == "cpu" or not torch.cuda.is_available(),
-        "seed": recipe.train.seed % 2**32,
+        "seed": recipe.train.seed % 2**31,  # the number of the process is added
         "max_grad_norm": optim.max_grad_norm,
         **NEUTRAL,
     }
@@ -92,10 +95,34 @@ def grpo_config(recipe: Recipe, config: TrlConfig, loaded: Loaded, folder: str) 
 
     try:
         return GRPOConfig(**settings(recipe, config, loaded, folder))
-    except (ValueError, TypeError, ImportError, RuntimeError) as error:
-        first = str(error).strip().partition("\n")[0]
-        raise PreflightError(
-            f"TRL refuses the settings: {first}",
-            place="backend.with",
-            remedy="change backend.with.args, or the package that it names",
-        ) from error
+    except (ValueError, TypeError, ImportError, RuntimeError, OSError) as error:
+        raise refused(error) from error
+
+
+def refused(error: Exception) -> PreflightError:
+    """An error of TRL's, transformers' or accelerate's about what the recipe asks for."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return PreflightError(
+        f"TRL refuses the settings: {lines[0] if lines else type(error).__name__}",
+        place="backend.with",
+        remedy="change backend.with.args, or the package that it names",
+    )
+
+
+def check_generation(found: Mapping[str, Any]) -> None:
+    """Transformers takes a name that it does not know, and forgets it.
+
+    Raises:
+        PreflightError: it names the nearest right ones.
+    """
+    from transformers import GenerationConfig
+
+    known = [key for key in vars(GenerationConfig()) if not key.startswith("_")]
+    for key in found:
+        if key not in known:
+            near = get_close_matches(key, known, n=3)
+            raise PreflightError(
+                f"`{key}` is nothing that transformers generates with",
+                place="backend.with.args.generation_kwargs",
+                remedy=f"did you mean {' or '.join(near)}?" if near else "remove it",
+            )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import logging
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -36,12 +36,20 @@ from grpokit_trl import compat, launch, moments, state
 from grpokit_trl.config import TrlConfig
 from grpokit_trl.drawing import Drawn, draw
 from grpokit_trl.load import Loaded, load, read_adapter
+from grpokit_trl.preflight import recipe_problems
 from grpokit_trl.reference import Reference
 
 __all__ = ["TrlBackend"]
 
 log = logging.getLogger("grpokit.trl")
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "trl", "vllm", "deepspeed")
+DRAWING = (
+    "generation_kwargs",
+    "repetition_penalty",
+    "use_transformers_continuous_batching",
+    "vllm_structured_outputs_regex",
+)
+"""Keys of ``args`` that change what is drawn, in an evaluation too."""
 
 
 class TrlBackend:
@@ -55,7 +63,7 @@ class TrlBackend:
         self._weights: Path | None = None
         self._reference: Reference | None = None
         self._pending: state.Saved | None = None
-        self._scratch: str = ""
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self._adapter_hash = ""
         self._before: dict[str, str | None] = {}
 
@@ -63,6 +71,8 @@ class TrlBackend:
 
     def open(self, recipe: Recipe, *, needs_reference: bool, needs_entropy: bool) -> None:
         """Loads the model for training."""
+        for wrong in recipe_problems(recipe, self.config):
+            raise PreflightError(wrong.fact, place=wrong.key, remedy=wrong.remedy)
         loaded = self._load(recipe)
         self._reference = Reference(loaded, recipe, self.config.attention, needed=needs_reference)
         trainer = self._make_trainer(recipe, loaded)
@@ -118,8 +128,8 @@ class TrlBackend:
 
         quiet()
         compat.check(trl.GRPOTrainer, trl.GRPOConfig)
-        self._scratch = tempfile.mkdtemp(prefix="grpokit-trl-")
-        args = grpo_config(recipe, self.config, loaded, self._scratch)
+        self._scratch = tempfile.TemporaryDirectory(prefix="grpokit-trl-")
+        args = grpo_config(recipe, self.config, loaded, self._scratch.name)
         trainer = make_trainer(recipe, loaded, args)
         reference = self._reference
         trainer.driver = Driver(
@@ -245,6 +255,7 @@ class TrlBackend:
             "device": self.trainer.accelerator.device.type,
             "backend": "trl",
             "generation": f"vllm-{self.config.vllm}" if self.config.vllm else "transformers",
+            **{key: self.config.args[key] for key in DRAWING if key in self.config.args},
             "versions": versions(PACKAGES),
         }
 
@@ -256,8 +267,9 @@ class TrlBackend:
             if value is not None:
                 os.environ[key] = value
         self._before = {}
-        if self._scratch:
-            shutil.rmtree(self._scratch, ignore_errors=True)
+        if self._scratch is not None:
+            self._scratch.cleanup()
+        gc.collect()  # trainer, driver and callbacks hold each other
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 

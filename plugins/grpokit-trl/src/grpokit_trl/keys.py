@@ -8,7 +8,18 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 
-__all__ = ["NO_EFFECT", "PASSED", "RECIPE", "RENAMED", "refusal", "translated", "words"]
+__all__ = [
+    "GENERATION",
+    "NEEDS",
+    "NO_EFFECT",
+    "PASSED",
+    "RECIPE",
+    "RENAMED",
+    "VLLM_KEYS",
+    "refusal",
+    "translated",
+    "words",
+]
 
 
 def words(text: str) -> list[str]:
@@ -18,13 +29,11 @@ def words(text: str) -> list[str]:
 
 PASSED = frozenset(
     words("""
-    accelerator_config cache_implementation cast_lm_head_to_fp32
-    ddp_backend ddp_broadcast_buffers ddp_bucket_cap_mb ddp_find_unused_parameters
-    ddp_static_graph ddp_timeout debug deepspeed ds3_gather_for_generation
+    cache_implementation cast_lm_head_to_fp32 debug deepspeed ds3_gather_for_generation
     fsdp fsdp_config full_determinism generation_kwargs gradient_checkpointing_kwargs
     liger_kernel_config pad_to_multiple_of repetition_penalty
-    tf32 torch_compile torch_compile_backend torch_compile_mode torch_empty_cache_steps
-    transformers_continuous_batching_config use_liger_kernel use_transformers_continuous_batching
+    tf32 transformers_continuous_batching_config use_liger_kernel
+    use_transformers_continuous_batching
     vllm_enable_sleep_mode vllm_gpu_memory_utilization vllm_group_port vllm_max_model_length
     vllm_model_impl vllm_server_base_url vllm_server_host vllm_server_port vllm_server_timeout
     vllm_structured_outputs_regex vllm_tensor_parallel_size
@@ -148,6 +157,22 @@ RECIPE: dict[str, str] = {
 """Key -> where the recipe says the same."""
 
 NO_EFFECT: dict[str, str] = {
+    **dict.fromkeys(
+        words("""
+        ddp_broadcast_buffers ddp_bucket_cap_mb ddp_find_unused_parameters ddp_static_graph
+        """),
+        "processes add up their gradients themselves, without DDP's hooks",
+    ),
+    **dict.fromkeys(
+        words("ddp_backend ddp_timeout"), "`grpokit train --processes` joins the processes"
+    ),
+    **dict.fromkeys(
+        words("torch_compile torch_compile_backend torch_compile_mode"),
+        "TRL's scoring and generation call the model as it is, not the compiled one",
+    ),
+    "accelerator_config": "it is about data loaders, and no row comes from one",
+    "torch_empty_cache_steps": "it belongs to a training step that is not used; "
+    "the variable PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True keeps memory in one piece",
     "trust_remote_code": "code that a model brings along is never run",
     "router_aux_loss_coef": "the recipe's loss has no term for the balance of experts",
     "max_tool_calling_iterations": "rewards score answers; tools are not called",
@@ -167,6 +192,49 @@ RENAMED: dict[str, str] = {
     "vllm_max_model_len": "vllm_max_model_length",
 }
 """Key of an older TRL -> its present name; such keys are translated."""
+
+NEEDS: dict[str, str] = {
+    "fsdp_config": "fsdp",
+    "liger_kernel_config": "use_liger_kernel",
+    "transformers_continuous_batching_config": "use_transformers_continuous_batching",
+}
+"""Key -> the one without which TRL would ignore it."""
+
+VLLM_KEYS: dict[str, str] = {
+    **dict.fromkeys(
+        words("""
+        vllm_enable_sleep_mode vllm_gpu_memory_utilization vllm_max_model_length vllm_model_impl
+        vllm_tensor_parallel_size
+        """),
+        "colocate",
+    ),
+    **dict.fromkeys(
+        words("""
+        vllm_group_port vllm_server_base_url vllm_server_host vllm_server_port vllm_server_timeout
+        """),
+        "server",
+    ),
+}
+"""Key -> the way of running vLLM that reads it."""
+
+GENERATION: dict[str, str] = {
+    **dict.fromkeys(
+        words("""
+        temperature top_p top_k min_p max_new_tokens max_tokens max_length n num_return_sequences
+        do_sample seed logprobs num_beams stop_token_ids
+        """),
+        "is said by the recipe: the section rollout",
+    ),
+    **dict.fromkeys(
+        words("""
+        bos_token_id disable_compile eos_token_id output_attentions output_hidden_states
+        output_logits output_scores pad_token_id return_dict_in_generate use_cache
+        """),
+        "is the backend's",
+    ),
+    **dict.fromkeys(words("cache_implementation repetition_penalty"), "stands under args itself"),
+}
+"""Key of ``generation_kwargs`` -> why it cannot be set."""
 
 
 def translated(key: str) -> str:

@@ -30,6 +30,8 @@ class Loaded:
     Attributes:
         model: the model, in its PEFT wrapper if there is an adapter.
         clothed: the tokenizer as TRL wants it.
+        published: the model's own defaults for generation; they stay beside its weights, and have no
+            say in what is drawn here.
         autocast: trained float32 weights compute in bfloat16.
     """
 
@@ -37,6 +39,7 @@ class Loaded:
     folder: Path
     tokenizer: ChatTokenizer
     clothed: Any
+    published: Any
     dtype: torch.dtype
     adapter: bool
     autocast: bool
@@ -62,8 +65,10 @@ def load(
     asked = named.get(section.dtype, torch.float32 if full else torch.bfloat16)
     dtype = torch.float32 if full else asked
     tokenizer = ChatTokenizer(folder, eos=section.eos, chat_template=section.chat_template)
+    model = read_model(weights or folder, dtype, attention)
     loaded = Loaded(
-        model=read_model(weights or folder, dtype, attention),
+        model=model,
+        published=model.generation_config,
         folder=folder,
         tokenizer=tokenizer,
         clothed=clothe(tokenizer),
@@ -126,10 +131,16 @@ def clothe(tokenizer: ChatTokenizer) -> Any:
 
 
 def set_ends(model: Any, tokenizer: ChatTokenizer) -> None:
-    """What ends a turn, where TRL looks for it."""
+    """What ends a turn, where TRL looks for it, and nothing else.
+
+    transformers fills in what TRL leaves open from the model's own defaults, such as min_p.
+    """
+    from transformers import GenerationConfig
+
     main = tokenizer.ends.main
-    model.generation_config.eos_token_id = [main, *sorted(tokenizer.ends.ids - {main})]
-    model.generation_config.pad_token_id = tokenizer.pad_id
+    model.generation_config = GenerationConfig(
+        eos_token_id=[main, *sorted(tokenizer.ends.ids - {main})], pad_token_id=tokenizer.pad_id
+    )
 
 
 def add_adapter(loaded: Loaded, recipe: Recipe) -> None:

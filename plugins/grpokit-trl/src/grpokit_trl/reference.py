@@ -70,6 +70,7 @@ class Reference:
             self.set(copy_of(self.loaded.weights))
         if resets.policy:
             self.first_weights()
+            trainer._last_loaded_step = -1  # noqa: SLF001  # vLLM gets them before it draws again
         if resets.optimizer:
             inner = getattr(trainer.optimizer, "optimizer", trainer.optimizer)
             inner.state.clear()

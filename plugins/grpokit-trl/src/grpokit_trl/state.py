@@ -66,7 +66,12 @@ def write_policy(loaded: Loaded, trainer: Any, folder: Path) -> None:
     if loaded.adapter:
         write_adapter(loaded, whole, folder)
         return
-    write_model(loaded.model, whole or {}, folder)
+    drawing = loaded.model.generation_config
+    loaded.model.generation_config = loaded.published
+    try:
+        write_model(loaded.model, whole or {}, folder)
+    finally:
+        loaded.model.generation_config = drawing
     for name in TOKENIZER_FILES:
         if (loaded.folder / name).is_file():
             shutil.copyfile(loaded.folder / name, folder / name)

@@ -26,9 +26,11 @@ from grpokit.api import PreflightError, Recipe, Sampling, derive_seed
 from grpokit_hf.nn.batch import Row
 from grpokit_hf.optim import make_optimizer
 from grpokit_trl.agree import apart
+from grpokit_trl.arguments import refused
 from grpokit_trl.compat import plain_logps
 from grpokit_trl.drawing import Drawn
 from grpokit_trl.driver import Driver
+from grpokit_trl.handover import hand_over_merged
 from grpokit_trl.load import Loaded
 from grpokit_trl.rows import pack
 
@@ -51,18 +53,30 @@ def nothing(completions: Sequence[Any], **_: Any) -> list[float]:
 
 def make_trainer(recipe: Recipe, loaded: Loaded, args: Any) -> StepTrainer:
     """The trainer, ready to draw; the data set is a placeholder that is never read."""
-    trainer = StepTrainer(
-        model=loaded.model,
-        reward_funcs=nothing,
-        args=args,
-        train_dataset=Dataset.from_dict({"prompt": ["-"]}),
-        processing_class=loaded.clothed,
-    )
+    try:
+        trainer = StepTrainer(
+            model=loaded.model,
+            reward_funcs=nothing,
+            args=args,
+            train_dataset=Dataset.from_dict({"prompt": ["-"]}),
+            processing_class=loaded.clothed,
+        )
+    except (
+        ValueError,
+        TypeError,
+        ImportError,
+        RuntimeError,
+        NotImplementedError,
+        OSError,
+    ) as error:
+        raise refused(error) from error
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)
     trainer.recipe = recipe
     trainer.loaded = loaded
     trainer.plain = plain_logps()
+    if args.use_vllm and loaded.adapter and not trainer.sharded():
+        hand_over_merged(trainer.vllm_generation)
     wanted = int(os.environ.get("WORLD_SIZE", "1"))
     if trainer.accelerator.num_processes != wanted:
         raise PreflightError(
@@ -171,14 +185,14 @@ class StepTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL is untyped here
         inputs = [
             {"prompt": str(place)} for place in range(len(ids)) for _ in range(sampling.group)
         ]
-        with torch.no_grad():
-            made = self._generate_and_score_completions(inputs)
+        made = self.drawn(inputs)
         self.model.eval()
         for table in self._metrics.values():
             table.clear()
         counts = made["completion_mask"].sum(dim=1).tolist()
         known = made.get("sampling_per_token_logps")
-        if sampling.top_p < 1 or sampling.top_k > 0 or sampling.min_p > 0:
+        cut = sampling.top_p < 1 or sampling.top_k > 0 or sampling.min_p > 0
+        if cut or self.repetition_penalty != 1:
             known = None  # vLLM says them after the cut, training computes them before it
         found = []
         for row, count in enumerate(counts):
@@ -188,6 +202,16 @@ class StepTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL is untyped here
             tokens = tuple(made["completion_ids"][row, :count].tolist())
             found.append(Drawn(tokens, None if said is None else tuple(said.tolist())))
         return found
+
+    def drawn(self, inputs: list[dict[str, str]]) -> Any:
+        """In the type of the run, also where nothing trains and accelerate has not wrapped the model."""
+        try:
+            with torch.no_grad(), self.accelerator.autocast():
+                return self._generate_and_score_completions(inputs)
+        except (ValueError, TypeError) as error:
+            if not self.args.generation_kwargs:
+                raise
+            raise refused(error) from error
 
     def row_logps(
         self, model: Any, rows: Sequence[Row], temperature: float, *, with_entropy: bool

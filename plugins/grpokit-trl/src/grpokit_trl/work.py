@@ -23,6 +23,7 @@ from grpokit.api import LossTotals, OutOfMemoryError, Recipe, Task, Update, deri
 from grpokit_hf.inputs import loss_inputs
 from grpokit_hf.nn.batch import Row, make_rows, micro_batches, minibatches, to_batch
 from grpokit_hf.optim import learning_rate
+from grpokit_trl.agree import gathered
 from grpokit_trl.rows import mine, stand_in
 
 __all__ = ["Part", "Share", "Tally", "Work"]
@@ -242,11 +243,9 @@ class Work:
         """Over all processes, in their order."""
         if self.world == 1:
             return share
-        from accelerate.utils import gather_object
-
         whole: dict[str, tuple[float, float]] = defaultdict(lambda: (0.0, 0.0))
         total = 0.0
-        for other, table in gather_object([(share.loss, dict(share.sums))]):
+        for other, table in gathered([(share.loss, dict(share.sums))]):
             total += other
             for name, (over, under) in table.items():
                 before = whole[name]
