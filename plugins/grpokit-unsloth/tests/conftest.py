@@ -7,7 +7,6 @@ Elsewhere what needs it is skipped. It is imported by the first fixture that nee
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 
 from grpokit.api import Prompt, Recipe
+from tiny_recipes import tiny_recipe
 
 HERE = Path(__file__).parent
 MISSING = [name for name in ("grpokit_unsloth", "unsloth") if find_spec(name) is None]
@@ -44,28 +44,12 @@ def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_model(tmp_path_factory.mktemp("tiny-model"))
 
 
-BASE: dict[str, Any] = {
-    "grpokit": 1,
-    "model": {"id": "", "dtype": "float32", "lora": {"rank": 4, "alpha": 8.0}},
-    "dataset": {"use": "inline"},
-    "rewards": [{"use": "exact"}],
-    "rollout": {"prompts": 3, "group": 4, "max_tokens": 10},
-    "optim": {"lr": 1e-2, "warmup": 0.0, "schedule": "constant", "max_grad_norm": 10.0},
-    "backend": {"use": "unsloth", "with": {"threads": 1, "device": "cpu"}},
-    "train": {"steps": 20, "seed": 7},
-}
-
-
 @pytest.fixture
 def make_recipe(tiny_model_folder: Path) -> Callable[..., Recipe]:
     """A recipe on the tiny model; keyword arguments replace keys of a section."""
 
     def make(folder: Path | None = None, **sections: dict[str, Any]) -> Recipe:
-        data = copy.deepcopy(BASE)
-        data["model"]["id"] = str(folder or tiny_model_folder)
-        for name, values in sections.items():
-            data[name] = {**data[name], **values}
-        return Recipe.model_validate(data)
+        return tiny_recipe("unsloth", folder or tiny_model_folder, **sections)
 
     return make
 

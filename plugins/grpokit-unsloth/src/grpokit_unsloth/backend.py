@@ -31,7 +31,7 @@ from grpokit_unsloth.adapter import Adapter, adapter_of, saved_adapter, use_save
 from grpokit_unsloth.config import UnslothConfig
 from grpokit_unsloth.load import in_four_bits, load_policy
 from grpokit_unsloth.policy import UnslothPolicy
-from grpokit_unsloth.rollout import by_generate, by_vllm, rest
+from grpokit_unsloth.rollout import by_generate, by_vllm, rest, stop
 
 __all__ = ["UnslothBackend"]
 
@@ -71,6 +71,8 @@ class UnslothBackend(HfBackend):
         weights: Path | None = None,
         adapter: Adapter | None = None,
     ) -> UnslothPolicy:
+        if self._policy is not None:  # two models, and two engines, do not fit
+            self.close()
         threads = use_threads(self.settings.threads)
         section = recipe.model
         self._located = locate(section.id, section.revision)
@@ -155,7 +157,11 @@ class UnslothBackend(HfBackend):
         }
 
     def close(self) -> None:
-        """Frees the model and vLLM's engine with it."""
+        """Frees the model and ends vLLM's engine with it."""
+        policy = self._policy
+        engine = policy.engine if isinstance(policy, UnslothPolicy) else None
+        if engine is not None:
+            stop(engine)
         super().close()
         if torch.cuda.is_available():
             gc.collect()

@@ -7,6 +7,7 @@ from, at the sampling temperature.
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Sequence
 from typing import Any
@@ -21,7 +22,9 @@ from grpokit_hf.nn.pick import pick, row_uniforms
 from grpokit_unsloth.policy import UnslothPolicy
 from grpokit_unsloth.start import first_line, quiet
 
-__all__ = ["by_generate", "by_vllm", "rest"]
+__all__ = ["by_generate", "by_vllm", "rest", "stop"]
+
+log = logging.getLogger("grpokit.unsloth")
 
 
 def by_vllm(
@@ -82,6 +85,19 @@ def rest(policy: UnslothPolicy) -> None:
     """Gives the memory of vLLM's cache to the update; the next ``fast_generate`` wakes it."""
     with quiet("sleep"):
         policy.engine.sleep(1)
+
+
+def stop(engine: Any) -> None:
+    """Ends vLLM, so that another can start in this process: an evaluation opens one model after the other."""
+    from vllm.distributed.parallel_state import cleanup_dist_env_and_memory
+
+    # The border to foreign code. What was sampled is safe by now, so a failure is only told.
+    try:
+        with quiet("end"):
+            engine.llm_engine.engine_core.shutdown()
+            cleanup_dist_env_and_memory()
+    except Exception as error:  # noqa: BLE001
+        log.warning("vLLM did not end well, its memory may be held: %s", first_line(error))
 
 
 def by_generate(
