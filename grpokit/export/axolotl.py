@@ -111,17 +111,20 @@ def config(
         "dataset_prepared_path": "prepared",
         "val_set_size": 0.0,
         "sequence_len": (recipe.rollout.max_prompt_tokens or 1024) + recipe.rollout.max_tokens,
-        **_adapter(recipe),
+        **_adapter(recipe, notes),
         "optimizer": "adamw_torch",
         **top,
         "output_dir": "out",
     }
 
 
-def _adapter(recipe: Recipe) -> dict[str, Any]:
+def _adapter(recipe: Recipe, notes: Notes) -> dict[str, Any]:
     lora = recipe.model.lora
     if lora is None:
         return {}
+    alpha = max(1, round(lora.alpha))
+    if lora.alpha != alpha:
+        notes.differs("model.lora.alpha", f"axolotl takes a whole number; it is {alpha}")
     targets: dict[str, Any] = (
         {"lora_target_linear": True}
         if lora.targets == "all-linear"
@@ -130,7 +133,7 @@ def _adapter(recipe: Recipe) -> dict[str, Any]:
     return {
         "adapter": "lora",
         "lora_r": lora.rank,
-        "lora_alpha": lora.alpha if lora.alpha != int(lora.alpha) else int(lora.alpha),
+        "lora_alpha": alpha,
         "lora_dropout": lora.dropout,
         **targets,
     }

@@ -290,12 +290,13 @@ def _model(recipe: Recipe, notes: Notes) -> dict[str, Any]:
         return {**found, f"{MODEL}lora_rank": 0}
     if model.lora.dropout:
         notes.differs("model.lora.dropout", "verl's adapters have no dropout")
-    if model.lora.alpha != int(model.lora.alpha):
-        notes.differs("model.lora.alpha", "verl takes a whole number")
+    alpha = max(1, round(model.lora.alpha))
+    if model.lora.alpha != alpha:
+        notes.differs("model.lora.alpha", f"verl takes a whole number; it is {alpha}")
     return {
         **found,
         f"{MODEL}lora_rank": model.lora.rank,
-        f"{MODEL}lora_alpha": int(model.lora.alpha),
+        f"{MODEL}lora_alpha": alpha,
         f"{MODEL}target_modules": model.lora.targets,
         f"{ROLLOUT}load_format": "safetensors",
     }

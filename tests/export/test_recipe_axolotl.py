@@ -121,6 +121,13 @@ def test_axolotls_loaders_find_rewards_and_data(checked):
     assert found["nested"] is None  # why the folder has a file of its own for the transform
 
 
+def test_a_scale_between_whole_numbers(tmp_path):
+    loaded = recipe(tmp_path, model={"id": "tiny-sums", "lora": {"rank": 4, "alpha": 2.7}})
+    done = export_recipe(loaded, CATALOG, target="axolotl", folder=tmp_path / "out", rows=3)
+    assert {note.key: note.text for note in done.notes}["model.lora.alpha"].endswith("it is 3")
+    assert yaml.safe_load((tmp_path / "out/axolotl.yaml").read_text())["lora_alpha"] == 3
+
+
 def test_what_axolotl_cannot_pass_on_is_refused(tmp_path):
     loaded = algorithm(tmp_path, "sapo", temperature_neg=2.0)
     with pytest.raises(PreflightError, match="axolotl cannot express") as caught:

@@ -270,6 +270,7 @@ def test_what_verl_decides_itself_is_told(tmp_path):
     loaded = recipe(
         tmp_path,
         dataset=data,
+        model={"id": "tiny-sums", "lora": {"rank": 4, "alpha": 0.3}},
         rollout={"prompts": 1, "group": 4, "max_tokens": 12},
         eval={"dataset": data, "rewards": [{"use": "number"}]},
     )
@@ -277,6 +278,8 @@ def test_what_verl_decides_itself_is_told(tmp_path):
     said = {note.key: note.text for note in done.notes}
     assert "it is 1024" in said["rollout.max_prompt_tokens"]
     assert "rewards of training" in said["eval.rewards"]
+    assert "it is 1" in said["model.lora.alpha"]
+    assert "lora_alpha=1\n" in (tmp_path / "out/train.sh").read_text()
     assert "scoring.max_error_rate" in (tmp_path / "out/README.md").read_text()
 
 

@@ -8,9 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import grpokit.interop.verl
+from dists import install, reward_hooks
 from grpokit.errors import RewardError
 from grpokit.interop.rewards import Rewards
 from grpokit.interop.verl import compute_score
+from grpokit.registry.catalog import Catalog
 
 NUMBER = {"use": "number", "with": {"from": ["whole"]}}
 
@@ -45,6 +47,22 @@ def test_dotted_names_take_settings_and_a_fallback():
     # The gold answer from verl's own field.
     plain = number(data_source="x", solution_str="#### 7", ground_truth="7")
     assert plain == {"score": 1.0, "acc": 1.0, "reward/number": 1.0, "unscored": 0.0}
+
+
+def test_a_reward_of_groups_is_refused(tmp_path, monkeypatch):
+    """It would compare each completion with itself alone."""
+    hooks = reward_hooks("shortest", "grpokit_alone.rewards:shortest")
+    source = (
+        "from grpokit.api import reward\n\n@reward(form='group')\n"
+        "def shortest(completions):\n    return [1.0] * len(completions)\n"
+    )
+    install(tmp_path, "grpokit-alone", hooks, files={"rewards.py": source})
+    monkeypatch.syspath_prepend(str(tmp_path))
+    catalog = Catalog.load()
+    monkeypatch.setattr("grpokit.interop.verl.installed", lambda: catalog)
+    monkeypatch.setattr("grpokit.interop.rewards.installed", lambda: catalog)
+    with pytest.raises(RewardError, match="one at a time"):
+        call(grpokit.interop.verl.alone_shortest, "7")
 
 
 def test_no_score_is_invented():
