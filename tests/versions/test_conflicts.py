@@ -157,3 +157,10 @@ def test_training_stops_before_anything_is_loaded(tmp_path):
     assert "V701" in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.glob("runs"))
+
+
+def test_information_hides_no_warning():
+    """trl 1.15.0 is information without a GPU; what a package requires of trl is said beside it."""
+    here = installed({"peft": ["trl>=9"]}, peft="0.21.2", trl="1.15.0")
+    found = conflicts_of([TABLE.sets["trl"]], TABLE, here)
+    assert [(each.code, each.level) for each in found] == [("V701", "info"), ("V702", "warning")]
