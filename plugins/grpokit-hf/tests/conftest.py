@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from grpokit.api import Prompt, Recipe, Rollout, Sampling
 from grpokit_hf.backend import HfBackend
 from tiny_model import write_tiny_model
+from tiny_recipes import questions, tiny_recipe
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -44,28 +44,12 @@ def make_tiny_model(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
-BASE: dict[str, Any] = {
-    "grpokit": 1,
-    "model": {"id": "", "dtype": "float32", "lora": {"rank": 4, "alpha": 8.0}},
-    "dataset": {"use": "inline"},
-    "rewards": [{"use": "exact"}],
-    "rollout": {"prompts": 3, "group": 4, "max_tokens": 10},
-    "optim": {"lr": 1e-2, "warmup": 0.0, "schedule": "constant", "max_grad_norm": 10.0},
-    "backend": {"use": "hf", "with": {"threads": 1, "device": "cpu"}},
-    "train": {"steps": 20, "seed": 7},
-}
-
-
 @pytest.fixture
 def make_recipe(tiny_model_folder: Path) -> Callable[..., Recipe]:
     """A recipe on the tiny model; keyword arguments replace keys of a section."""
 
     def make(folder: Path | None = None, **sections: dict[str, Any]) -> Recipe:
-        data = copy.deepcopy(BASE)
-        data["model"]["id"] = str(folder or tiny_model_folder)
-        for name, values in sections.items():
-            data[name] = {**data[name], **values}
-        return Recipe.model_validate(data)
+        return tiny_recipe("hf", folder or tiny_model_folder, **sections)
 
     return make
 
@@ -91,20 +75,7 @@ def open_backend() -> Iterator[Callable[..., Any]]:
 @pytest.fixture
 def make_prompts() -> Callable[..., list[Prompt]]:
     """Prompts of different lengths."""
-
-    def make(*texts: str) -> list[Prompt]:
-        chosen = texts or ("2+2?", "What is 13 + 29?", "a long question " * 3)
-        return [
-            Prompt(
-                id=f"id-{index}-{text[:8]}",
-                index=index,
-                row={"answer": "4"},
-                messages=({"role": "user", "content": text},),
-            )
-            for index, text in enumerate(chosen)
-        ]
-
-    return make
+    return questions
 
 
 @pytest.fixture
