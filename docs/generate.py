@@ -21,6 +21,8 @@ from grpokit.registry.settings import describe
 from grpokit.spec import components
 from grpokit.spec.capabilities import CAPABILITIES
 from grpokit.spec.config import Config
+from grpokit.spec.contracts import Preflight
+from grpokit.spec.memory import MemoryFacts, SamplerMemory
 from grpokit.spec.recipe import Recipe
 
 FOLDER = Path(__file__).parent / "reference"
@@ -110,6 +112,9 @@ def hook_page() -> str:
     parts.append("## Specs\n\nFrozen and keyword-only. All of them have the fields of the first.\n")
     specs = (components.ComponentSpec, *components.ComponentSpec.__subclasses__())
     parts += [f"### `{s.__name__}`\n\n{_attributes(_plain(inspect.getdoc(s)))}\n" for s in specs]
+    parts.append("## What a backend's preflight returns\n\nBefore torch is imported.\n")
+    told = (Preflight, MemoryFacts, SamplerMemory)
+    parts += [f"### `{s.__name__}`\n\n{_attributes(_plain(inspect.getdoc(s)))}\n" for s in told]
     parts.append("## Capabilities\n\nWhat a component may need and a backend may provide.\n")
     parts.append("\n".join(f"- `{name}`: {text}" for name, text in CAPABILITIES.items()) + "\n")
     return "\n".join(parts)

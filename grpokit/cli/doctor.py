@@ -56,15 +56,9 @@ def doctor(
     that is installed and broken is noticed with --import, which takes some seconds a backend. Ends
     with exit code 3 if the default backend, the recipe or the model cannot be used here.
     """
-    _one_task(
-        {
-            "RECIPE": recipe,
-            "--model": model,
-            "--write-constraints": constraints,
-            "--import": imports or None,
-        },
-        {"--machine": machine, "--out": out, "--set": overrides},
-    )
+    tasks = {"RECIPE": recipe, "--model": model, "--write-constraints": constraints}
+    options = {"--machine": machine, "--out": out, "--set": overrides}
+    _one_task({**tasks, "--import": imports or None}, options)
     if constraints is not None:
         works = _constraints(constraints, machine, out, as_json=as_json)
     elif model is not None:
