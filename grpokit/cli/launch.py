@@ -66,6 +66,7 @@ def _environment(count: int, port: int) -> dict[str, str]:
         "MASTER_PORT": str(port),
         "GRPOKIT_LAUNCHER": str(os.getpid()),
     }
+    environment.setdefault("PYTHONHASHSEED", "0")  # who walks over a set does so alike everywhere
     environment.setdefault("OMP_NUM_THREADS", str(max(1, _cores() // count)))
     if sys.platform == "linux":  # a host name that leads nowhere must not matter on one machine
         environment.setdefault("GLOO_SOCKET_IFNAME", "lo")

@@ -103,7 +103,7 @@ class Progress:
         """The step is trained."""
         assert self.pending is not None
         pending, self.pending = self.pending, None
-        self._record(self.loop.finish(pending, update))
+        self._record(self.loop.finish(pending, self.ranks.measured(update)))
         self._evaluate_if_due()
         if self.done % self.recipe.train.save_every == 0 or self.done == self.recipe.train.steps:
             self.save_if_new()

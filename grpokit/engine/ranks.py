@@ -22,7 +22,16 @@ from typing import Any
 from grpokit.engine.merge import merge_scores, pick_rollout
 from grpokit.errors import GrpokitError, PreflightError, error_as_data, error_from_data
 from grpokit.spec.contracts import Model, ShouldStop
-from grpokit.spec.flow import Completion, Message, Prompt, Rollout, Sampling, ScoreFailure, Scores
+from grpokit.spec.flow import (
+    Completion,
+    Message,
+    Prompt,
+    Rollout,
+    Sampling,
+    ScoreFailure,
+    Scores,
+    Update,
+)
 
 __all__ = ["Ranks", "Spread"]
 
@@ -98,7 +107,10 @@ class Ranks:
         if own is not None:
             raise own
         if failed:
-            raise error_from_data(answers[failed[0]]["error"], failed[0])
+            told = answers[failed[0]]["error"]
+            theirs = error_from_data(told, failed[0])
+            theirs.alone = "kind" not in told  # a fault ends the other rank, which saves nothing
+            raise theirs
         return [answer["value"] for answer in answers]
 
     def only_first(self, work: Callable[[], object]) -> None:
@@ -189,6 +201,12 @@ class Ranks:
         found = [_scores(part) for part in parts if part is not None]
         seconds = {name: max(part.seconds[name] for part in found) for name in found[0].seconds}
         return replace(reduce(merge_scores, found), seconds=seconds)
+
+    def measured(self, update: Update) -> Update:
+        """The first rank's: what an algorithm remembers and decides by must be the same on all."""
+        if self.count == 1:
+            return update
+        return Update(**self.every(lambda: asdict(update))[0])
 
     def width(self, count: int) -> int:
         """Prompts a rank, the last ones filled up."""

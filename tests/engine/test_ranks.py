@@ -25,7 +25,7 @@ from grpokit.errors import (
     error_as_data,
     error_from_data,
 )
-from grpokit.spec.flow import Completion, Prompt, Rollout, Sampling, ScoreFailure, Scores
+from grpokit.spec.flow import Completion, Prompt, Rollout, Sampling, ScoreFailure, Scores, Update
 
 HERE = Path(__file__)
 
@@ -117,8 +117,18 @@ def fail(ranks: Ranks, kind: str) -> dict[str, Any]:
     try:
         ranks.every(work)
     except Exception as error:  # noqa: BLE001  any kind is what is tested
-        return {"kind": type(error).__name__, "text": str(error)}
+        saves = not getattr(error, "alone", False)
+        return {"kind": type(error).__name__, "text": str(error), "saves": saves}
     return {}
+
+
+def measure(ranks: Ranks) -> dict[str, Any]:
+    own = Update(
+        metrics={"kl": 0.1 * (ranks.index + 1), "loss": float("nan")},
+        optimizer_steps=1 + ranks.index,
+        seconds={"forward": 1.0 + ranks.index},
+    )
+    return {"update": repr(ranks.measured(own))}
 
 
 def meet(ranks: Ranks) -> dict[str, Any]:
@@ -144,6 +154,7 @@ TASKS = [
     *(f"round {count}" for count in (1, 3, 4, 5)),
     "scores",
     *(f"fail {kind}" for kind in ("reward", "signal", "bug", "own kind", "nothing JSON")),
+    "measure",
     "meet",
     "die",
 ]
@@ -233,6 +244,17 @@ def test_what_cannot_be_told_is_an_error_of_all(pair: dict[str, Any]) -> None:
     assert [one["kind"] for one in found] == ["GrpokitError", "TypeError"]
 
 
+def test_a_fault_of_one_saves_nothing_on_the_others(pair: dict[str, Any]) -> None:
+    assert not pair["fail bug"][0]["saves"]
+    assert all(one["saves"] for one in pair["fail reward"])
+
+
+def test_what_an_update_measured_is_the_same_on_all(pair: dict[str, Any]) -> None:
+    one, two = pair["measure"]
+    assert one == two
+    assert "{'kl': 0.1, 'loss': nan}" in one["update"]
+
+
 def test_who_fails_alone_does_not_wait_for_long(pair: dict[str, Any]) -> None:
     assert pair["meet"] == [{"both": True, "alone": False}, {"both": True}]
 
@@ -287,6 +309,8 @@ def run_task(ranks: Ranks, task: str) -> dict[str, Any]:
         return die(ranks)
     if name == "meet":
         return meet(ranks)
+    if name == "measure":
+        return measure(ranks)
     sampling = Sampling(group=2, max_tokens=3)
     rollout = ranks.generate(Model(), prompts_of(3), sampling, nobody)  # type: ignore[arg-type]
     scores = ranks.score(score, rollout)
