@@ -57,6 +57,11 @@ def test_vllm_gets_what_trl_would_give_and_the_frozen_weights_stay(trained):
     assert moved  # why TRL's own way is not taken; once it leaves them alone, this can go
 
 
+def test_a_trl_that_takes_its_weights_elsewhere_is_refused():
+    with pytest.raises(PreflightError, match="VLLMGeneration has no method _iter_named_params"):
+        hand_over_merged(object())
+
+
 def test_an_adapter_on_shared_weights_is_refused(make_recipe, open_backend, tiny_model_folder):
     lora = {"rank": 4, "alpha": 8.0, "targets": ["lm_head"]}
     backend = open_backend(make_recipe(model={"id": str(tiny_model_folder), "lora": lora}))

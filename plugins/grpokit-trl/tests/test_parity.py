@@ -88,6 +88,19 @@ def test_a_temperature_reaches_the_log_probs(fixed: Path):
     )
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model": {"gradient_checkpointing": True}},
+        {"backend": {"with": {"threads": 1, "device": "cpu", "args": {"pad_to_multiple_of": 16}}}},
+    ],
+)
+def test_what_saves_memory_or_time_changes_no_number(
+    fixed: Path, ours: dict[str, Any], changes: dict[str, Any]
+):
+    assert_equal(ours["grpo"], parity.measure("trl", "grpo", fixed, **changes))
+
+
 @pytest.mark.parametrize("version", ["1.15", "1.16"])
 def test_other_versions_of_trl_agree(fixed: Path, ours: dict[str, Any], version: str):
     theirs = on_version(version, fixed, "grpo", "dapo")

@@ -15,7 +15,7 @@ from typing import Any
 
 from grpokit.api import PreflightError
 
-__all__ = ["FIRST", "INSTALL", "LAST", "check", "in_range", "plain_logps", "version"]
+__all__ = ["FIRST", "INSTALL", "LAST", "check", "in_range", "misfit", "plain_logps", "version"]
 
 FIRST, LAST = (1, 14), (1, 16)
 INSTALL = "pip install 'trl>=1.14,<1.17'"

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from grpokit.api import PreflightError
+from grpokit_trl.compat import misfit, version
 
 __all__ = ["hand_over_merged", "merged"]
 
@@ -23,8 +24,10 @@ def hand_over_merged(engine: Any) -> None:
     """Lets TRL's wrapper of vLLM take its weights from :func:`merged`.
 
     Raises:
-        PreflightError: the adapter is on weights that two layers share.
+        PreflightError: this TRL takes them elsewhere, or the adapter is on weights that two layers share.
     """
+    if not hasattr(engine, "_iter_named_params"):
+        raise misfit(version(), "VLLMGeneration has no method _iter_named_params")
     names = {name for name, _ in engine.model.named_parameters()}
     shared = sorted(adapted(engine.model).keys() - names)
     if shared:

@@ -97,7 +97,7 @@ def read_model(folder: Path, dtype: torch.dtype, attention: str) -> Any:
             local_files_only=True,
             trust_remote_code=False,
         )
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise PreflightError(
             f"transformers cannot load the model: {lines[0] if lines else type(error).__name__}",
