@@ -13,7 +13,7 @@ def grpokit_backends() -> list[BackendSpec]:
     return [
         BackendSpec(
             name="hf",
-            summary="transformers and peft under grpokit's own loop, on a CPU or one GPU.",
+            summary="transformers and peft under grpokit's own loop, on a CPU or GPUs.",
             target="grpokit_hf.backend:HfBackend",
             config="grpokit_hf.config:HfConfig",
             preflight="grpokit_hf.preflight:preflight",

@@ -43,7 +43,7 @@ def policy_folder(folder: Path) -> Path:
 def write_policy(policy: Policy, folder: Path) -> None:
     """An adapter where there is one, else a model folder that transformers and `grpokit` can load."""
     policy.team.check()
-    policy.team.jointly(check_finite, policy)
+    policy.team.lone(check_finite, policy)
     tensors = gathered(policy)
     policy.team.write(lambda: write_whole(policy, tensors, folder))
 

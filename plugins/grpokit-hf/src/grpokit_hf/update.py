@@ -1,7 +1,7 @@
 """The update: rows of a rollout batch become optimiser steps.
 
 The loss is a sum over fixed denominators (``LossTotals``), so that micro-batches only add up: any
-cut gives the same gradient. Log-probs of the old policy are computed for the kept rows, and only if
+cut gives the same gradient, but for parts of an algorithm that choose or average within one. Log-probs of the old policy are computed for the kept rows, and only if
 more than one optimiser step uses the batch; with one step they are the current ones, detached.
 
 Several processes each take their part of the rows of an optimiser step (:mod:`grpokit_hf.parallel`).

@@ -1,5 +1,5 @@
-"""Rows of a step, cut into optimiser steps and padded micro-batches. Which cut is taken changes nothing
-but rounding: losses are sums over fixed denominators.
+"""Rows of a step, cut into optimiser steps and padded micro-batches. Which micro-batches are cut changes
+nothing but rounding where a loss looks at tokens and rows alone: it is a sum over fixed denominators.
 """
 
 from __future__ import annotations
