@@ -7,7 +7,8 @@ Needs no network: the model is random, of the shape of a small Llama. What must 
 1. vLLM's log-probs of its completions are those of the trainer (mean difference below 0.05 in bfloat16);
 2. after an update that moves the policy far, vLLM's log-probs are those of the moved policy, and not those of
    the one before;
-3. with sleep mode vLLM gives its memory back while the update runs.
+3. with sleep mode vLLM gives its memory back while the update runs;
+4. the frozen weights are bit for bit what they were, after weights were handed over three times.
 
 Prints one JSON line with the numbers; ends with 1 if one does not hold, with 77 without a CUDA device or vLLM.
 """
@@ -175,6 +176,12 @@ def base_gap(backend: Any, rollout: Any) -> float:
     return float((values_M.float().cpu() - said).abs().mean())
 
 
+def frozen(backend: Any) -> dict[str, Any]:
+    """Copies of the weights that do not train, off the GPU."""
+    named = backend.loaded.model.named_parameters()
+    return {name: weight.detach().cpu() for name, weight in named if not weight.requires_grad}
+
+
 def main() -> int:
     import torch
 
@@ -190,18 +197,22 @@ def main() -> int:
         backend = TrlBackend(TrlConfig.model_validate(recipe.backend.with_))
         backend.open(recipe, needs_reference=False, needs_entropy=False)
         steps = Steps(backend, recipe)
+        before = frozen(backend)
         backend.run(steps)
         last = steps.rollout(3)
+        after = frozen(backend)
+        changed = [name for name, weight in after.items() if not torch.equal(weight, before[name])]
         from_base = base_gap(backend, last)
         total = torch.cuda.mem_get_info()[1]
         backend.close()
     asleep = steps.free["update"] / total
     near = all(gap <= MOST_GAP and from_base > 10 * gap for gap in steps.gaps)  # NaN is neither
-    holds = bool(steps.gaps) and near and asleep > 1 - SHARE
+    holds = bool(steps.gaps) and near and asleep > 1 - SHARE and not changed
     numbers = {
         "sampler_gap": steps.gaps,
-        "gap_to_the_policy_before": from_base,
+        "gap_to_the_base": from_base,
         "free_share_in_the_update": asleep,
+        "frozen_weights_changed": len(changed),
         "generate_seconds": steps.seconds,
         "peak_allocated": torch.cuda.max_memory_allocated(),
     }
