@@ -188,7 +188,7 @@ class TrainSection(Config):
     seed: int = Field(default=42, ge=0, le=2**63 - 1)
     """Every random number of the run derives from it."""
     processes: int = Field(default=1, ge=1, le=1024)
-    """Processes on this machine that share the run, usually one a GPU. Completions stay the same; sums are rounded in another order."""
+    """Processes on this machine that share the run, usually one a GPU. Seeds and gradients are those of one process; sums are rounded in another order."""
     save_every: int = Field(default=50, ge=1)
     """Steps between checkpoints; the last step is always saved."""
     keep: int = Field(default=2, ge=1)
