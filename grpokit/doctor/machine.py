@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import platform
 import re
@@ -175,7 +176,8 @@ def _gpu(line: str) -> Gpu | None:
 def ask_hub(environ: Mapping[str, str] | None = None, seconds: float = HUB_SECONDS) -> Hub:
     """A HEAD request to the hub. What does not answer in time is not reachable; nothing fails."""
     environ = os.environ if environ is None else environ
-    endpoint = environ.get("HF_ENDPOINT") or HUB
+    # Shown and saved, so without a password; to ask whether somebody answers needs none.
+    endpoint = re.sub(r"//[^/@]*@", "//", environ.get("HF_ENDPOINT") or HUB)
     for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
         if environ.get(name, "").lower() in ("1", "true", "yes", "on"):
             return Hub(endpoint=endpoint, reachable=None, detail=f"not asked: {name} is set")
@@ -198,7 +200,7 @@ def _head(endpoint: str, seconds: float) -> Hub:
     except urllib.error.HTTPError as error:  # it answers, whatever it says
         good = error.code < 500
         return Hub(endpoint=endpoint, reachable=good, detail=f"HTTP {error.code}")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         detail = getattr(reason, "strerror", None) or str(reason) or "no answer"
         return Hub(endpoint=endpoint, reachable=False, detail=detail)

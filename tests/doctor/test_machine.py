@@ -112,12 +112,35 @@ def test_a_hub_that_answers(hub, status, reachable):
     assert (found.reachable, found.detail) == (reachable, f"HTTP {status}")
 
 
+def test_a_password_in_the_address_is_not_shown():
+    found = ask_hub({"HF_ENDPOINT": "https://me:hf_secret@hub.example/x", "HF_HUB_OFFLINE": "1"})
+    assert found.endpoint == "https://hub.example/x"
+
+
 def test_a_hub_that_is_not_there():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     found = ask_hub({"HF_ENDPOINT": f"http://127.0.0.1:{port}"})
     assert found.reachable is False
     assert "refused" in found.detail
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_hub_that_does_not_speak_http():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer():
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(b"220 mail.example ready\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        found = ask_hub({"HF_ENDPOINT": f"http://127.0.0.1:{server.getsockname()[1]}"})
+        thread.join()
+    assert found.reachable is False
+    assert "220 mail.example" in found.detail
 
 
 def test_a_hub_that_says_nothing_is_not_waited_for():
