@@ -64,7 +64,7 @@ TRL_CODES = {
     "TRL001": "TRL is not installed.",
     "TRL002": "The installed TRL is older or newer than the backend knows.",
     "TRL003": "A setting needs a package that is not installed.",
-    "TRL004": "With vLLM a resumed run does not repeat bit by bit (note).",
+    "TRL004": "A resumed run does not repeat bit by bit with vLLM, and may not with continuous batching (note).",
     "TRL005": "There is no such `accelerate` configuration, or it asks for what the backend does not do.",
     "TRL006": "FSDP or DeepSpeed without a GPU.",
     "TRL007": "Continuous batching without a GPU.",

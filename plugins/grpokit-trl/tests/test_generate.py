@@ -12,6 +12,7 @@ import torch
 from grpokit.api import Interrupted, PreflightError, Sampling
 from grpokit_hf.backend import HfBackend
 from grpokit_hf.config import HfConfig
+from grpokit_trl.drawing import Drawn
 
 SAMPLING = Sampling(group=4, max_tokens=10, seed=7, step=1)
 
@@ -102,6 +103,25 @@ def test_an_interrupt_is_noticed_between_two_tokens(make_recipe, open_backend, m
     assert len(polls) == 4
     backend.generate(make_prompts(), SAMPLING)  # and the hook is gone
     assert len(polls) == 4
+
+
+@pytest.mark.parametrize(("elsewhere", "wanted"), [(False, 1 + 2), (True, 1)])
+def test_no_interrupt_is_raised_in_a_thread_of_another(
+    make_recipe, open_backend, make_prompts, elsewhere, wanted
+):
+    """Continuous batching calls the model in a thread, where an error would end nothing."""
+    backend = open_backend(make_recipe())
+    backend.trainer.use_transformers_continuous_batching = elsewhere
+    polls = []
+
+    def complete(ids, sampling):
+        for _ in range(2):
+            backend.trainer.causal()(torch.tensor([[1, 2]]))
+        return [Drawn((1,), None)] * (len(ids) * sampling.group)
+
+    backend.trainer.complete = complete
+    backend.generate(make_prompts(), SAMPLING, lambda: polls.append(1))
+    assert len(polls) == wanted
 
 
 def test_a_prompt_beyond_the_window_is_refused(make_recipe, open_backend, make_prompts):

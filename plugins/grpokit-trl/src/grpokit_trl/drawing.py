@@ -41,6 +41,8 @@ def draw(
     filler = ids[0] if ids else (trainer.processing_class.eos_token_id,)
     found: list[Drawn] = []
     set_sampling(trainer, sampling)
+    # an engine, or a thread of transformers: an interrupt raised there would be lost
+    elsewhere = trainer.use_vllm or trainer.use_transformers_continuous_batching
     for start in range(0, most, max(1, step)):
         poll = should_stop if world == 1 else None  # else the others would wait for this one
         if poll is not None:
@@ -56,7 +58,7 @@ def draw(
             trainer.accelerator.process_index,
             *names,
         )
-        with seeded(trainer, seed), polled(trainer.causal(), None if trainer.use_vllm else poll):
+        with seeded(trainer, seed), polled(trainer.causal(), None if elsewhere else poll):
             drawn = trainer.complete([*part, *[filler] * (count - len(part))], sampling)
         found += drawn[: len(part) * sampling.group]
     return found

@@ -70,7 +70,11 @@ def option_problems(config: TrlConfig) -> list[Problem]:
     if config.vllm is not None:
         fact = "vLLM draws from a stream of its own: a resumed run does not repeat bit by bit"
         problems.append(problem("TRL004", "backend.with.vllm", fact, "", level="info"))
-    if config.args.get("use_transformers_continuous_batching") and on_cpu(config):
+    batching = config.args.get("use_transformers_continuous_batching")
+    if batching:
+        fact = "whether a resumed run repeats bit by bit with continuous batching was not measured"
+        problems.append(problem("TRL004", "backend.with.args", fact, "", level="info"))
+    if batching and on_cpu(config):
         fact = "continuous batching of transformers is made for GPUs; on a CPU it takes minutes to begin"
         remedy = "remove backend.with.args.use_transformers_continuous_batching"
         problems.append(problem("TRL007", "backend.with.args", fact, remedy, level="warning"))
