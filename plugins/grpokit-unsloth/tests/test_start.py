@@ -87,6 +87,16 @@ def test_standby_cannot_be_had_afterwards(monkeypatch: pytest.MonkeyPatch) -> No
         start(UnslothConfig(standby=True))
     monkeypatch.setenv("UNSLOTH_VLLM_STANDBY", "1")
     assert start(UnslothConfig(standby=True)) is there
+    with pytest.raises(PreflightError, match="without UNSLOTH_VLLM_STANDBY=0"):
+        start(UnslothConfig())
+
+
+def test_standby_is_the_recipes_and_not_the_shells() -> None:
+    from grpokit_unsloth.config import UnslothConfig
+    from grpokit_unsloth.start import environment
+
+    found = [environment(UnslothConfig(standby=on))["UNSLOTH_VLLM_STANDBY"] for on in (False, True)]
+    assert found == ["0", "1"]
 
 
 @pytest.mark.skipif(find_spec("unsloth") is not None, reason="Unsloth is installed")

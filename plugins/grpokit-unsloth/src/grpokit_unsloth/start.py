@@ -83,8 +83,8 @@ def environment(config: UnslothConfig) -> dict[str, str]:
     # Else Unsloth folds the adapter into the shared weights for each ``generate``: rounded to 16
     # bits, so that vLLM would sample from another policy than the one that trains.
     wanted = {"UNSLOTH_DISABLE_STATISTICS": "1", "UNSLOTH_VLLM_MERGED_ROLLOUT": "0"}
-    if config.standby:
-        wanted["UNSLOTH_VLLM_STANDBY"] = "1"
+    # Also where it is not wanted: left over from elsewhere, it would change vLLM's share of the memory.
+    wanted["UNSLOTH_VLLM_STANDBY"] = "1" if config.standby else "0"
     if config.device == "cpu":
         wanted["UNSLOTH_FORCE_CPU"] = "1"
     return wanted
@@ -103,7 +103,7 @@ def defaults() -> dict[str, str]:
 def check_environment(wanted: dict[str, str]) -> None:
     """Unsloth is in the process already: it must have been started with the same settings."""
     for name, value in wanted.items():
-        if name in AT_IMPORT and os.environ.get(name) != value:
+        if name in AT_IMPORT and os.environ.get(name, "0") != value:
             raise PreflightError(
                 f"Unsloth was imported before this run, without {name}={value}",
                 place="backend.with",
