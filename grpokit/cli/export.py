@@ -19,12 +19,13 @@ TARGETS: dict[str, Target] = {"trl": "trl", "verl": "verl", "axolotl": "axolotl"
 
 
 class ExportGroup(TyperGroup):
-    """``grpokit export RUN ...`` is short for ``grpokit export weights RUN ...``."""
+    """``grpokit export RUN ...`` is short for ``weights RUN ...``; with ``--to``, for ``recipe``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         first = args[0] if args else "--help"
         if "weights" in self.commands and first not in (*self.commands, "--help"):
-            args = ["weights", *args]
+            to = any(arg.partition("=")[0] == "--to" for arg in args)
+            args = ["recipe" if to else "weights", *args]
         parsed: list[str] = super().parse_args(ctx, args)
         return parsed
 
@@ -33,7 +34,7 @@ app = typer.Typer(
     cls=ExportGroup,
     no_args_is_help=True,
     help="Write a recipe for another trainer, or the weights of a run.",
-    epilog="`grpokit export RUN` is short for `grpokit export weights RUN`.",
+    epilog="`grpokit export RUN` is short for `grpokit export weights RUN`; with --to, for a recipe.",
 )
 
 

@@ -164,6 +164,7 @@ TRL = '''"""The recipe {name} on TRL. Written by grpokit {version}, checked with
 
     python train.py                     the run
     python train.py max_steps=10        with other settings of GRPOConfig, as JSON
+    python train.py resume_from_checkpoint=true     goes on from the last checkpoint
 """
 
 import json
@@ -240,7 +241,7 @@ def main():
         processing_class=tokenizer(path),
         peft_config=LoraConfig(**LORA) if LORA else None,
     )
-    trainer.train()
+    trainer.train(resume_from_checkpoint=trainer.args.resume_from_checkpoint)
     trainer.save_model()
 
 

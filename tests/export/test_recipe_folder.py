@@ -278,6 +278,8 @@ def test_the_command(tmp_path, capsys, monkeypatch):
     assert "differs: rollout.shuffle" in said.err
     assert main(["export", "recipe", "small.yaml", "--to", "axolotl"]) == ExitCode.PREFLIGHT
     assert "not empty" in capsys.readouterr().err
+    assert main(["export", "./small.yaml", "--to=trl", "--rows", "3"]) == ExitCode.OK
+    assert "written: small-trl/" in capsys.readouterr().out
     assert main(["export", "recipe", "small.yaml", "--to", "ray"]) == ExitCode.USAGE
     assert "use one of trl, verl, axolotl" in capsys.readouterr().err
 

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import warnings
@@ -209,6 +210,26 @@ def test_replaced_parts_are_mapped(tmp_path):
     assert not notes.lacking
 
 
+def train(out, *arguments, path=""):
+    """What the exported script prints; ``path`` holds another TRL."""
+    process = subprocess.run(
+        [sys.executable, "train.py", *arguments],
+        cwd=out,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={
+            **os.environ,
+            **({"PYTHONPATH": str(ROOT / path)} if path else {}),
+            "OMP_NUM_THREADS": "1",
+            "HF_HUB_OFFLINE": "1",
+        },
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr[-3000:]
+    return process.stdout
+
+
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory, tiny_model_folder):
     """An exported folder after two optimiser steps of a tiny random model."""
@@ -230,24 +251,8 @@ def ran(tmp_path_factory, tiny_model_folder):
     )
     out = folder / "out folder"
     done = export_recipe(loaded, CATALOG, target="trl", folder=out, rows=6)
-    process = subprocess.run(
-        [
-            sys.executable,
-            "train.py",
-            "use_cpu=true",
-            "logging_steps=1",
-            "max_steps=2",
-            "disable_tqdm=true",
-        ],
-        cwd=out,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
-        check=False,
-    )
-    assert process.returncode == 0, process.stderr[-3000:]
-    return out, done, process.stdout
+    said = train(out, "use_cpu=true", "logging_steps=1", "max_steps=2", "disable_tqdm=true")
+    return out, done, said
 
 
 def test_the_script_trains_with_our_rewards(ran):
@@ -269,22 +274,22 @@ def test_the_script_trains_with_our_rewards(ran):
 )
 def test_the_script_runs_on_the_newest_trl(ran):
     out, _, _ = ran
-    process = subprocess.run(
-        [sys.executable, "train.py", "use_cpu=true", "max_steps=1", "output_dir=newest"],
-        cwd=out,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={
-            **os.environ,
-            "PYTHONPATH": str(ROOT / ".venv/trl-1.16"),
-            "OMP_NUM_THREADS": "1",
-            "HF_HUB_OFFLINE": "1",
-        },
-        check=False,
+    said = train(out, "use_cpu=true", "max_steps=1", "output_dir=newest", path=".venv/trl-1.16")
+    assert "rewards/varied/mean" in said
+
+
+def test_a_stopped_run_goes_on(ran):
+    """The trainer does not look at the setting itself; without the script's help it begins anew."""
+    out, _, _ = ran
+    shutil.copytree(out / "out", out / "again")
+    more = ("logging_steps=1", "save_steps=3", "output_dir=again", "resume_from_checkpoint=true")
+    train(out, "use_cpu=true", "max_steps=3", *more)
+    before, after = (
+        json.loads((out / "again" / f"checkpoint-{step}" / "trainer_state.json").read_text())
+        for step in (2, 3)
     )
-    assert process.returncode == 0, process.stderr[-3000:]
-    assert "rewards/varied/mean" in process.stdout
+    assert after["global_step"] == 3
+    assert after["log_history"][: len(before["log_history"])] == before["log_history"]
 
 
 SHARED = """
