@@ -135,7 +135,8 @@ def _wait(workers: Sequence[subprocess.Popen[bytes]], logs: Path) -> int:
     # Who ends because another one has ended says that, with the code of a fault.
     rank = next((r for r in failed if workers[r].returncode != ExitCode.BUG), failed[0])
     code = workers[rank].returncode
-    if workers[0].returncode in (ExitCode.OK, ExitCode.BUG) or workers[0].returncode != code:
+    told = workers[0].returncode == code and code not in (ExitCode.BUG, -signal.SIGKILL)
+    if not told:  # by the first one, which has the terminal
         for other in filter(None, failed):
             _show(logs / f"process-{other}.log", other, workers[other].returncode)
     return code if code > 0 else 128 - code

@@ -43,6 +43,7 @@ def test_the_port_is_ours_until_the_first_process_listens() -> None:
         (("exit 4", "exit 4"), 4, ()),  # the first one has said it
         (("sleep 0.4; exit 1", "exit 1"), 1, (1,)),
         (("sleep 0.4; exit 1", "kill -9 $$"), 137, (1,)),
+        (("sleep 0.4; kill -9 $$", "kill -9 $$"), 137, (1,)),  # it waited for the other one
         (("exit 143", "sleep 0.4; exit 143"), 143, ()),
         (("sleep 0.4; exit 1", "sleep 0.2; exit 1", "exit 6"), 6, (2,)),
     ],

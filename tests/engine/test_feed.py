@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,10 @@ import torch
 
 from grpokit.engine import session
 from grpokit.engine.loop import train_on
+from grpokit.engine.observer import Observer
+from grpokit.engine.rundir import RunDir
 from grpokit.errors import GrpokitError, Interrupted
+from grpokit.evaluate.run import during_training
 from grpokit.registry.catalog import Catalog
 from grpokit.registry.resolve import create
 from grpokit.spec.contracts import Feed, owns_loop
@@ -89,6 +93,27 @@ def test_a_loop_that_ends_early_is_no_complete_run(
     (saved,) = tmp_path.glob("*/checkpoints/step-*")
     assert saved.name == "step-000001", "what is trained is on the disk"
     assert not list(tmp_path.glob("*/final"))
+
+
+def test_evaluations_on_the_way_are_the_same(
+    tiny_model_folder: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Drawn by the same model between the same steps, and kept in the same file."""
+    held_out = {"dataset": {"use": "arithmetic", "with": {"split": "test"}}, "limit": 6, "every": 3}
+
+    def trained(name: str) -> str:
+        wanted = recipe(tiny_model_folder, tmp_path / name, algorithm=GRPO, eval=held_out)
+        catalog = Catalog.load()
+        folder = RunDir.create(tmp_path / name, "run", wanted, {})
+        evaluator = during_training(wanted, catalog)
+        session.train(wanted, folder, catalog, Observer(), evaluator)
+        return (folder.path / "evals.jsonl").read_text()
+
+    ours = trained("ours")
+    assert [json.loads(line)["step"] for line in ours.splitlines()] == [3, 6]
+    request.getfixturevalue("own_loop")
+    assert trained("theirs") == ours
+    assert OwnLoop.turns == 8
 
 
 @pytest.mark.usefixtures("own_loop")
