@@ -165,13 +165,13 @@ class Footprint:
         """What the engine adds to the policy's own weights.
 
         share * device, or where the device or the share is not known the least that it needs; with
-        a cache in bytes, its weights and that. Less the weights where they are the policy's own.
+        a cache in bytes, copies of the weights and that. Less the weights where they are the policy's own.
         """
         sampler = self.facts.sampler
         if sampler is None or sampler.elsewhere:
             return 0
         if sampler.cache:
-            taken = self.engine_least() - self.cache(1) + sampler.cache
+            taken = sampler.copies * (self.engine_least() - self.cache(1)) + sampler.cache
         elif sampler.share is None or self.device is None:
             taken = self.engine_least()
         else:
@@ -244,7 +244,10 @@ class Footprint:
         if sampler.elsewhere:
             return ("a server samples; its memory is not counted",)
         if sampler.cache:
-            return (f"engine: its weights and {format_bytes(sampler.cache)} of cache",)
+            twice = (
+                ", which lie in memory once more on their way to it," if sampler.copies > 1 else ""
+            )
+            return (f"engine: its weights{twice} and {format_bytes(sampler.cache)} of cache",)
         if sampler.share is None or self.device is None:
             why = "it chooses its share" if sampler.share is None else "the GPU's size is not known"
             return (f"engine: {why}; its weights and the cache of one completion are counted",)

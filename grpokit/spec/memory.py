@@ -25,12 +25,14 @@ class SamplerMemory:
         share: of the whole memory of a GPU, its weights and its cache together; None: it chooses
             the share by itself.
         cache: bytes of its cache where they are given as such (vLLM on a CPU), beside its weights.
+        copies: of the weights, where ``cache`` is given: its own, and one on its way to it.
         same_weights: the weights that train lie in its share, and not a second time beside it.
         sleeps: its memory is free while the update runs, but for weights that are the same.
     """
 
     share: float | None = 0.0
     cache: int = 0
+    copies: int = 1
     same_weights: bool = False
     sleeps: bool = False
 

@@ -119,6 +119,8 @@ def test_an_engine_whose_share_is_unknown_takes_the_least_it_needs():
 def test_a_cache_told_in_bytes_lies_beside_the_engines_weights():
     engine = found(MemoryFacts(sampler=SamplerMemory(cache=2 * GIB))).parts["engine"]
     assert engine == 2 * WEIGHTS + 2 * GIB
+    travels = found(MemoryFacts(sampler=SamplerMemory(cache=2 * GIB, copies=2))).parts["engine"]
+    assert travels == 4 * WEIGHTS + 2 * GIB
 
 
 def test_a_share_that_cannot_hold_the_model_is_a_shortage():

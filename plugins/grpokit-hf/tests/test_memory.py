@@ -44,7 +44,9 @@ def test_ddp_copies_gradients_and_fsdp_divides(make_recipe):
         ({}, False, SamplerMemory(share=0.3)),
         ({"memory": 0.5, "sleep": True}, False, SamplerMemory(share=0.5, sleeps=True)),
         ({"options": {"gpu_memory_utilization": 0.6}}, False, SamplerMemory(share=0.6)),
-        ({"cpu_cache": 3}, True, SamplerMemory(cache=3 * GIB)),
+        ({"cpu_cache": 3}, True, SamplerMemory(cache=3 * GIB, copies=2)),
+        ({"sync": "adapter"}, True, SamplerMemory(cache=2 * GIB)),
+        ({"folder": "/disk"}, True, SamplerMemory(cache=2 * GIB)),
         ({"mode": "server"}, False, SamplerMemory()),
     ],
 )
@@ -57,4 +59,4 @@ def test_vllm_is_told_as_it_is_started(make_recipe, monkeypatch, section, on_cpu
 def test_the_users_cache_of_vllm_counts(make_recipe, monkeypatch):
     monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "5")
     found = told(make_recipe, {"rollouts": "vllm"}, on_cpu=True)
-    assert found.sampler == SamplerMemory(cache=5 * GIB)
+    assert found.sampler == SamplerMemory(cache=5 * GIB, copies=2)

@@ -6,6 +6,7 @@ import os
 
 from grpokit.api import SHARDED, MemoryFacts, Recipe, SamplerMemory
 from grpokit_hf.config import HfConfig
+from grpokit_hf.vllm.choices import by_adapter
 
 __all__ = ["memory_facts"]
 
@@ -27,12 +28,15 @@ def memory_facts(recipe: Recipe, config: HfConfig, *, on_cpu: bool) -> MemoryFac
         cache_width=4 if wide else None,
         divided=SHARDED if fsdp else frozenset(),
         gradient_copies=1 if several and not fsdp else 0,
-        sampler=sampler(config, on_cpu=on_cpu),
+        sampler=sampler(recipe, config, on_cpu=on_cpu),
     )
 
 
-def sampler(config: HfConfig, *, on_cpu: bool) -> SamplerMemory | None:
-    """vLLM, with weights of its own: a share of the GPU, or on a CPU a cache of some GiB."""
+def sampler(recipe: Recipe, config: HfConfig, *, on_cpu: bool) -> SamplerMemory | None:
+    """vLLM, with weights of its own: a share of the GPU, or on a CPU a cache of some GiB.
+
+    Whole weights travel through a folder that lies in main memory, unless the recipe names one.
+    """
     section = config.vllm
     if config.rollouts != "vllm":
         return None
@@ -40,6 +44,8 @@ def sampler(config: HfConfig, *, on_cpu: bool) -> SamplerMemory | None:
         return SamplerMemory()
     if on_cpu:
         asked = os.environ.get("VLLM_CPU_KVCACHE_SPACE", "")
-        return SamplerMemory(cache=(int(asked) if asked.isdecimal() else section.cpu_cache) * GIB)
+        size = int(asked) if asked.isdecimal() else section.cpu_cache
+        travels = not by_adapter(recipe, config, cuda=False) and section.folder is None
+        return SamplerMemory(cache=size * GIB, copies=2 if travels else 1)
     share = section.options.get("gpu_memory_utilization", section.memory)
     return SamplerMemory(share=float(share), sleeps=section.sleep)
