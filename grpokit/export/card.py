@@ -28,7 +28,6 @@ EDGE = 5
 LIBRARIES = {"merged": "transformers", "adapter": "peft", "gguf": ""}
 LONGEST = 300
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>#!|~$&@])")
-_HIDDEN = re.compile(r"[^\S ]|[^ -~\u00a1-\uffff]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +113,7 @@ def model_card(
 
 def escaped(value: object) -> str:
     """One line of text that Markdown and HTML take for nothing but text."""
-    text = _HIDDEN.sub(" ", str(value))
+    text = "".join(char if char.isprintable() else " " for char in str(value))
     cut = text[:LONGEST] + (" ..." if len(text) > LONGEST else "")
     return _MARKUP.sub(r"\\\1", cut).replace("\\<", "&lt;").replace("\\>", "&gt;")
 
