@@ -242,6 +242,12 @@ def test_temperatures_that_vllm_would_change_are_refused(
     assert problem.key == f"{section}.temperature"
 
 
+def test_cuts_in_another_order_are_said(tiny_model_folder: Path) -> None:
+    both = vllm_recipe(tiny_model_folder, rollout={"top_p": 0.9, "min_p": 0.1})
+    assert told(both)["HF014"].key == "rollout.min_p"
+    assert "HF014" not in told(vllm_recipe(tiny_model_folder, rollout={"top_k": 9, "min_p": 0.1}))
+
+
 def test_a_rank_that_vllm_does_not_take(tiny_model_folder: Path) -> None:
     recipe = vllm_recipe(tiny_model_folder, model={"lora": {"rank": 600}})
     assert told(recipe, on_cpu=False)["HF013"].key == "model.lora.rank"

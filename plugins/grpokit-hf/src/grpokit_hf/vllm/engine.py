@@ -145,6 +145,8 @@ class Engine:
         self.keep_log = True
         code = self.process.returncode
         how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+        if code is None:
+            how = "it closed its pipes and still runs"
         fact = f"the vLLM engine ended ({reason or how})"
         return EngineGone(fact, place=str(self.start.log))
 

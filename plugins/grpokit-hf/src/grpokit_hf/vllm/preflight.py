@@ -206,6 +206,17 @@ def sampling_problems(recipe: Recipe) -> list[Problem]:
         for name, value in asked.items()
         if value > HOTTEST or 0 < value < COLDEST
     ]
+    if recipe.rollout.top_p < 1 and recipe.rollout.min_p > 0:
+        found.append(
+            Problem(
+                level="warning",
+                code="HF014",
+                key="rollout.min_p",
+                fact="vLLM applies min_p before top_p, rollouts: transformers after it, so together "
+                "they leave fewer tokens here",
+                remedy="set one of the two",
+            )
+        )
     if not cuts(recipe_sampling(recipe)) or recipe.rollout.temperature == 1:
         return found
     return [
