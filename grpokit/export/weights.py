@@ -201,10 +201,11 @@ def _made(folder: Path, *, force: bool) -> Iterator[Path]:
         with aside(folder) as work:
             yield work
     except OSError as error:
+        reason = error.strerror or str(error).partition("\n")[0]
         raise CheckpointError(
-            f"the export could not be written: {error.strerror or error}",
-            place=str(folder),
-            remedy="free disk space, or name another folder with --out",
+            f"the export could not be made: {reason}",
+            place=str(error.filename or folder),
+            remedy="free disk space, or name another folder with --out, if that is the cause",
         ) from error
 
 

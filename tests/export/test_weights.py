@@ -281,6 +281,14 @@ def test_mistakes_have_their_codes(
     assert not out.exists()
 
 
+def test_a_place_that_cannot_be_written(commands: Commands, run: Path) -> None:
+    (commands.folder / "file").write_text("mine")
+    assert commands.run("export", str(run), "--adapter", "--out", "file/below") == 6
+    assert "the export could not be made: Not a directory" in commands.output
+    assert "--out" in commands.output
+    assert (commands.folder / "file").read_text() == "mine"
+
+
 def test_what_is_no_run(commands: Commands) -> None:
     assert commands.run("export", "some/model", "--merged") == 2
     assert "no run" in commands.output
