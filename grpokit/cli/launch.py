@@ -26,6 +26,8 @@ __all__ = ["launch"]
 
 GRACE = 60.0
 """Seconds that the others get to save and end once one process has failed, or the first has ended."""
+SHORT = 20.0
+"""The same once one has died: without it nothing can be saved, and some may still wait to meet it."""
 TAIL = 12
 """Lines of a failed process's log that are shown."""
 
@@ -122,7 +124,8 @@ def _wait(workers: Sequence[subprocess.Popen[bytes]], logs: Path) -> int:
     while any(worker.poll() is None for worker in workers):
         failed = failed or _failed(workers)
         if deadline is None and (failed or workers[0].returncode is not None):
-            deadline = time.monotonic() + GRACE
+            died = any(workers[rank].returncode < 0 for rank in failed)
+            deadline = time.monotonic() + (SHORT if died else GRACE)
         if deadline is not None and time.monotonic() > deadline:
             _end(workers)
             if not failed:  # the first one has ended well: the run is complete
@@ -137,7 +140,7 @@ def _wait(workers: Sequence[subprocess.Popen[bytes]], logs: Path) -> int:
     code = workers[rank].returncode
     told = workers[0].returncode == code and code not in (ExitCode.BUG, -signal.SIGKILL)
     if not told:  # by the first one, which has the terminal
-        for other in filter(None, failed):
+        for other in failed:
             _show(logs / f"process-{other}.log", other, workers[other].returncode)
     return code if code > 0 else 128 - code
 
@@ -148,6 +151,12 @@ def _failed(workers: Sequence[subprocess.Popen[bytes]]) -> list[int]:
 
 def _show(log: Path, rank: int, code: int) -> None:
     how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    if code == -signal.SIGKILL:
+        how += " (often the system's, short of memory)"
+    if rank == 0:  # it has the terminal, and has said what it could
+        if code < 0:
+            render.warn(f"process 0 {how}", "red")
+        return
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL:]
     render.warn(f"process {rank} {how}; {log}:", "red")
     for line in lines:

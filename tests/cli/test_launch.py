@@ -65,6 +65,15 @@ def test_the_one_to_blame(
         assert (f"the message of {rank}" in said) == (rank in shown), said
 
 
+def test_the_death_of_the_first_one_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(launch, "SHORT", 0.3)
+    workers = shells("kill -9 $$", "exec sleep 60")  # the other one waits to meet it
+    assert launch._wait(workers, tmp_path) == 137
+    assert "process 0 was killed by signal 9" in capfd.readouterr().err
+
+
 def test_who_stays_behind_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
