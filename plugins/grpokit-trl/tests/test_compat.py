@@ -29,6 +29,22 @@ def test_which_releases_are_known(text: str, known: bool):
     assert compat.in_range(text) == known
 
 
+@pytest.mark.parametrize(
+    ("found", "device", "kernel", "plain"),
+    [
+        ("1.14.2", "cpu", False, False),
+        ("1.15.0", "cpu", True, True),  # also where there is a GPU that is not used
+        ("1.15.0", "cuda", True, False),
+        ("1.15.0", "cuda", False, True),
+        ("1.16.0", "cpu", False, False),
+    ],
+)
+def test_the_kernel_of_trl_1_15_is_used_on_gpus_alone(monkeypatch, found, device, kernel, plain):
+    monkeypatch.setattr(compat, "version", lambda: found)
+    monkeypatch.setattr(compat, "find_spec", lambda _: object() if kernel else None)
+    assert compat.plain_logps(device) == plain
+
+
 @pytest.mark.parametrize("name", [name for name, wanted in compat.SEAMS.items() if wanted])
 def test_a_seam_that_moved_is_named(name: str):
     class Moved(trl.GRPOTrainer):

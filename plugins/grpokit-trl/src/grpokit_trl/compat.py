@@ -79,12 +79,6 @@ def misfit(found: str, fact: str) -> PreflightError:
     )
 
 
-def plain_logps() -> bool:
-    """TRL 1.15 computes log-probs with a Triton kernel alone, which needs a GPU."""
-    if not version().startswith("1.15."):
-        return False
-    if find_spec("triton") is None:
-        return True
-    import torch
-
-    return not torch.cuda.is_available()
+def plain_logps(device: str) -> bool:
+    """TRL 1.15 computes log-probs with a Triton kernel alone, which needs the model on a GPU."""
+    return version().startswith("1.15.") and (device == "cpu" or find_spec("triton") is None)

@@ -74,7 +74,7 @@ def make_trainer(recipe: Recipe, loaded: Loaded, args: Any) -> StepTrainer:
         trainer.remove_callback(callback)
     trainer.recipe = recipe
     trainer.loaded = loaded
-    trainer.plain = plain_logps()
+    trainer.plain = plain_logps(trainer.accelerator.device.type)
     if args.use_vllm and loaded.adapter and not trainer.sharded():
         hand_over_merged(trainer.vllm_generation)
     wanted = int(os.environ.get("WORLD_SIZE", "1"))
@@ -227,7 +227,9 @@ class StepTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL is untyped here
         fused_at = self.args.temperature
         with self.accelerator.autocast():
             if self.plain or foreign or temperature != fused_at:
-                values_NK, entropy_NK = self.plain_row_logps(model, packed, temperature)
+                values_NK, entropy_NK = self.plain_row_logps(
+                    model, packed, temperature, with_entropy=with_entropy
+                )
             else:
                 values_NK, entropy_NK, _ = self._get_per_token_logps_and_entropies(
                     model=self.model if model is None else model,
@@ -236,10 +238,12 @@ class StepTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL is untyped here
                     logits_to_keep=packed.keep,
                     compute_entropy=with_entropy,
                 )
-        entropy_M = entropy_NK[packed.wanted_NK] if with_entropy else None
+        entropy_M = None if entropy_NK is None else entropy_NK[packed.wanted_NK]
         return values_NK[packed.wanted_NK], entropy_M
 
-    def plain_row_logps(self, model: Any, packed: Any, temperature: float) -> tuple[Tensor, Tensor]:
+    def plain_row_logps(
+        self, model: Any, packed: Any, temperature: float, *, with_entropy: bool
+    ) -> tuple[Tensor, Tensor | None]:
         """The same from the model's logits, for models and temperatures that TRL's kernel is not made for."""
         model = self.model if model is None else model
         known = inspect.signature(type(self.causal()).forward).parameters
@@ -248,8 +252,11 @@ class StepTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL is untyped here
             input_ids=packed.ids_NL, attention_mask=packed.mask_NL, use_cache=False, **options
         )
         logits_NKV = out.logits[:, -packed.keep - 1 : -1].float() / temperature
-        logprobs_NKV = logits_NKV.log_softmax(-1)
         chosen_NK1 = packed.ids_NL[:, -packed.keep :, None]
+        if not with_entropy:  # a table of all tokens less
+            chosen_NK = logits_NKV.gather(2, chosen_NK1)[:, :, 0]
+            return chosen_NK - logits_NKV.logsumexp(-1), None
+        logprobs_NKV = logits_NKV.log_softmax(-1)
         entropy_NK = -(logprobs_NKV.exp() * logprobs_NKV).sum(-1)
         return logprobs_NKV.gather(2, chosen_NK1)[:, :, 0], entropy_NK
 
