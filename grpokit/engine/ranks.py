@@ -107,10 +107,7 @@ class Ranks:
         if own is not None:
             raise own
         if failed:
-            told = answers[failed[0]]["error"]
-            theirs = error_from_data(told, failed[0])
-            theirs.alone = "kind" not in told  # a fault ends the other rank, which saves nothing
-            raise theirs
+            raise error_from_data(answers[failed[0]]["error"], failed[0])
         return [answer["value"] for answer in answers]
 
     def only_first(self, work: Callable[[], object]) -> None:

@@ -117,8 +117,7 @@ def fail(ranks: Ranks, kind: str) -> dict[str, Any]:
     try:
         ranks.every(work)
     except Exception as error:  # noqa: BLE001  any kind is what is tested
-        saves = not getattr(error, "alone", False)
-        return {"kind": type(error).__name__, "text": str(error), "saves": saves}
+        return {"kind": type(error).__name__, "text": str(error)}
     return {}
 
 
@@ -242,11 +241,6 @@ def test_a_plugins_own_kind_of_error_is_the_kind_it_derives_from(pair: dict[str,
 def test_what_cannot_be_told_is_an_error_of_all(pair: dict[str, Any]) -> None:
     found = pair["fail nothing JSON"]
     assert [one["kind"] for one in found] == ["GrpokitError", "TypeError"]
-
-
-def test_a_fault_of_one_saves_nothing_on_the_others(pair: dict[str, Any]) -> None:
-    assert not pair["fail bug"][0]["saves"]
-    assert all(one["saves"] for one in pair["fail reward"])
 
 
 def test_what_an_update_measured_is_the_same_on_all(pair: dict[str, Any]) -> None:
