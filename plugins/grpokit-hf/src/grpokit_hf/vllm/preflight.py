@@ -245,6 +245,8 @@ def server_command(recipe: Recipe, config: HfConfig, folder: Path | None, *, on_
     if lora is not None and by_adapter(recipe, config, cuda=not on_cpu):
         leave.append("VLLM_ALLOW_RUNTIME_LORA_UPDATING=True")
         words += ["--enable-lora", "--max-lora-rank", str(engine_rank(lora.rank))]
+        if recipe.train.processes > 1:  # each hands its own over
+            words += ["--max-loras", str(recipe.train.processes)]
     if not leave or section.sleep:
         leave.append("VLLM_SERVER_DEV_MODE=1")
     if section.sleep:

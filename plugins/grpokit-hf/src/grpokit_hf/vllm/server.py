@@ -227,7 +227,9 @@ class Server:
             folder = str(weights.model)
             body = {"method": "reload_weights", "kwargs": {"weights_path": folder}}
             self._call("POST", "/collective_rpc", body)
-            if not self._call("POST", "/reset_prefix_cache").get("success", True):
+            # Also of requests that run: another process of the run may have begun already.
+            reset = "/reset_prefix_cache?reset_running_requests=true"
+            if not self._call("POST", reset).get("success", True):
                 raise GrpokitError(
                     "the server did not forget what it had cached under the old weights",
                     place=self.url,
