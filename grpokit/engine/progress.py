@@ -56,6 +56,8 @@ class Progress:
     loop_state: dict[str, Any] = field(default_factory=dict)
     evaluator: Evaluator | None = None
     pending: Pending | None = None
+    unrecorded: bool = False
+    """The policy is that of a step that is not among those done yet."""
 
     @property
     def ranks(self) -> Ranks:
@@ -103,7 +105,9 @@ class Progress:
         """The step is trained."""
         assert self.pending is not None
         pending, self.pending = self.pending, None
+        self.unrecorded = True
         self._record(self.loop.finish(pending, self.ranks.measured(update)))
+        self.unrecorded = False
         self._evaluate_if_due()
         if self.done % self.recipe.train.save_every == 0 or self.done == self.recipe.train.steps:
             self.save_if_new()
@@ -185,6 +189,10 @@ class Progress:
 
     def save_after_failure(self) -> None:
         """The same for a run that ends with an error, which a failing save must not hide."""
+        if self.unrecorded:
+            text = f"step {self.done + 1} was trained but could not be recorded; nothing was saved"
+            self.observer.say(text, warning=True)
+            return
         try:
             self.save_if_new()
         except GrpokitError as error:

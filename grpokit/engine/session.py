@@ -81,11 +81,12 @@ def train(
         progress.evaluator = evaluator
         try:
             return progress.run_steps()
-        except GrpokitError as error:
-            saves = not isinstance(error, CheckpointError) and not error.alone
-            if saves and ranks.fail_together():
+        except Exception as error:  # also a fault in code: what was trained before it is kept
+            alone = getattr(error, "alone", False)
+            if not isinstance(error, CheckpointError) and not alone and ranks.fail_together():
                 progress.save_after_failure()
-            _add_remedy(error, resume)
+            if isinstance(error, GrpokitError):
+                _add_remedy(error, resume)
             raise
 
 

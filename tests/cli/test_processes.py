@@ -39,16 +39,42 @@ def score(completion):
 """
 
 
-def write(model: Path, folder: Path, **sections: Any) -> Path:
+FAULTY = """
+from grpokit.api import AlgorithmSpec, hookimpl
+
+@hookimpl
+def grpokit_algorithms():
+    return [AlgorithmSpec(name="odd", axis="regulariser", summary="A part with a fault.",
+                          target="grpokit_odd.part:part")]
+"""
+FAULT = """
+import os
+
+def part():
+    calls = []
+
+    def regulariser(inputs, ratio_NT):
+        calls.append(1)
+        if len(calls) == 3 and os.environ.get("RANK") == "1":
+            raise ValueError("the third one is too much")
+        return None
+
+    return regulariser
+"""
+
+
+def write(
+    model: Path, folder: Path, *, algorithm: Any = GRPO, every: int = 2, **sections: Any
+) -> Path:
     """A recipe with four questions a step."""
     wanted = recipe(
         model,
         folder / "runs",
-        algorithm=GRPO,
+        algorithm=algorithm,
         rollout={"prompts": 4, "group": 4, "max_tokens": 12, "shuffle": False},
         train={
             "steps": STEPS,
-            "save_every": 2,
+            "save_every": every,
             "seed": 7,
             "out": str(folder / "runs"),
             "show_every": 0,
@@ -249,6 +275,23 @@ def test_an_evaluation_that_fails_on_one_process_ends_them_all(
     assert "2 of 4 answers could not be marked" in output
     assert "I do not like this one" in output
     assert list((newest(folder) / "checkpoints").glob("step-*")), "the step before it is saved"
+
+
+def test_a_fault_in_a_loss_on_one_process_ends_them_all_and_keeps_the_steps(
+    tiny_model_folder: Path, tmp_path: Path
+) -> None:
+    """The loss is called twice a step in each process: two optimiser steps."""
+    folder = tmp_path
+    install(folder / "site", "grpokit-odd", FAULTY, files={"part.py": FAULT})
+    odd = {**GRPO, "parts": {"regulariser": {"use": "odd/odd"}}}
+    write(tiny_model_folder, folder, algorithm=odd, every=100)
+    began = time.monotonic()
+    output = train(folder, "r.yaml", "--processes", "2", code=1, PYTHONPATH=str(folder / "site"))
+    assert time.monotonic() - began < 60
+    assert "process 1: ValueError: the third one is too much" in output
+    assert "Traceback" not in output
+    saved = [path.name for path in (newest(folder) / "checkpoints").glob("step-*")]
+    assert saved == ["step-000001"]
 
 
 def test_other_launchers_are_refused(written: Path) -> None:

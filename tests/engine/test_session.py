@@ -185,6 +185,39 @@ def test_a_save_that_fails_does_not_hide_why_the_run_ended(tmp_path: Path) -> No
     assert list(session.store.folder.iterdir()) == []
 
 
+def test_weights_of_a_step_that_is_not_recorded_are_not_saved_as_those_of_the_one_before(
+    tmp_path: Path,
+) -> None:
+    steps = Steps([0.0], stop=9)  # without a reward for the second step: finishing it fails
+    session = make_session(tmp_path, steps)
+    session.restore()
+    with pytest.raises(IndexError):
+        session.run_steps()
+    session.save_after_failure()
+    assert cast("Told", session.observer).lines == [
+        "step 2 was trained but could not be recorded; nothing was saved"
+    ]
+    assert not session.store.folder.exists()
+
+
+def test_a_fault_in_code_does_not_cost_the_steps_before_it(
+    tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = recipe(tiny_model_folder, tmp_path, algorithm={"use": "grpo"})
+    run = RunDir.create(tmp_path, "r", wanted, {})
+    begin = Loop.begin
+
+    def faulty(loop: Loop, index: int) -> Any:
+        if index == 2:
+            raise ZeroDivisionError("of a plugin")
+        return begin(loop, index)
+
+    monkeypatch.setattr(Loop, "begin", faulty)
+    with pytest.raises(ZeroDivisionError, match="of a plugin"):
+        train(wanted, run, Catalog.load(), Observer())
+    assert state_of(run.path, 1)["step"] == 1
+
+
 def test_a_recipe_for_several_processes_is_not_trained_in_one_in_silence(
     tiny_model_folder: Path, tmp_path: Path
 ) -> None:
