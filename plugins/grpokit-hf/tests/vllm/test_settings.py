@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +19,8 @@ from grpokit_hf.vllm.choices import logprobs_mode, logprobs_usable
 from grpokit_hf.vllm.config import VllmConfig
 from grpokit_hf.vllm.environment import host_environment
 from grpokit_hf.vllm.requests import drawn, request_settings
-from grpokit_hf.vllm.start import engine_options, window
+from grpokit_hf.vllm.rollouts import Rollouts
+from grpokit_hf.vllm.start import engine_options, spread, weights_folder, window
 from vllm_runs import opened, vllm_recipe
 
 PLAIN = Sampling(group=2, max_tokens=9, seed=1, step=1)
@@ -113,6 +115,32 @@ def test_engine_options_follow_the_recipe(tiny_model_folder: Path) -> None:
     assert on_gpu["gpu_memory_utilization"] == 0.3
     assert on_gpu["max_lora_rank"] == 8  # of rank 4
     assert on_gpu["enforce_eager"] is False
+
+
+def test_workers_on_several_gpus_are_processes_of_their_own() -> None:
+    assert not spread({"tensor_parallel_size": 1})
+    assert spread({"tensor_parallel_size": 2})
+    assert spread({"pipeline_parallel_size": 2})
+
+
+def test_the_folder_of_weights_is_the_same_for_a_server(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.chdir(tmp_path)
+    assert weights_folder("~/weights") == Path("/home/me/weights")
+    assert weights_folder("weights") == tmp_path / "weights"
+    assert weights_folder(None) is None
+
+
+def test_an_evaluation_names_what_the_engine_was_given() -> None:
+    """Results with a quantised engine do not compare with those without."""
+    sampler = SimpleNamespace(identity={"engine": "vllm", "version": "1"})
+
+    def named(options: dict[str, Any]) -> Any:
+        config = VllmConfig(options=options)
+        return Rollouts.identity.fget(SimpleNamespace(sampler=sampler, config=config))  # type: ignore[attr-defined]
+
+    assert named({}) == {"engine": "vllm", "version": "1"}
+    assert named({"quantization": "fp8"})["options"] == {"quantization": "fp8"}
 
 
 def test_the_window_grows_with_the_recipe(tmp_path: Path) -> None:

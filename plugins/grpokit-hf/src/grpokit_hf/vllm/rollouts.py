@@ -249,5 +249,7 @@ class Rollouts:
         return {**self.sampler.identity, **({"options": options} if options else {})}
 
     def close(self) -> None:
-        self.sampler.close()
-        self.sync.close()
+        try:
+            self.sampler.close()
+        finally:
+            self.sync.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +85,16 @@ def engine_options(recipe: Recipe, config: HfConfig, folder: Path, *, cuda: bool
     return options | section.options
 
 
+def spread(options: Mapping[str, Any]) -> bool:
+    """Whether vLLM has workers in processes of their own."""
+    return any(int(options.get(name) or 1) > 1 for name in SPREAD)
+
+
+def weights_folder(asked: str | None) -> Path | None:
+    """The folder of the settings as another process finds it, whatever folder that was started in."""
+    return Path(asked).expanduser().absolute() if asked else None
+
+
 def start_sampler(recipe: Recipe, config: HfConfig, folder: Path) -> Sampler:
     """Starts vLLM on the model folder, or finds the server. On a CPU it loads while we go on."""
     section = config.vllm
@@ -98,7 +109,7 @@ def start_sampler(recipe: Recipe, config: HfConfig, folder: Path) -> Sampler:
         cuda=(device.index or 0) if cuda else None,
         threads=config.threads or physical_cores(),
         cache=section.cpu_cache,
-        processes=any(int(options.get(name) or 1) > 1 for name in SPREAD),
+        processes=spread(options),
     )
     descriptor, name = tempfile.mkstemp(prefix="grpokit-vllm-", suffix=".log")
     os.close(descriptor)
@@ -128,7 +139,7 @@ def join(
         policy=policy,
         sampler=sampler,
         sync=Sync(
-            scratch=Scratch.make(Path(section.folder) if section.folder else None, size),
+            scratch=Scratch.make(weights_folder(section.folder), size),
             dtype=policy.compute,
             adapter=adapter,
         ),
