@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
@@ -36,6 +38,18 @@ def test_a_model_that_does_not_fit_in_memory_asks_for_a_smaller_one(
     monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", full)
     with pytest.raises(OutOfMemoryError, match=r"the model does not fit in memory.*smaller"):
         open_backend(make_recipe())
+
+
+def test_a_reference_that_does_not_fit_in_memory_is_no_crash(
+    make_recipe, open_backend, monkeypatch
+):
+    def full(_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("grpokit_hf.backend.copy", SimpleNamespace(deepcopy=full))
+    recipe = make_recipe(model={"lora": None})
+    with pytest.raises(OutOfMemoryError, match="reference do not fit in memory"):
+        open_backend(recipe, needs_reference=True)
 
 
 def test_more_processes_than_gpus_are_refused_before_they_meet_on_one(monkeypatch):

@@ -76,7 +76,15 @@ class HfBackend:
         """
         del needs_entropy
         self._team = pick_team(self.config.parallel)
-        policy, reference = self._team.jointly(self._models, recipe, reference=needs_reference)
+        try:
+            policy, reference = self._team.jointly(self._models, recipe, reference=needs_reference)
+        except torch.OutOfMemoryError as error:
+            raise OutOfMemoryError(
+                "the model, its adapter and its reference do not fit in memory",
+                place=recipe.model.id,
+                remedy="take a smaller model or an adapter (model.lora), which needs no second model "
+                "as its reference",
+            ) from error
         self._trainer = Trainer(policy, recipe, reference)
         self._trainer.needs_reference = needs_reference
 
