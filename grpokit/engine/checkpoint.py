@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from grpokit.errors import CheckpointError
+from grpokit.spec.pids import alive
 
 __all__ = [
     "Checkpoint",
@@ -219,7 +220,7 @@ class CheckpointStore:
             return
         for path in self.folder.iterdir():
             match = _TEMPORARY.fullmatch(path.name)
-            if match and (int(match[1]) == os.getpid() or not _alive(int(match[1]))):
+            if match and (int(match[1]) == os.getpid() or not alive(int(match[1]))):
                 shutil.rmtree(path, ignore_errors=True)
 
 
@@ -277,13 +278,3 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(number)
     finally:
         os.close(number)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

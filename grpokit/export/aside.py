@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
 
+from grpokit.spec.pids import alive
+
 __all__ = ["aside", "files_of"]
 
 
@@ -45,18 +47,8 @@ def _clean(folder: Path) -> None:
     for kind in (".tmp-", ".tmp-old-"):
         for path in folder.parent.glob(f"{kind}{escape(folder.name)}-*"):
             number = path.name.removeprefix(f"{kind}{folder.name}-")
-            if number.isdecimal() and (int(number) == os.getpid() or not _alive(int(number))):
+            if number.isdecimal() and (int(number) == os.getpid() or not alive(int(number))):
                 shutil.rmtree(path, ignore_errors=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _open_to_all(folder: Path) -> None:

@@ -69,3 +69,13 @@ def test_files_of_deepspeed_and_accelerate_are_read(tmp_path):
     assert told({"accelerate_config": str(own)}).divided == SHARDED
     own.write_text("[broken")
     assert told({"accelerate_config": str(own)}).divided == frozenset()
+
+
+def test_what_others_refuse_is_estimated_without_a_traceback(tmp_path):
+    colocate = {"vllm": "colocate", "args": {"vllm_gpu_memory_utilization": "half"}}
+    sampler = told(colocate).sampler
+    assert sampler is not None
+    assert sampler.share == 0.3
+    path = tmp_path / "accelerate.yaml"
+    path.write_text("distributed_type: DEEPSPEED\ndeepspeed_config: zero3.json\n")
+    assert told({"accelerate_config": str(path)}).divided == frozenset()

@@ -35,8 +35,11 @@ def sampler(config: TrlConfig) -> SamplerMemory | None:
         return None
     if config.vllm == "server":
         return SamplerMemory()
+    share = config.args.get("vllm_gpu_memory_utilization", SHARE)
     return SamplerMemory(
-        share=float(config.args.get("vllm_gpu_memory_utilization", SHARE)),
+        share=float(share)
+        if isinstance(share, int | float)
+        else SHARE,  # GRPOConfig refuses a word
         sleeps=bool(config.args.get("vllm_enable_sleep_mode")),
     )
 
@@ -56,9 +59,9 @@ def divided(config: TrlConfig) -> frozenset[str]:
         return frozenset()
     if found.get("distributed_type") == "FSDP":
         return SHARDED
-    return stage(
-        {"zero_optimization": {"stage": (found.get("deepspeed_config") or {}).get("zero_stage")}}
-    )
+    deepspeed = found.get("deepspeed_config")
+    number = deepspeed.get("zero_stage") if isinstance(deepspeed, Mapping) else None
+    return stage({"zero_optimization": {"stage": number}})
 
 
 def stage(asked: Mapping[str, Any]) -> frozenset[str]:

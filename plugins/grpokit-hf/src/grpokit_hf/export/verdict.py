@@ -65,6 +65,28 @@ def judge(found: Reference, written: Reading, kind: str, place: str) -> dict[str
     answers = compare_answers(found.trained, written, largest)
     weights = compare_weights(found, written, place)
     refuse(not written.loader, "transformers reads other tokens from the written tokenizer", place)
+    judge_distance(off, moved, kind, place)
+    refuse(
+        answers["other"] > 0,
+        f"{answers['other']} of {answers['prompts']} greedy answers differ from the trained model's",
+        place,
+    )
+    proof = {
+        "format": 1,
+        "type": kind,
+        "positions": sum(len(each) for each in found.trained.logprobs),
+        "difference": {**off.as_dict(), "allowed": {"max": largest, "mean": expected}},
+        "moved": moved.as_dict(),
+        "answers": answers,
+        "weights": weights,
+        "tokenizer": written.loader,
+    }
+    return {**proof, "lines": sentences(proof)}
+
+
+def judge_distance(off: Distance, moved: Distance, kind: str, place: str) -> None:
+    """The written model must be close to the trained one, by far closer than that is to its base."""
+    largest, expected = ALLOWED[kind]
     refuse(
         not math.isfinite(off.mean),
         "what was written, or the trained model, gives probabilities that are no numbers",
@@ -90,22 +112,6 @@ def judge(found: Reference, written: Reading, kind: str, place: str) -> dict[str
         place,
         "choose a finer type (--dtype float32, --quantize f32)",
     )
-    refuse(
-        answers["other"] > 0,
-        f"{answers['other']} of {answers['prompts']} greedy answers differ from the trained model's",
-        place,
-    )
-    proof = {
-        "format": 1,
-        "type": kind,
-        "positions": sum(len(each) for each in found.trained.logprobs),
-        "difference": {**off.as_dict(), "allowed": {"max": largest, "mean": expected}},
-        "moved": moved.as_dict(),
-        "answers": answers,
-        "weights": weights,
-        "tokenizer": written.loader,
-    }
-    return {**proof, "lines": sentences(proof)}
 
 
 def refuse(wrong: bool, fact: str, place: str, remedy: str = "") -> None:
