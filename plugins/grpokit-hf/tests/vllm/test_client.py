@@ -34,7 +34,11 @@ def healthy(path: str) -> Answer:
 
 
 @contextmanager
-def listening(answer: Callable[[str], Answer]) -> Iterator[str]:
+def listening(
+    answer: Callable[[str], Answer], between: Callable[[str], object] = str
+) -> Iterator[str]:
+    """``between`` is called after the head of an answer, before its body."""
+
     class Handler(BaseHTTPRequestHandler):
         def handle_any(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -42,6 +46,7 @@ def listening(answer: Callable[[str], Answer]) -> Iterator[str]:
             self.send_response(status)
             self.send_header("Content-Length", str(len(text)))
             self.end_headers()
+            between(self.path)
             self.wfile.write(text.encode())
 
         do_GET = do_POST = handle_any
@@ -142,6 +147,29 @@ def test_after_hanging_up_nothing_is_asked_any_more() -> None:
         assert len(asked) < 300
         server.halted = False
         assert server.sample(ask(1), None)[0].tokens == [5]
+
+
+def test_hanging_up_ends_an_answer_that_has_begun() -> None:
+    """From the head of a last answer on, the connection object has no socket any more."""
+    reading, busy = threading.Event(), threading.Event()
+
+    def stall(path: str) -> None:
+        if path == "/v1/completions":
+            reading.set()
+            busy.wait(30.0)
+
+    def stop() -> None:
+        if reading.wait(5.0):
+            time.sleep(0.2)  # the head is read
+            raise Interrupted(15)
+
+    with listening(healthy, between=stall) as url:
+        server = Server(url, PATIENCE)
+        started = time.monotonic()
+        with pytest.raises(Interrupted):
+            server.sample(ask(1), stop)
+        assert time.monotonic() - started < 15
+        busy.set()
 
 
 def test_waiting_for_a_server_can_be_stopped() -> None:

@@ -49,7 +49,7 @@ class Server:
         self.patience = patience
         self.sleep_level = sleep_level
         self.asleep = False
-        self.open: set[http.client.HTTPConnection] = set()
+        self.open: set[socket.socket] = set()
         self.lock = threading.Lock()
         self.halted = False
         self.token = secrets.token_hex(4)
@@ -77,7 +77,7 @@ class Server:
     # ------------------------------------------------------------- requests
 
     def _connect(self, seconds: float | None) -> http.client.HTTPConnection:
-        """A connection that ``_hang_up`` knows. ``seconds`` for an answer; None is as long as it takes."""
+        """A connection whose socket ``_hang_up`` knows. ``seconds`` for an answer; None is as long as it takes."""
         kind = http.client.HTTPSConnection if self.https else http.client.HTTPConnection
         connection = kind(*self.address, timeout=seconds or self.patience)
         connection.connect()
@@ -90,7 +90,7 @@ class Server:
             if self.halted:
                 connection.close()
                 raise ConnectionError("hung up")
-            self.open.add(connection)
+            self.open.add(connection.sock)  # a connection forgets its socket when that breaks
         return connection
 
     def _call(
@@ -105,9 +105,10 @@ class Server:
         headers = {"Content-Type": "application/json"}
         if key := os.environ.get("VLLM_API_KEY"):
             headers["Authorization"] = f"Bearer {key}"
-        connection = None
+        connection = line = None
         try:
             connection = self._connect(seconds)
+            line = connection.sock
             data = None if body is None else json.dumps(body)
             connection.request(method, self.prefix + path, data, headers)
             answer = connection.getresponse()
@@ -117,9 +118,9 @@ class Server:
                 f"the vLLM server does not answer ({error or type(error).__name__})", place=self.url
             ) from error
         finally:
-            if connection is not None:
+            if connection is not None and line is not None:
                 with self.lock:
-                    self.open.discard(connection)
+                    self.open.discard(line)
                 connection.close()
         if answer.status >= 400:
             raise self._refused(path, answer.status, text)
@@ -184,9 +185,9 @@ class Server:
         """The server ends a completion whose connection is closed; none is opened any more."""
         with self.lock:
             self.halted = True
-            for connection in self.open:
+            for line in self.open:
                 with contextlib.suppress(OSError):
-                    connection.sock.shutdown(socket.SHUT_RDWR)
+                    line.shutdown(socket.SHUT_RDWR)
 
     def _one(self, ids: Sequence[int], settings: Mapping[str, Any], ask: Ask) -> Drawn:
         body = {
