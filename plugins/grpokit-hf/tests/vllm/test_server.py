@@ -126,9 +126,14 @@ def served_version() -> str:
 
 
 def test_seeds_repeat(served, questions) -> None:
-    first = served.generate(questions, WARM)
-    assert served.generate(questions, WARM) == first
-    assert served.generate(questions[1:2], WARM).completions[0] == first.completions[1]
+    """The same tokens; which requests meet in a batch depends on the moment, and so does rounding."""
+    first = served.generate(questions, WARM).completions
+    again = served.generate(questions, WARM).completions
+    alone = served.generate(questions[1:2], WARM).completions
+    for rows, others in zip((*again, *alone), (*first, first[1]), strict=True):
+        for row, other in zip(rows, others, strict=True):
+            assert row.token_ids == other.token_ids
+            assert row.logprobs == pytest.approx(other.logprobs, abs=1e-4)
 
 
 def test_a_new_adapter_is_loaded_and_the_old_one_forgotten(served, questions) -> None:
