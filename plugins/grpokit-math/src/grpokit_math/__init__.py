@@ -1,5 +1,7 @@
-"""Mathematics: data sets, extraction of answers, a bounded verifier, rewards.
+"""Maths: data sets, prompt templates, a verifier and the published rewards.
 
-hooks       what the plugin registers
-verify/     whether an answer equals the reference answer
+hooks      what the plugin registers
+extract/   where the answer of a completion stands, by a declared chain
+verify/    whether an answer equals the reference answer
+rewards/   the rewards, and what they say about themselves
 """
