@@ -1,0 +1,50 @@
+"""The number behind the word "answer", for models that follow no format."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from typing import Literal
+
+from grpokit.api import last_number, parse_number
+
+__all__ = ["nearest"]
+
+WORD = re.compile(r"\banswer\b", re.IGNORECASE)
+NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
+END = re.compile(r"\n|[.!?;](?=\s)|\(|\b(?:because|since|as|which)\b", re.IGNORECASE)
+NEGATION = re.compile(r"\b(?:not|never|no|neither|nor|cannot)\b|n['\u2019]t\b", re.IGNORECASE)
+LONGEST = 200
+"""Characters that are looked at behind the word."""
+
+
+def nearest(
+    text: str,
+) -> tuple[Fraction | None, Literal["", "missing", "several", "negated"]]:
+    """The number of the clause that follows the last "answer" with a number behind it.
+
+    The clause ends with its line or sentence, at a bracket, and before a reason ("because", "since").
+    More than one number, or a negation, is no answer: "40 or 42" and "definitely not 42" earn nothing.
+    """
+    ends = [match.end() for match in WORD.finditer(text)]
+    stop = len(text)
+    for start in reversed(ends):
+        clause = _clause(text[start : min(stop, start + LONGEST)])
+        stop = start
+        count = len(NUMBER.findall(clause))
+        if count == 0:
+            continue
+        if NEGATION.search(clause) is not None:
+            return None, "negated"
+        value = parse_number(clause)
+        if value is None and count == 1:
+            value = last_number(clause)
+        return (None, "several") if value is None else (value, "")
+    return None, "missing"
+
+
+def _clause(behind: str) -> str:
+    """The first clause, without the colons and marks between the word and it."""
+    behind = behind.lstrip(" \t\r\n:*_=")
+    end = END.search(behind)
+    return (behind if end is None else behind[: end.start()]).strip()
