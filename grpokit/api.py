@@ -18,6 +18,7 @@ from grpokit.errors import (
     NonFiniteError,
     OutOfMemoryError,
     PreflightError,
+    RewardError,
     error_as_data,
     error_from_data,
 )
@@ -48,7 +49,7 @@ from grpokit.spec.contracts import (
     Walk,
 )
 from grpokit.spec.memory import PACKED_4BIT, SHARDED, MemoryFacts, SamplerMemory
-from grpokit.spec.rewards import reward
+from grpokit.spec.rewards import reward, seconds_left
 from grpokit.spec.seeds import derive_seed
 
 if TYPE_CHECKING:
@@ -130,6 +131,7 @@ __all__ = [
     "Prompt",
     "Recipe",
     "Resets",
+    "RewardError",
     "RewardSpec",
     "Rollout",
     "SamplerMemory",
@@ -157,6 +159,7 @@ __all__ = [
     "models",
     "parse_number",
     "reward",
+    "seconds_left",
     "strip_thinking",
 ]
 

@@ -19,6 +19,7 @@ from grpokit.compose.prompts import make_prompts
 from grpokit.errors import PreflightError, RewardError
 from grpokit.evaluate.records import Evaluation, Item
 from grpokit.registry.resolve import source_hash
+from grpokit.scoring.budget import check_stop
 from grpokit.scoring.scorer import Scorer, setups
 from grpokit.spec.contracts import Dataset, Model, ShouldStop
 from grpokit.spec.flow import Prompt, Rollout, Sampling, ScoreFailure, Scores
@@ -154,7 +155,8 @@ def evaluate(
     work tell each other of what it raises there.
 
     Raises:
-        RewardError: more answers than ``scoring.max_error_rate`` could not be marked.
+        RewardError: more answers than ``scoring.max_error_rate`` could not be marked, or a reward
+            wants the run to end.
     """
     start = time.perf_counter()
     items: list[Item] = []
@@ -169,6 +171,7 @@ def evaluate(
     for first in range(0, total, BATCH):
         rollout = model.generate(exam.prompts[first : first + BATCH], exam.sampling, should_stop)
         scores = share(score, rollout) if share else score(rollout)
+        check_stop(scores)
         items += _items(exam, rollout, scores)
         failures += [each for each in scores.failures if each.reward == exam.decides]
         if progress:

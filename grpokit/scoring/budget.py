@@ -10,7 +10,7 @@ from typing import Any
 from grpokit.errors import RewardError
 from grpokit.spec.flow import ScoreFailure, Scores
 
-__all__ = ["ErrorBudget"]
+__all__ = ["ErrorBudget", "check_stop"]
 
 WINDOW = 20
 """Steps over which failures are counted."""
@@ -34,7 +34,8 @@ class ErrorBudget:
     * when more than ``max_error_rate`` of a reward's calls failed, among at least 20 calls
       (``max_error_rate`` 0: at the first failure);
     * when every call of one step failed, however few they were;
-    * when no completion got a total score in 3 steps in a row.
+    * when no completion got a total score in 3 steps in a row;
+    * when a reward says so, by raising ``RewardError`` itself.
 
     ``max_error_rate`` 1 switches the first two off.
     """
@@ -51,6 +52,7 @@ class ErrorBudget:
         Raises:
             RewardError: the budget is spent; names the plugin, the row, the cause and the remedy.
         """
+        check_stop(scores)
         failures: dict[str, list[ScoreFailure]] = {name: [] for name in scores.rewards}
         for failure in scores.failures:
             failures[failure.reward].append(failure)
@@ -106,6 +108,13 @@ class ErrorBudget:
             f"in {SILENT} steps in a row, so there is nothing to learn from",
             remedy="`grpokit plan` shows what each reward says about real rows of the data set",
         )
+
+
+def check_stop(scores: Scores) -> None:
+    """Raises the error of a reward that wants the run to end, such as a budget that is spent."""
+    for failure in scores.failures:
+        if failure.kind == "stop":
+            raise RewardError(failure.message, place=_place(failure), remedy=failure.remedy)
 
 
 def _place(failure: ScoreFailure) -> str:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import inspect
+import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from grpokit.errors import RewardError
 from grpokit.scoring.signature import Asked, ask, source
 from grpokit.scoring.values import Fault, Outcome, clean, read_many, read_one
+from grpokit.spec.rewards import DEADLINE, at_once_of
 
 if TYPE_CHECKING:
     import asyncio
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["AT_ONCE", "Batch", "Item", "Question", "RewardCall", "Unit", "timeout_fault"]
 
 AT_ONCE = 64
-"""Coroutines of an async reward that run at the same time."""
+"""Coroutines of an async reward that run at the same time, unless it says how many."""
 TRACE_LIMIT = 4000
 
 Unit = Sequence[int]
@@ -88,13 +91,16 @@ class RewardCall:
         """Scores the units; ``emit(k, outcomes)`` is called as soon as unit k is done.
 
         Units run one after the other. Those of an async reward run together, at most ``AT_ONCE``
-        at a time, and each coroutine is cancelled after ``timeout`` seconds a completion.
+        (or what it asks for) at a time, and each coroutine is cancelled after ``timeout`` seconds a
+        completion.
         """
         if self.asked.is_async:
             self._runner().run(self._together(batch, units, emit, timeout))
             return
         for number, unit in enumerate(units):
+            DEADLINE.set(None if timeout is None else time.monotonic() + timeout * len(unit))
             emit(number, self._one(batch, unit))
+        DEADLINE.set(None)
 
     def close(self) -> None:
         """Ends the event loop of an async reward."""
@@ -127,7 +133,7 @@ class RewardCall:
     ) -> None:
         import asyncio
 
-        gate = asyncio.Semaphore(AT_ONCE)
+        gate = asyncio.Semaphore(at_once_of(self.function, AT_ONCE))
 
         async def one(number: int, unit: Unit) -> None:
             async with gate:
@@ -139,6 +145,7 @@ class RewardCall:
         import asyncio
 
         limit = None if limit is None else limit * len(unit)
+        DEADLINE.set(None if limit is None else time.monotonic() + limit)
         # The border to foreign code, as in _one.
         try:
             async with asyncio.timeout(limit) as clock:
@@ -214,6 +221,9 @@ def _fault(error: BaseException) -> Fault:
     if isinstance(error, _MissingColumnError):
         remedy = "map a column with dataset.columns, or use another reward"
         return Fault(kind="exception", message=str(error), remedy=remedy)
+    if isinstance(error, RewardError):
+        told = clean(error.fact)
+        return Fault(kind="stop", message=told, remedy=clean(error.remedy))
     lines = traceback.TracebackException.from_exception(error)
     frames = [frame for frame in lines.stack if Path(frame.filename) != Path(__file__)]
     if frames:

@@ -17,7 +17,7 @@ from grpokit.spec.contracts import Score
 
 __all__ = ["Fault", "FaultKind", "Outcome", "clean", "read_many", "read_one"]
 
-FaultKind = Literal["exception", "timeout", "non-finite", "type", "length", "crash"]
+FaultKind = Literal["exception", "timeout", "non-finite", "type", "length", "crash", "stop"]
 LARGEST = 3.4028234663852886e38
 """The largest float32."""
 

@@ -131,14 +131,17 @@ class Rollout:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreFailure:
-    """A reward that could not score one completion. The completion abstains; it is never 0.0."""
+    """A reward that could not score one completion. The completion abstains; it is never 0.0.
+
+    ``kind`` "stop" is a reward that wants the run to end: it raised :class:`grpokit.api.RewardError`.
+    """
 
     reward: str
     plugin: str
     row: int
     prompt_index: int
     sample: int
-    kind: Literal["exception", "timeout", "non-finite", "type", "length", "crash"]
+    kind: Literal["exception", "timeout", "non-finite", "type", "length", "crash", "stop"]
     message: str
     remedy: str = ""
     trace: str = ""

@@ -10,7 +10,7 @@ import time
 from decimal import Decimal
 from fractions import Fraction
 
-from grpokit.api import Score, reward
+from grpokit.api import RewardError, Score, reward, seconds_left
 
 
 def good(completion, answer):
@@ -150,6 +150,27 @@ async def waits(completion):
     if completion == "block":
         time.sleep(60)  # noqa: ASYNC251  # the fault
     return 1.0
+
+
+_BUSY = 0
+
+
+@reward(at_once=2)
+async def two_at_once(completion):
+    """How many calls wait at this moment, and in the parts how much time is left to this one."""
+    global _BUSY  # noqa: PLW0603  # the count of the process
+    _BUSY += 1
+    left = seconds_left()
+    await asyncio.sleep(0.2)
+    found = _BUSY
+    _BUSY -= 1
+    return Score(value=float(found), components={} if left is None else {"left": left})
+
+
+def ends_the_run(completion):
+    if completion == "spent":
+        raise RewardError("the money is spent", remedy="raise max_cost")
+    return float(seconds_left() is None)
 
 
 _LOOPS = set()

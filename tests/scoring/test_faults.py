@@ -7,6 +7,8 @@ import time
 
 import pytest
 
+from grpokit.errors import RewardError
+from grpokit.scoring.budget import ErrorBudget
 from naughty import alive, children
 
 FAULTS = [
@@ -151,3 +153,23 @@ def test_an_async_reward_that_kills_or_blocks_its_process_loses_one_row(make):
         scores = scorer.score_texts([{}], [["ok"] * 4 + [bad] + ["ok"] * 6])
         assert scores.rewards["waits"] == [[1.0] * 4 + [None] + [1.0] * 6]
         assert [(f.sample, f.kind) for f in scores.failures] == [(4, kind)]
+
+
+def test_an_async_reward_says_how_many_calls_wait_and_none_pays_for_the_queue(make):
+    scorer = make("two_at_once", timeout=0.5)
+    scores = scorer.score_texts([{}], [["ok"] * 8])  # 0.8 s for all, 0.2 s for each
+    assert scores.failures == ()
+    assert max(scores.rewards["two_at_once"][0]) == 2.0
+    assert all(0.4 < left <= 0.5 for left in scores.components["two_at_once/left"][0])
+    assert make("two_at_once", isolate=False).score_texts([{}], [["ok"]]).components == {}
+
+
+@pytest.mark.parametrize("isolate", [True, False])
+def test_a_reward_can_end_the_run(make, isolate):
+    scores = make("ends_the_run", isolate=isolate).score_texts([{}], [["a", "spent", "b"]])
+    known = 0.0 if isolate else 1.0  # a worker's call has a deadline
+    assert scores.rewards["ends_the_run"] == [[known, None, known]]
+    with pytest.raises(RewardError, match="the money is spent") as caught:
+        ErrorBudget(1.0).add(scores)
+    assert caught.value.remedy == "raise max_cost"
+    assert "reward ends_the_run of naughty/ends_the_run" in caught.value.place
