@@ -223,7 +223,6 @@ def _codes(codes: Mapping[str, str]) -> str:
 
 
 def component_page() -> str:
-    from grpokit.compose.prompts import TEMPLATES
     from grpokit.registry.catalog import Catalog
     from grpokit.registry.resolve import config_model
     from grpokit.spec.components import KINDS
@@ -235,7 +234,7 @@ def component_page() -> str:
         "same, also of other installed plugins. Settings stand under `with:`.\n"
     )
     parts = [head]
-    for entry in (entry for kind in KINDS for entry in catalog.entries(kind)):
+    for entry in (e for kind in KINDS if kind != "prompt" for e in catalog.entries(kind)):
         axis = getattr(entry.spec, "axis", "")
         what = f"part for `{axis}`" if axis else entry.kind
         parts.append(f"## {what} `{entry.id}`\n\n{entry.spec.summary}\n")
@@ -245,7 +244,7 @@ def component_page() -> str:
         parts += [] if model is None else list(_sections(model))
     parts.append("## Prompt templates\n\nNames for `prompt.use`.\n")
     parts.append("| name | what it asks |\n|---|---|")
-    parts += [f"| `{name}` | {template.summary} |" for name, template in TEMPLATES.items()]
+    parts += [f"| `{entry.id}` | {entry.spec.summary} |" for entry in catalog.entries("prompt")]
     return "\n".join(parts) + "\n"
 
 

@@ -31,6 +31,7 @@ from grpokit.spec.components import (
     CommandSpec,
     DatasetSpec,
     ModelSpec,
+    PromptSpec,
     RewardSpec,
 )
 from grpokit.spec.contracts import (
@@ -129,6 +130,7 @@ __all__ = [
     "PreflightError",
     "Problem",
     "Prompt",
+    "PromptSpec",
     "Recipe",
     "Resets",
     "RewardError",

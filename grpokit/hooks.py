@@ -29,6 +29,7 @@ from grpokit.spec.components import (
     CommandSpec,
     DatasetSpec,
     ModelSpec,
+    PromptSpec,
     RewardSpec,
 )
 
@@ -41,6 +42,12 @@ hookimpl = pluggy.HookimplMarker("grpokit")
 @hookspec
 def grpokit_datasets() -> Iterable[DatasetSpec]:
     """Data sets that a recipe can name under ``dataset:`` and ``eval.dataset:``."""
+    raise NotImplementedError
+
+
+@hookspec
+def grpokit_prompts() -> Iterable[PromptSpec]:
+    """Prompt templates that a recipe can name under ``prompt.use``."""
     raise NotImplementedError
 
 
@@ -88,6 +95,7 @@ def grpokit_recipes() -> Iterable[Traversable]:
 
 HOOK_NAMES = (
     "grpokit_datasets",
+    "grpokit_prompts",
     "grpokit_rewards",
     "grpokit_algorithms",
     "grpokit_backends",

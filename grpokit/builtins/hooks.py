@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from grpokit.api import AlgorithmSpec, DatasetSpec, RewardSpec, hookimpl
+from grpokit.api import AlgorithmSpec, DatasetSpec, PromptSpec, RewardSpec, hookimpl
 from grpokit.builtins import (
     advantage_parts,
     algorithms,
     further,
     loss_parts,
+    prompts,
     steered,
     step_parts,
 )
@@ -22,6 +23,11 @@ from grpokit.builtins.rewards import specs as rewards
 @hookimpl
 def grpokit_datasets() -> Iterable[DatasetSpec]:
     return datasets.SPECS
+
+
+@hookimpl
+def grpokit_prompts() -> Iterable[PromptSpec]:
+    return prompts.SPECS
 
 
 @hookimpl

@@ -12,7 +12,7 @@ import typer
 from grpokit.cli import render
 from grpokit.errors import ComponentError
 from grpokit.registry.builtin import CORE
-from grpokit.spec.components import KINDS
+from grpokit.spec.components import KINDS, PromptSpec
 
 if TYPE_CHECKING:
     from grpokit.registry.catalog import Catalog, Entry
@@ -208,7 +208,7 @@ def _show_component(entry: Entry, *, first: bool) -> None:
     _facts(
         [
             ("plugin", f"{entry.plugin.name} ({entry.plugin.distribution} {entry.plugin.version})"),
-            ("target", entry.spec.target),
+            *([("target", entry.spec.target)] if entry.spec.target else []),
             ("source hash", data["source_hash"]),
             *(
                 (key, text)
@@ -217,7 +217,21 @@ def _show_component(entry: Entry, *, first: bool) -> None:
             ),
         ]
     )
-    show_settings(data, "with")
+    if isinstance(entry.spec, PromptSpec):
+        _show_prompt(entry.spec)
+    else:
+        show_settings(data, "with")
+
+
+def _show_prompt(spec: PromptSpec) -> None:
+    """Its messages, as a recipe writes them: columns in braces, braces doubled."""
+    turns = [("system", spec.system)] if spec.system else []
+    for question, answer in spec.examples:
+        turns += [("example", question), ("its answer", answer)]
+    for label, text in (*turns, ("user", spec.user)):
+        render.say(f"  {label}:")
+        for line in text.split("\n"):
+            render.say(f"    {line}".rstrip(), limit=4000)
 
 
 def show_settings(data: Mapping[str, Any], place: str) -> None:
@@ -250,6 +264,9 @@ _SHOWN = frozenset(
         "target",
         "settings",
         "settings_problem",
+        "user",
+        "system",
+        "examples",
     ]
 )
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 from grpokit.compose.components import Named
 from grpokit.compose.diagnostics import Report, did_you_mean
-from grpokit.compose.nodes import Mark, Path, mark_of
+from grpokit.compose.nodes import Mark, Path, at, mark_of
 from grpokit.compose.prompts import TEMPLATES, TemplateError, placeholders, resolve_template
 from grpokit.compose.sections import Sections
 from grpokit.spec.components import AlgorithmSpec, DatasetSpec, RewardSpec
@@ -51,13 +51,13 @@ def _template_columns(
     sections: Sections, prompt: PromptSection, report: Report
 ) -> dict[str, Mark] | None:
     """Column -> where the recipe asks for it; None when the template is wrong or unknown."""
-    if prompt.use not in TEMPLATES:
-        return None
+    if prompt.use not in TEMPLATES and prompt.template is None:
+        return None  # unknown, and reported
     template = resolve_template(prompt)
     columns: dict[str, Mark] = {}
     right = True
     for key, text in (("system", template.system), ("template", template.user)):
-        written = getattr(prompt, key) is not None
+        written = at(sections.tree, ("prompt", key)) is not None
         mark = mark_of(sections.tree, ("prompt", key if written else "use"))
         try:
             names = placeholders(text)
@@ -68,7 +68,9 @@ def _template_columns(
                 mark,
                 f"prompt.{key} has {error}",
                 allowed="a column is written {name}; a brace is written {{ or }}",
-                remedy="double the brace, as in \\boxed{{}}",
+                remedy="double the brace, as in \\boxed{{}}"
+                if written
+                else f"write prompt.{key} yourself, and tell the author of `{prompt.use}`",
             )
             continue
         if key == "template" and not names:

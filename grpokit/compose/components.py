@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from grpokit.compose.check import apply_resets, validate
 from grpokit.compose.diagnostics import Report, clip, did_you_mean
 from grpokit.compose.nodes import Mark, Node, Path, at, dotted, mark_of
-from grpokit.compose.prompts import TEMPLATES
 from grpokit.errors import ComponentError
 from grpokit.registry.resolve import config_model
 from grpokit.spec.components import AlgorithmSpec
@@ -35,7 +34,7 @@ _FIRST_PARTY = {
     ("backend", "unsloth"): "grpokit-unsloth",
 }
 """Components of our own distributions, which a core installation lacks."""
-_OUR_PLUGINS = {"hf", "trl", "unsloth", "math", "cppo"}
+_OUR_PLUGINS = {"hf", "trl", "unsloth", "math", "cppo", "reasoning-gym"}
 _MEANT = {
     ("backend", "vllm"): "vLLM samples and another backend trains: write "
     "`backend: {use: hf, with: {rollouts: vllm}}`",
@@ -74,7 +73,7 @@ def check_components(tree: Node, catalog: Catalog, report: Report) -> tuple[Node
         tree, config, right = _settings(tree, entry, path, mark, report)
         if right:
             found[dotted(path)] = Named(path=path, entry=entry, config=config, mark=mark)
-    _check_template(tree, report)
+    _check_template(tree, catalog, report)
     return tree, found
 
 
@@ -143,34 +142,11 @@ def _find(catalog: Catalog, kind: str, name: str, mark: Mark, report: Report) ->
 
 
 def _report_unknown(catalog: Catalog, kind: str, name: str, mark: Mark, report: Report) -> None:
+    if _report_unavailable(catalog, kind, name, mark, report):
+        return
     shown = clip(name)
     near = catalog.near(kind, name)
-    others = [entry for entry in catalog.entries() if name in (entry.id, entry.spec.name)]
-    plugin = name.partition("/")[0] if "/" in name else ""
-    owner = _FIRST_PARTY.get((kind, name))
-    if plugin in _OUR_PLUGINS:
-        owner = owner or f"grpokit-{plugin}"
-    unusable = [r for r in catalog.plugins if not r.loaded and _may_hold(r, name, plugin, owner)]
-    if unusable and not near and not others:
-        told = "; ".join(f"{r.distribution} {r.version} is {r.state}" for r in unusable[:3])
-        told += f"; {len(unusable) - 3} more are not loaded" if len(unusable) > 3 else ""
-        report.add(
-            "C504",
-            mark,
-            f"the {kind} `{shown}` is not available: {told}",
-            allowed="; ".join(clip(r.reason, 300) for r in unusable[:3]),
-            remedy="`grpokit plugins list` says more",
-        )
-        return
-    installed = {record.distribution for record in catalog.plugins}
-    if owner and owner not in installed and not others:
-        report.add(
-            "C504",
-            mark,
-            f"the {kind} `{shown}` belongs to {owner}, which is not installed",
-            remedy=f"pip install {owner}" + _versions_hint(kind, owner),
-        )
-        return
+    others = _others(catalog, name)
     if others and not near:
         kinds = " and ".join(dict.fromkeys(entry.kind for entry in others))
         report.add(
@@ -190,6 +166,42 @@ def _report_unknown(catalog: Catalog, kind: str, name: str, mark: Mark, report: 
         or " or ".join(f"did you mean `{n}`?" for n in near[:1])
         or f"`grpokit plugins list --kind {kind}` describes them",
     )
+
+
+def _report_unavailable(catalog: Catalog, kind: str, name: str, mark: Mark, report: Report) -> bool:
+    """Whether the name belongs to a plugin that is broken or not installed; says so."""
+    shown = clip(name)
+    near, others = catalog.near(kind, name), _others(catalog, name)
+    plugin = name.partition("/")[0] if "/" in name else ""
+    owner = _FIRST_PARTY.get((kind, name))
+    if plugin in _OUR_PLUGINS:
+        owner = owner or f"grpokit-{plugin}"
+    unusable = [r for r in catalog.plugins if not r.loaded and _may_hold(r, name, plugin, owner)]
+    if unusable and not near and not others:
+        told = "; ".join(f"{r.distribution} {r.version} is {r.state}" for r in unusable[:3])
+        told += f"; {len(unusable) - 3} more are not loaded" if len(unusable) > 3 else ""
+        report.add(
+            "C504",
+            mark,
+            f"the {kind} `{shown}` is not available: {told}",
+            allowed="; ".join(clip(r.reason, 300) for r in unusable[:3]),
+            remedy="`grpokit plugins list` says more",
+        )
+        return True
+    installed = {record.distribution for record in catalog.plugins}
+    if owner and owner not in installed and not others:
+        report.add(
+            "C504",
+            mark,
+            f"the {kind} `{shown}` belongs to {owner}, which is not installed",
+            remedy=f"pip install {owner}" + _versions_hint(kind, owner),
+        )
+        return True
+    return False
+
+
+def _others(catalog: Catalog, name: str) -> list[Entry]:
+    return [entry for entry in catalog.entries() if name in (entry.id, entry.spec.name)]
 
 
 def _versions_hint(kind: str, owner: str) -> str:
@@ -303,15 +315,21 @@ def _replaced(tree: Node, path: Path, node: Node) -> Node:
     return Node(items, tree.mark)
 
 
-def _check_template(tree: Node, report: Report) -> None:
+def _check_template(tree: Node, catalog: Catalog, report: Report) -> None:
     use = at(tree, ("prompt", "use"))
-    if use is None or not isinstance(use.value, str) or use.value in TEMPLATES:
+    if use is None or not isinstance(use.value, str):
         return
-    report.add(
-        "C509",
-        use.mark,
-        f"there is no prompt template `{clip(use.value)}`",
-        allowed=f"templates: {', '.join(TEMPLATES)}",
-        remedy=did_you_mean(use.value, TEMPLATES)
-        or "choose one, and set prompt.template for words of your own",
-    )
+    found = catalog.matches("prompt", use.value)
+    if len(found) > 1:
+        _find(catalog, "prompt", use.value, use.mark, report)
+    elif not found and not _report_unavailable(catalog, "prompt", use.value, use.mark, report):
+        report.add(
+            "C509",
+            use.mark,
+            f"there is no prompt template `{clip(use.value)}`",
+            allowed=_names(catalog, "prompt").replace("installed are", "templates:"),
+            remedy=" or ".join(
+                f"did you mean `{n}`?" for n in catalog.near("prompt", use.value)[:1]
+            )
+            or "choose one, and set prompt.template for words of your own",
+        )

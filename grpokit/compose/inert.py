@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from grpokit.compose.diagnostics import Report
 from grpokit.compose.nodes import mark_of
+from grpokit.compose.prompts import TEMPLATES
 from grpokit.compose.sections import Sections
 
 __all__ = ["check_inert"]
@@ -63,7 +64,10 @@ _INERT = (
         "prompt.use",
         "prompt.system and prompt.template replace both of its messages",
         lambda s: (
-            s.prompt is not None and s.prompt.system is not None and s.prompt.template is not None
+            s.prompt is not None
+            and s.prompt.use in TEMPLATES  # the texts of others stand in a run's recipe
+            and s.prompt.system is not None
+            and s.prompt.template is not None
         ),
     ),
 )

@@ -15,7 +15,9 @@ from grpokit.compose.library import Library
 from grpokit.compose.nodes import Node, at, dotted, to_data
 from grpokit.compose.nodes import Path as KeyPath
 from grpokit.compose.overrides import apply_overrides
+from grpokit.compose.prompts import TEMPLATES, with_texts
 from grpokit.compose.semantics import check_semantics
+from grpokit.spec.components import PromptSpec
 from grpokit.spec.config import Config
 from grpokit.spec.recipe import Recipe
 
@@ -82,6 +84,7 @@ def load_recipe(
     checked = Report()
     tree, named = check_components(tree, catalog, checked)
     recipe = validate(Recipe, tree, checked)
+    recipe, words = _with_prompt(recipe, catalog)
     check_semantics(tree, recipe, named, checked)
     report.more += checked.more
     report.extend(item for item in checked.items if not (unread and item.code in _CASCADES))
@@ -96,10 +99,21 @@ def load_recipe(
         name=found.name,
         path=found.path,
         data=to_data(tree),
-        provenance=_provenance(tree, recipe, settings, _filled(configs)),
+        provenance=_provenance(tree, recipe, settings, _filled(configs), words),
         notes=report.notes,
         settings=settings,
     )
+
+
+def _with_prompt(recipe: Recipe | None, catalog: Catalog) -> tuple[Recipe | None, str]:
+    """The recipe with the texts of a plugin's prompt template, and where they come from."""
+    if recipe is None or recipe.prompt.use in TEMPLATES:
+        return recipe, ""
+    found = catalog.matches("prompt", recipe.prompt.use)
+    if len(found) != 1 or not isinstance(found[0].spec, PromptSpec):
+        return recipe, ""  # reported already
+    prompt = with_texts(recipe.prompt, found[0].spec)
+    return recipe.model_copy(update={"prompt": prompt}), f"prompt {found[0].origin}"
 
 
 def resolved(loaded: Loaded) -> dict[str, Any]:
@@ -118,12 +132,14 @@ def _provenance(
     recipe: Recipe,
     settings: dict[str, dict[str, Any]],
     filled: dict[str, str],
+    words: str = "",
 ) -> dict[str, str]:
     shell = Loaded(recipe=recipe, name="", path=None, data={}, provenance={}, settings=settings)
     found: dict[str, str] = {}
     for path in _leaf_paths(resolved(shell)):
         name, node = dotted(path), at(tree, path)
-        found[name] = filled.get(name, "default") if node is None else str(node.mark)
+        origin = words if words and path[0] == "prompt" else "default"
+        found[name] = filled.get(name, origin) if node is None else str(node.mark)
     return found
 
 

@@ -15,11 +15,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from grpokit.builtins.prompts import SPECS
 from grpokit.errors import PreflightError
 from grpokit.spec.contracts import Dataset
 from grpokit.spec.recipe import PromptSection
 
 if TYPE_CHECKING:
+    from grpokit.spec.components import PromptSpec
     from grpokit.spec.flow import Message, Prompt
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "placeholders",
     "prompt_id",
     "resolve_template",
+    "with_texts",
 ]
 
 Row = Mapping[str, Any]
@@ -49,25 +52,7 @@ class Template:
 
 
 TEMPLATES: dict[str, Template] = {
-    "plain": Template(summary="The question alone."),
-    "boxed": Template(
-        summary="The question, and the order to put the final answer in \\boxed{}.",
-        user="{question}\n\nReason step by step, and put the final answer in \\boxed{{}}.",
-    ),
-    "hash": Template(
-        summary="The question, and the order to end with `#### answer`, as GSM8K's answers do.",
-        user=(
-            "{question}\n\nReason step by step. Write the final answer on the last line, "
-            "after four number signs, like this: #### 42"
-        ),
-    ),
-    "think-answer": Template(
-        summary="Reasoning in <think> tags, then the answer in <answer> tags.",
-        system=(
-            "First reason about the problem between <think> and </think>. "
-            "Then write only the final answer between <answer> and </answer>."
-        ),
-    ),
+    spec.name: Template(summary=spec.summary, user=spec.user, system=spec.system) for spec in SPECS
 }
 """The built-in templates of ``prompt.use``."""
 
@@ -128,20 +113,39 @@ def _missing_column(name: str, row: Row, place: str) -> PreflightError:
 
 
 def resolve_template(section: PromptSection) -> Template:
-    """The named template, with the recipe's own system and user messages in place of its."""
-    try:
-        base = TEMPLATES[section.use]
-    except KeyError:
+    """The named template, with the recipe's own system and user messages in place of its.
+
+    The texts of a plugin's template are in the section already (see :func:`with_texts`).
+    """
+    base = TEMPLATES.get(section.use)
+    if base is None and section.template is not None:
+        base = Template(summary="", user=section.template)
+    if base is None:
         raise PreflightError(
             f"there is no prompt template {section.use!r}",
             place="prompt.use",
             remedy=f"use one of {', '.join(TEMPLATES)}",
-        ) from None
+        )
     return Template(
         summary=base.summary,
         user=base.user if section.template is None else section.template,
         system=base.system if section.system is None else section.system,
     )
+
+
+def with_texts(section: PromptSection, spec: PromptSpec) -> PromptSection:
+    """The section with a plugin's texts where the recipe has none of its own.
+
+    So what is recorded of a run says every word of its prompts, whatever becomes of the plugin.
+    """
+    texts: dict[str, Any] = {}
+    if section.system is None:
+        texts["system"] = spec.system
+    if section.template is None:
+        texts["template"] = spec.user
+    if "examples" not in section.model_fields_set and spec.examples:
+        texts["examples"] = [{"question": q, "answer": a} for q, a in spec.examples]
+    return section.model_copy(update=texts)
 
 
 def build_messages(section: PromptSection, row: Row, *, place: str = "") -> tuple[Message, ...]:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from grpokit.compose.rules import reward_name
 from grpokit.errors import GrpokitError
+from grpokit.registry.builtin import CORE
 from grpokit.registry.resolve import source_hash
 from grpokit.spec.contracts import Problem
 from grpokit.spec.plan import ComponentRecord
 
 if TYPE_CHECKING:
     from grpokit.compose.load import Loaded
-    from grpokit.registry.catalog import Catalog
+    from grpokit.registry.catalog import Catalog, Entry
     from grpokit.spec.recipe import Recipe, Use
 
 __all__ = ["component_records"]
@@ -44,22 +45,28 @@ def component_records(
                 settings=_settings(loaded, key, use),
             )
         )
-    model = catalog.matches("model", loaded.recipe.model.id)
-    if len(model) == 1:
-        entry = model[0]
-        records.append(
-            ComponentRecord(
-                role="model",
-                kind="model",
-                id=entry.id,
-                plugin=entry.plugin.name,
-                distribution=entry.plugin.distribution,
-                version=entry.plugin.version,
-                source_hash=source_hash(entry),
-                settings={},
-            )
+    records += [
+        ComponentRecord(
+            role=entry.kind,
+            kind=entry.kind,
+            id=entry.id,
+            plugin=entry.plugin.name,
+            distribution=entry.plugin.distribution,
+            version=entry.plugin.version,
+            source_hash=source_hash(entry),
+            settings={},
         )
+        for entry in _named(loaded.recipe, catalog)
+    ]
     return tuple(records), tuple(problems)
+
+
+def _named(recipe: Recipe, catalog: Catalog) -> Iterator[Entry]:
+    """What may be named without being a component: the prompt template and the model."""
+    for kind, name in (("prompt", recipe.prompt.use), ("model", recipe.model.id)):
+        found = catalog.matches(kind, name)
+        if len(found) == 1 and not (kind == "prompt" and found[0].plugin.name == CORE):
+            yield found[0]
 
 
 def _settings(loaded: Loaded, key: str, use: Use) -> Mapping[str, Any]:

@@ -105,7 +105,9 @@ def _thinking_small(facts: Facts) -> str:
     if facts.parameters is None or facts.parameters >= 1.5e9:
         return ""
     tagged = any("tags" in reward.with_.values() for reward in facts.recipe.rewards)
-    if facts.recipe.prompt.use != "think-answer" and not tagged:
+    prompt = facts.recipe.prompt
+    asked = prompt.use == "think-answer" or "<answer>" in f"{prompt.system}{prompt.template}"
+    if not asked and not tagged:
         return ""
     return f"{facts.parameters / 1e9:.2f}B weights; below 1.5B models often fail to write tags"
 

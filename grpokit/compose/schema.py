@@ -10,7 +10,6 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from grpokit.compose.prompts import TEMPLATES
 from grpokit.errors import ComponentError
 from grpokit.registry.resolve import config_model
 from grpokit.spec.components import AlgorithmSpec
@@ -43,7 +42,7 @@ def recipe_schema(catalog: Catalog) -> Schema:
     defs["CallbackUse"] = json.loads(json.dumps(defs["Use"]))
     builder.section("CallbackUse", catalog.entries("callback"))
     schema["properties"]["callbacks"]["items"] = {"$ref": "#/$defs/CallbackUse"}
-    defs["PromptSection"]["properties"]["use"]["enum"] = list(TEMPLATES)
+    builder.names("PromptSection", catalog.entries("prompt"))
     _allow_extends(schema)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -85,18 +84,23 @@ class _Builder:
     def section(self, model: str, entries: Sequence[Entry]) -> None:
         """Lists the components in the section's ``use``, and ties ``with`` to it."""
         section = self._defs[model]
-        use = section["properties"]["use"]
-        default = use.get("default")
-        names = {entry.id: self._names(entry) for entry in entries}
-        use["enum"] = [name for entry in entries for name in names[entry.id]]
-        use["markdownDescription"] = "\n".join(
-            [use.get("description", ""), *(f"* `{e.id}`: {e.spec.summary}" for e in entries)]
-        )
+        default = section["properties"]["use"].get("default")
+        names = self.names(model, entries)
         if entries:
             section["allOf"] = [
                 self._condition(entry, names[entry.id], required=default not in names[entry.id])
                 for entry in entries
             ]
+
+    def names(self, model: str, entries: Sequence[Entry]) -> dict[str, list[str]]:
+        """Lists the components in the section's ``use``, and returns what each may be called."""
+        use = self._defs[model]["properties"]["use"]
+        names = {entry.id: self._names(entry) for entry in entries}
+        use["enum"] = [name for entry in entries for name in names[entry.id]]
+        use["markdownDescription"] = "\n".join(
+            [use.get("description", ""), *(f"* `{e.id}`: {e.spec.summary}" for e in entries)]
+        )
+        return names
 
     def parts(self) -> Schema:
         """``algorithm.parts``: for each axis the parts that fit it."""

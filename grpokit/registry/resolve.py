@@ -112,8 +112,11 @@ def create(entry: Entry, settings: Mapping[str, Any]) -> Any:
 def source_hash(entry: Entry) -> str:
     """First 16 hex digits of the SHA-256 of the target module's source, without importing it.
 
-    A module without a readable file is identified by distribution, version and target.
+    A module without a readable file is identified by distribution, version and target, and what is
+    text, such as a prompt, by its words.
     """
+    if not entry.spec.target:
+        return hashlib.sha256(repr(entry.spec).encode()).hexdigest()[:16]
     source = read_source(entry.spec.target.partition(":")[0])
     if source is None:
         plugin = entry.plugin

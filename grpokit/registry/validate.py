@@ -15,6 +15,7 @@ from grpokit.spec.components import (
     ComponentSpec,
     DatasetSpec,
     ModelSpec,
+    PromptSpec,
     RewardSpec,
 )
 
@@ -25,6 +26,7 @@ TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 SPEC_OF_HOOK: dict[str, type[ComponentSpec]] = {
     "grpokit_datasets": DatasetSpec,
+    "grpokit_prompts": PromptSpec,
     "grpokit_rewards": RewardSpec,
     "grpokit_algorithms": AlgorithmSpec,
     "grpokit_backends": BackendSpec,
@@ -52,12 +54,30 @@ def _text_problems(item: ComponentSpec) -> Iterator[str]:
         yield "a name has 1 to 64 lower-case letters, digits and hyphens"
     if not isinstance(summary, str):
         yield "summary must be text"
-    if not _is_target(item.target):
+    if isinstance(item, PromptSpec):
+        yield from _prompt_problems(item)
+    elif not _is_target(item.target):
         yield f"target {item.target!r} must look like 'package.module:attribute'"
     for key in ("config", "preflight", "export"):
         value = getattr(item, key, "")
         if value != "" and not _is_target(value):
             yield f"{key} {value!r} must look like 'package.module:attribute', or be empty"
+
+
+def _prompt_problems(item: PromptSpec) -> Iterator[str]:
+    user: object = item.user
+    system: object = item.system
+    pairs: object = item.examples
+    if item.target != "" or item.config != "":
+        yield "a prompt is text: target and config must be empty"
+    if not isinstance(user, str) or not user:
+        yield "user must be text that is not empty"
+    if not isinstance(system, str):
+        yield "system must be text"
+    if not isinstance(pairs, tuple) or not all(
+        _is_group(pair, tuple) and len(pair) == 2 for pair in pairs
+    ):
+        yield "examples must be a tuple of (question, answer)"
 
 
 def _group_problems(item: ComponentSpec) -> Iterator[str]:

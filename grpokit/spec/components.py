@@ -15,6 +15,7 @@ __all__ = [
     "ComponentSpec",
     "DatasetSpec",
     "ModelSpec",
+    "PromptSpec",
     "RewardSpec",
 ]
 
@@ -142,5 +143,25 @@ class CommandSpec(ComponentSpec):
     kind: ClassVar[str] = "command"
 
 
-KINDS = ("dataset", "reward", "algorithm", "backend", "model", "callback", "command")
+@dataclass(frozen=True, kw_only=True)
+class PromptSpec(ComponentSpec):
+    """A prompt template: ``prompt.use``. It is text and no code, so ``target`` stays empty.
+
+    Columns are written ``{name}``, a brace is doubled. A recipe may replace each of the three.
+
+    Attributes:
+        target: empty.
+        user: the user message.
+        system: the system message; empty for none.
+        examples: (question, answer) pairs, sent as earlier turns; each question passes through ``user``.
+    """
+
+    kind: ClassVar[str] = "prompt"
+    target: str = ""
+    user: str = "{question}"
+    system: str = ""
+    examples: tuple[tuple[str, str], ...] = ()
+
+
+KINDS = ("dataset", "prompt", "reward", "algorithm", "backend", "model", "callback", "command")
 """Kinds of components, in the order in which tables show them."""

@@ -83,7 +83,7 @@ class PromptSection(Config):
     """How a row becomes chat messages. Training, evaluation and plan share this code."""
 
     use: str = "plain"
-    """A built-in template: `plain`, `boxed`, `hash`, `think-answer`."""
+    """A prompt template: `plain`, `boxed`, `hash`, `think-answer`, or a plugin's, such as `math/gsm8k-hash`."""
     system: str | None = None
     """System message; replaces the template's. Columns are written `{name}`."""
     template: str | None = None
