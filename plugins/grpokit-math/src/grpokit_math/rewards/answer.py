@@ -1,0 +1,79 @@
+r"""What every reward about correctness needs: the gold answer as text, and the verdict about a completion."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+from pydantic import Field
+
+from grpokit.api import Config, has_boxed, last_boxed, last_hash, parse_number
+from grpokit_math.extract import Extracted, Extractor, extract
+from grpokit_math.extract.chain import as_text
+from grpokit_math.rewards.compare import Verdict, verify
+
+__all__ = ["AnswerConfig", "Judged", "gold_number", "gold_text", "judge"]
+
+
+class AnswerConfig(Config):
+    """Settings of every reward that asks whether the answer is right."""
+
+    extract: list[Extractor] = Field(default=["boxed"], min_length=1)
+    r"""Where the answer stands: `boxed` (`\boxed{5}`), `tag` (`<answer>5</answer>`), `hash` (`#### 5`), `nearest` (the number behind the word "answer") or `last-number`. The next of the list is asked only where a completion does not use the form before it at all."""
+    tag: str = Field(default="answer", pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")
+    """The tag of the extractor `tag`."""
+    tolerance: float = Field(default=0.0, ge=0, lt=1)
+    """Relative error of a number that still counts as equal; 0 compares exactly."""
+    seconds: float = Field(default=2.0, gt=0, le=60)
+    """Time for one symbolic comparison. One that takes longer is a wrong answer, and is counted."""
+
+
+class Judged(NamedTuple):
+    """What was found and what the verifier says about it."""
+
+    verdict: Verdict
+    found: Extracted
+
+
+def judge(completion: str, gold: str, config: AnswerConfig) -> Judged:
+    """Extracts and verifies."""
+    found = extract(completion, config.extract, tag=config.tag)
+    verdict = verify(gold, found.answer, tolerance=config.tolerance, seconds=config.seconds)
+    return Judged(verdict, found)
+
+
+def gold_text(answer: Any) -> str | None:
+    r"""The gold answer of a row as text; None if the row has none, and the reward abstains.
+
+    A number, its text, a GSM8K solution (what follows its last ``####``) or a solution with a
+    ``\boxed{}``. A list of one is that one. NaN is what tables hold where nothing is.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if isinstance(answer, str):
+        return _of_words(answer)
+    if answer is None:
+        return None
+    if isinstance(answer, int):
+        return str(answer)
+    if isinstance(answer, float):
+        return as_text(Fraction(str(answer))) if math.isfinite(answer) else None
+    if isinstance(answer, list | tuple) and len(answer) == 1:
+        return gold_text(answer[0])
+    raise ValueError(
+        f"the gold answer of this row is a {type(answer).__name__}, not a text or number"
+    )
+
+
+def _of_words(answer: str) -> str | None:
+    if "####" in answer:
+        return last_hash(answer)
+    return last_boxed(answer) if has_boxed(answer) else answer.strip() or None
+
+
+def gold_number(answer: Any) -> Fraction | None:
+    """The gold answer as a number; None if the row has none that is one."""
+    text = gold_text(answer)
+    return None if text is None else parse_number(text)
