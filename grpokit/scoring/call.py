@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from grpokit.errors import RewardError
+from grpokit.errors import GrpokitError, RewardError
 from grpokit.scoring.signature import Asked, ask, source
-from grpokit.scoring.values import Fault, Outcome, clean, read_many, read_one
+from grpokit.scoring.values import Fault, FaultKind, Outcome, clean, read_many, read_one
 from grpokit.spec.rewards import DEADLINE, at_once_of
 
 if TYPE_CHECKING:
@@ -221,9 +221,10 @@ def _fault(error: BaseException) -> Fault:
     if isinstance(error, _MissingColumnError):
         remedy = "map a column with dataset.columns, or use another reward"
         return Fault(kind="exception", message=str(error), remedy=remedy)
-    if isinstance(error, RewardError):
-        told = clean(error.fact)
-        return Fault(kind="stop", message=told, remedy=clean(error.remedy))
+    if isinstance(error, GrpokitError):  # on purpose, with words of its own
+        told = f"{error.fact} ({error.place})" if error.place else error.fact
+        kind: FaultKind = "stop" if isinstance(error, RewardError) else "exception"
+        return Fault(kind=kind, message=clean(told), remedy=clean(error.remedy))
     lines = traceback.TracebackException.from_exception(error)
     frames = [frame for frame in lines.stack if Path(frame.filename) != Path(__file__)]
     if frames:

@@ -10,7 +10,7 @@ import time
 from decimal import Decimal
 from fractions import Fraction
 
-from grpokit.api import RewardError, Score, reward, seconds_left
+from grpokit.api import GrpokitError, RewardError, Score, reward, seconds_left
 
 
 def good(completion, answer):
@@ -170,6 +170,8 @@ async def two_at_once(completion):
 def ends_the_run(completion):
     if completion == "spent":
         raise RewardError("the money is spent", remedy="raise max_cost")
+    if completion == "told":
+        raise GrpokitError("the server is down", place="http://judge", remedy="start it")
     return float(seconds_left() is None)
 
 

@@ -164,6 +164,12 @@ def test_an_async_reward_says_how_many_calls_wait_and_none_pays_for_the_queue(ma
     assert make("two_at_once", isolate=False).score_texts([{}], [["ok"]]).components == {}
 
 
+def test_an_error_on_purpose_speaks_for_itself(make):
+    (failure,) = make("ends_the_run").score_texts([{}], [["told"]]).failures
+    assert (failure.kind, failure.remedy) == ("exception", "start it")
+    assert failure.message == "the server is down (http://judge)"
+
+
 @pytest.mark.parametrize("isolate", [True, False])
 def test_a_reward_can_end_the_run(make, isolate):
     scores = make("ends_the_run", isolate=isolate).score_texts([{}], [["a", "spent", "b"]])
