@@ -1,0 +1,1 @@
+"""Prompt templates that others have published, word for word, and one of our own with examples."""
