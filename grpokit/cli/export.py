@@ -1,4 +1,4 @@
-"""``grpokit export``: a recipe for another trainer, or the weights of a run."""
+"""``grpokit export``: a recipe or a reward for another trainer, or the weights of a run."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from grpokit.cli import render
+from grpokit.cli.export_reward import export_reward
 from grpokit.cli.export_weights import export_weights
 from grpokit.errors import RecipeError
 
@@ -33,7 +34,7 @@ class ExportGroup(TyperGroup):
 app = typer.Typer(
     cls=ExportGroup,
     no_args_is_help=True,
-    help="Write a recipe for another trainer, or the weights of a run.",
+    help="Write a recipe or a reward for another trainer, or the weights of a run.",
     epilog="`grpokit export RUN` is short for `grpokit export weights RUN`; with --to, for a recipe.",
 )
 
@@ -86,4 +87,5 @@ def recipe(
         render.say(f"run it there: {line}")
 
 
+app.command("reward")(export_reward)
 app.command("weights")(export_weights)

@@ -7,4 +7,7 @@ models      folders of catalogued models
 trl         TRL: `grpokit.interop.trl.math_boxed`, and `functions(rewards)`
 verl        verl: `pkg://grpokit.interop.verl` with a reward's name, and `compute_score(rewards)`
 axolotl     axolotl: TRL's functions, and a transform of data sets
+verifiers   verifiers: `grpokit.interop.verifiers:math_boxed`, and `score(rewards)`
+openrlhf    OpenRLHF: `reward_func(rewards)` for a file that it loads
+files       the file or the line that names one reward in another trainer
 """

@@ -12,15 +12,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from grpokit.errors import RewardError
+from grpokit.errors import ComponentError, RewardError
 from grpokit.interop.names import installed
 from grpokit.registry.catalog import Catalog
+from grpokit.registry.resolve import build_config
 from grpokit.scoring.scorer import RewardSetup, Scorer, setups
 from grpokit.scoring.signature import Asked
 from grpokit.spec.flow import Completion, Message, Prompt, Rollout, Sampling, Scores
 from grpokit.spec.recipe import RewardSection
 
-__all__ = ["Asking", "Rewards", "reason"]
+__all__ = ["Asking", "Rewards", "reason", "refuse_groups"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,10 +74,13 @@ class Rewards:
         """The rewards, found among the installed ones.
 
         Raises:
-            ComponentError: one is not installed here.
+            ComponentError: one is not installed here, or its settings are wrong.
         """
         if not self._setups:
-            self._setups = setups(self._catalog or installed(), self.sections)
+            found = setups(self._catalog or installed(), self.sections)
+            for each in found:
+                _check(each)
+            self._setups = found
         return self._setups
 
     @property
@@ -144,6 +148,25 @@ class Rewards:
         return "length" if self.max_tokens is not None and count >= self.max_tokens else "stop"
 
 
+def _check(setup: RewardSetup) -> None:
+    """Here and not in the worker, where wrong settings would be a crash."""
+    from pydantic import ValidationError
+
+    try:
+        build_config(setup.entry, setup.settings)
+    except ValidationError as error:
+        told = [
+            f"{'.'.join(map(str, each['loc']))}: {each['msg'].removeprefix('Value error, ')}"
+            for each in error.errors()
+        ]
+        raise ComponentError(
+            "its settings are wrong: " + "; ".join(each.removeprefix(": ") for each in told),
+            place=f"reward {setup.entry.origin}",
+            remedy=f"`grpokit plugins show {setup.entry.id}` lists them; `grpokit export reward "
+            f"{setup.entry.id} --to TRAINER --with KEY=VALUE` writes a file with settings",
+        ) from error
+
+
 def _messages(asking: Asking) -> tuple[Message, ...]:
     return tuple(Message(role=each["role"], content=each["content"]) for each in asking.messages)
 
@@ -157,3 +180,13 @@ def reason(scores: Scores) -> RewardError:
         )
     names = ", ".join(scores.rewards)
     return RewardError(f"no reward applies to this completion ({names} returned None)")
+
+
+def refuse_groups(rewards: Rewards, why: str) -> None:
+    """Refuses rewards that compare the completions of a prompt: each would be compared with itself."""
+    for name, asked in rewards.asked().items():
+        if asked.form == "group":
+            raise RewardError(
+                f"{name} compares the completions of a prompt, and {why}",
+                remedy="use a reward that scores a completion by itself",
+            )

@@ -21,9 +21,8 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from grpokit.errors import RewardError
 from grpokit.interop.names import dotted, find_reward, installed
-from grpokit.interop.rewards import Asking, Rewards, reason
+from grpokit.interop.rewards import Asking, Rewards, reason, refuse_groups
 from grpokit.interop.rows import MESSAGES, unpack, with_answer
 from grpokit.spec.flow import Scores
 
@@ -103,21 +102,13 @@ def _single(name: str) -> Function:
             if key not in made:
                 entry = find_reward(name, installed())
                 section = {"use": entry.id, "name": dotted(entry.spec.name)}
-                made[key] = _refuse_groups(Rewards([{**section, "with": json.loads(key)}]))
+                found = Rewards([{**section, "with": json.loads(key)}])
+                refuse_groups(found, "verl asks about one at a time")
+                made[key] = found
         return _result(made[key].score([asking]), fallback, (made[key].names[0], 1.0), ())
 
     function.__name__ = function.__qualname__ = name
     return function
-
-
-def _refuse_groups(rewards: Rewards) -> Rewards:
-    for name, asked in rewards.asked().items():
-        if asked.form == "group":
-            raise RewardError(
-                f"{name} compares the completions of a prompt, and verl asks about one at a time",
-                remedy="use a reward that scores a completion by itself",
-            )
-    return rewards
 
 
 def _asking(text: str, gold: Any, extra: Mapping[str, Any], *, aliases: bool) -> Asking:

@@ -1,0 +1,115 @@
+"""``grpokit export reward``: one reward by the name that another trainer knows it by, or as a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from grpokit.cli import render
+from grpokit.errors import PreflightError, RecipeError
+
+if TYPE_CHECKING:
+    from grpokit.registry.catalog import Entry
+
+NAMES = "trl|axolotl|verl|verifiers|openrlhf"
+
+
+def export_reward(
+    name: Annotated[
+        str, typer.Argument(help="A reward's name (`grpokit plugins list --kind reward`).")
+    ],
+    to: Annotated[str, typer.Option(metavar=NAMES, help="The trainer to write for.")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--with", metavar="KEY=VALUE", help="One setting; may be repeated."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE.py", help="A new file; NAME_TARGET.py otherwise.")
+    ] = None,
+) -> None:
+    """Say how another trainer names a reward, or write the file that it loads.
+
+    Every installed reward has a dotted path for TRL, axolotl, verl and verifiers. With settings,
+    with --out and for OpenRLHF a small Python file is written. grpokit must be installed there.
+    """
+    from grpokit.interop.files import TARGETS, lines, python_file
+    from grpokit.interop.names import dotted
+    from grpokit.registry.catalog import Catalog
+
+    if to not in TARGETS:
+        raise RecipeError(
+            f"there is no target {to!r}",
+            place="grpokit export reward --to",
+            remedy=f"use one of {', '.join(TARGETS)}",
+        )
+    entry = Catalog.load().find("reward", name)
+    given = _settings(settings or [])
+    _check(entry, given)
+    line = lines(entry, to)
+    if line and not given and out is None:
+        render.say(line)
+        return
+    file = out or Path(f"{dotted(entry.spec.name)}_{to}.py")
+    written = python_file(entry, to, given, file=str(file))
+    _write(file, written.text)
+    render.say(f"written: {file}")
+    render.say(f"use it there: {written.line}")
+
+
+def _settings(given: list[str]) -> dict[str, Any]:
+    import yaml
+
+    found: dict[str, Any] = {}
+    for item in given:
+        key, sign, text = item.partition("=")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            sign = ""
+        if not sign or not key.strip():
+            raise RecipeError(
+                f"{item!r} is not of the form KEY=VALUE",
+                place="grpokit export reward --with",
+                remedy="write for instance --with 'from=[boxed]'",
+            )
+        found[key.strip()] = value
+    return found
+
+
+def _check(entry: Entry, settings: Mapping[str, Any]) -> None:
+    from pydantic import ValidationError
+
+    from grpokit.registry.resolve import build_config
+
+    try:
+        build_config(entry, settings)
+    except ValidationError as error:
+        lines = tuple(
+            f"{'.'.join(map(str, each['loc']))}: {each['msg'].removeprefix('Value error, ')}"
+            for each in error.errors()
+        )
+        raise RecipeError(
+            f"the settings of {entry.id} are wrong",
+            place="grpokit export reward",
+            remedy=f"`grpokit plugins show {entry.id}` lists them; give them by --with KEY=VALUE",
+            problems=lines,
+        ) from error
+
+
+def _write(file: Path, text: str) -> None:
+    if file.suffix != ".py":
+        raise RecipeError(
+            f"{file} does not end in .py", place="grpokit export reward --out", remedy="rename it"
+        )
+    try:
+        with file.open("x", encoding="utf-8") as stream:
+            stream.write(text)
+    except OSError as error:
+        raise PreflightError(
+            f"the file cannot be written: {error.strerror}",
+            place=str(file),
+            remedy="choose a new file with --out",
+        ) from error
