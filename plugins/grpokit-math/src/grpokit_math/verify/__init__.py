@@ -1,1 +1,133 @@
-"""Whether an answer equals the reference answer. See docs/grading.md for the policy."""
+r"""Whether an answer equals the reference answer.
+
+verdict    what a comparison says
+tokens     text to tokens, one pass; the string normal form
+units      units and currency signs
+grammar    tokens to a tree
+answer     an answer as a whole: label, unit, formula or text
+ring       exact arithmetic with roots, pi, i and variables
+intervals  sets of real numbers
+compare    tuples, sets, equations and so on, part by part
+pool       the parent's end of the workers
+worker     the killable process; proof: what sympy has to say there
+
+The policy stands in docs/grading.md. Nothing is ever evaluated as Python, and no text reaches sympy.
+"""
+
+from __future__ import annotations
+
+import atexit
+from functools import lru_cache
+
+from grpokit_math.verify.answer import Answer, read
+from grpokit_math.verify.compare import compare
+from grpokit_math.verify.grammar import Node
+from grpokit_math.verify.pool import Failed, Pool, TooSlow
+from grpokit_math.verify.verdict import Gate, Stage, Verdict
+
+__all__ = ["Stage", "Verdict", "close", "verify"]
+
+_POOL = Pool()
+_NONE = Verdict(correct=False, stage="none", detail="no answer was found")
+_TEXT = Verdict(correct=True, stage="text")
+_NUMBER = (Verdict(correct=False, stage="number"), Verdict(correct=True, stage="number"))
+CACHED = 65536
+LONGEST_CACHED = 512
+
+
+def verify(
+    gold: str, answer: str | None, *, tolerance: float = 0.0, seconds: float = 2.0
+) -> Verdict:
+    """Whether ``answer`` (already extracted; None if nothing was found) equals ``gold``.
+
+    ``tolerance`` is relative to the reference answer and 0 unless declared. ``seconds`` bounds one
+    symbolic comparison. No text raises: what costs too much, takes too long or breaks the comparison
+    is a wrong answer with the stage ``gate``, ``timeout`` or ``error``.
+    """
+    if answer is None:
+        return _NONE
+    if gold == answer:
+        return _TEXT if answer.strip() else _NONE
+    if len(answer) <= 300 and gold.isdigit() and answer.isdigit() and (gold + answer).isascii():
+        return (
+            _NUMBER[gold.lstrip("0") == answer.lstrip("0")]
+            if not tolerance
+            else _decide_cached(gold, answer, tolerance, seconds)
+        )
+    return _decide_cached(gold, answer, tolerance, seconds)
+
+
+def close() -> None:
+    """Ends the worker processes. The next comparison that needs one starts it."""
+    _POOL.close()
+
+
+atexit.register(close)
+
+
+class _Passing(Exception):  # noqa: N818
+    """A verdict that another moment may change: it is not kept."""
+
+
+def _decide_cached(gold: str, answer: str, tolerance: float, seconds: float) -> Verdict:
+    if len(answer) > LONGEST_CACHED:
+        return _gated(gold, answer)
+    try:
+        return _decide(gold, answer, tolerance, seconds)
+    except _Passing as passing:
+        verdict: Verdict = passing.args[0]
+        return verdict
+
+
+def _gated(gold: str, answer: str) -> Verdict:
+    if answer.strip() == gold.strip() and answer.strip():
+        return _TEXT
+    stage: Stage = "gate" if answer.strip() else "none"
+    return Verdict(correct=False, stage=stage, detail=f"longer than {LONGEST_CACHED} characters")
+
+
+@lru_cache(maxsize=CACHED)
+def _decide(gold: str, answer: str, tolerance: float, seconds: float) -> Verdict:
+    stripped = answer.strip()
+    if not stripped:
+        return _NONE
+    if stripped == gold.strip():
+        return _TEXT
+
+    def prove(first: Node, second: Node, within: float) -> bool:
+        return _POOL.ask(first, second, tolerance=within, seconds=seconds)
+
+    try:
+        reference = _gold(gold)
+        found = read(answer)
+        if not found.key:
+            return _NONE
+        verdict = compare(reference, found, tolerance, prove)
+        if not verdict.correct and _several(reference) and _ambiguous(answer):
+            return compare(reference, read(answer, separate=True), tolerance, prove)
+        return verdict
+    except Gate as gate:
+        return Verdict(correct=False, stage="gate", detail=str(gate))
+    except TooSlow as slow:
+        raise _Passing(Verdict(correct=False, stage="timeout", detail=str(slow))) from None
+    except Failed as failed:
+        raise _Passing(Verdict(correct=False, stage="error", detail=str(failed))) from None
+    # The promise is that no text raises. A fault of ours is a counted "error", never a zero in silence.
+    except Exception as fault:  # noqa: BLE001
+        return Verdict(
+            correct=False, stage="error", detail=f"{type(fault).__name__}: {fault}"[:200]
+        )
+
+
+@lru_cache(maxsize=4096)
+def _gold(text: str) -> Answer:
+    return read(text)
+
+
+def _several(gold: Answer) -> bool:
+    return gold.node is not None and gold.node[0] in ("list", "set", "tuple")
+
+
+def _ambiguous(answer: str) -> bool:
+    """A comma that could belong to a number: ``1,234``."""
+    return "," in answer and not any(mark in answer for mark in ("{,}", ",\\!"))

@@ -1,0 +1,178 @@
+"""The parent's end of the workers: start, ask, kill. Safe to use from several threads."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+import threading
+import time
+from fractions import Fraction
+from typing import Any
+
+from grpokit_math.verify.grammar import Node
+
+__all__ = ["Failed", "Pool", "TooSlow"]
+
+START = 60.0
+"""Seconds that a worker may take to import sympy on a busy machine. They are not the question's."""
+WORKERS = 2
+
+
+class TooSlow(Exception):  # noqa: N818
+    """The deadline came first."""
+
+
+class Failed(Exception):  # noqa: N818
+    """The worker raised, ran out of memory or died."""
+
+
+class Pool:
+    """At most two workers, started when the first question needs them, kept for the next ones."""
+
+    def __init__(self) -> None:
+        self._reset()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._forked)
+
+    def _reset(self) -> None:
+        self._free = threading.Semaphore(WORKERS)
+        self._lock = threading.Lock()
+        self._idle: list[_Worker] = []
+        self._all: set[_Worker] = set()
+
+    def _forked(self) -> None:
+        """A forked child has workers of its own; the parent's must see its own pipe end."""
+        for worker in self._all:
+            worker.forget()
+        self._reset()
+
+    def ask(self, first: Node, second: Node, *, tolerance: float, seconds: float) -> bool:
+        """Whether two expressions are equal.
+
+        Raises:
+            TooSlow: not answered in time. The worker is killed.
+            Failed: the worker raised or died.
+        """
+        question = {
+            "first": first,
+            "second": second,
+            "tolerance": tolerance,
+            "seconds": seconds,
+        }
+        line = json.dumps(question, default=_as_json).encode() + b"\n"
+        with self._free:
+            worker = self._take()
+            try:
+                answer = worker.ask(line, seconds)
+            except (
+                BaseException
+            ):  # also an interrupt: a worker in the midst of a question is no use
+                self._drop(worker)
+                raise
+            with self._lock:
+                self._idle.append(worker)
+        if "error" in answer:
+            raise Failed(str(answer["error"]))
+        return bool(answer["same"])
+
+    def _take(self) -> _Worker:
+        with self._lock:
+            while self._idle:
+                worker = self._idle.pop()
+                if worker.alive():
+                    return worker
+                self._all.discard(worker)
+                worker.kill()
+        worker = _Worker()
+        with self._lock:
+            self._all.add(worker)
+        return worker
+
+    def _drop(self, worker: _Worker) -> None:
+        with self._lock:
+            self._all.discard(worker)
+        worker.kill()
+
+    def close(self) -> None:
+        """Ends all workers. The next question starts new ones."""
+        with self._lock:
+            workers = list(self._all)
+            self._all.clear()
+            self._idle.clear()
+        for worker in workers:
+            worker.kill()
+
+
+class _Worker:
+    def __init__(self) -> None:
+        environ = {
+            name: value
+            for name, value in os.environ.items()
+            if name in ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR")
+        }
+        environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "grpokit_math.verify.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environ,
+            start_new_session=True,  # Ctrl-C is the parent's business
+        )
+        self._started = False
+        self._read = b""
+
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def ask(self, line: bytes, seconds: float) -> dict[str, Any]:
+        if not self._started:
+            self._line(START)
+            self._started = True
+        stdin = self._process.stdin
+        assert stdin is not None
+        try:
+            stdin.write(line)
+            stdin.flush()
+        except OSError as error:
+            raise Failed(f"the worker is gone: {error}") from error
+        answer: dict[str, Any] = json.loads(self._line(seconds))
+        return answer
+
+    def _line(self, seconds: float) -> bytes:
+        stdout = self._process.stdout
+        assert stdout is not None
+        deadline = time.monotonic() + seconds
+        while b"\n" not in self._read:
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([stdout], [], [], left)[0]:
+                raise TooSlow(f"no answer in {seconds:g} seconds")
+            chunk = os.read(stdout.fileno(), 65536)
+            if not chunk:
+                raise Failed("the worker died")
+            self._read += chunk
+        line, _, self._read = self._read.partition(b"\n")
+        return line
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self.forget()
+
+    def forget(self) -> None:
+        """Closes this process's ends of the pipes."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                try:
+                    pipe.close()
+                except OSError:  # what was left to write has no reader any more
+                    pass
+
+
+def _as_json(value: object) -> Any:
+    if isinstance(value, Fraction):
+        return [hex(value.numerator), hex(value.denominator)]
+    raise TypeError(type(value).__name__)

@@ -1,0 +1,171 @@
+"""Units at the end of an answer: ``10 cm``, ``6 \\text{ cm}^2``, ``$5``, ``18 apples``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+from grpokit_math.verify.tokens import Token
+
+__all__ = ["NO_UNITS", "split_money", "split_unit"]
+
+_NO_UNITS = """or and not no nor but to plus minus times over if than about around approximately maybe
+either between except without is are was were be because wrong incorrect exactly under least most
+hundred thousand million billion trillion dozen half halves third thirds quarter quarters score
+sin cos tan cot sec csc log ln lg exp sqrt root inf nan infinity mod choose squared cubed factorial
+true false yes mn bn mio approx ish other others none undefined plus base"""
+NO_UNITS = frozenset(_NO_UNITS.split())
+
+_SAME_UNITS = {
+    "mm": "mm millimeter millimetre",
+    "cm": "cm cms centimeter centimetre",
+    "dm": "dm decimeter decimetre",
+    "m": "m meter metre",
+    "km": "km kms kilometer kilometre",
+    "in": "in inch inche",
+    "ft": "ft foot feet",
+    "yd": "yd yds yard",
+    "mi": "mi mile",
+    "mg": "mg milligram",
+    "g": "g gram gramme",
+    "kg": "kg kgs kilogram kilo",
+    "lb": "lb lbs",
+    "oz": "oz ounce",
+    "ml": "ml mL milliliter millilitre",
+    "l": "l L liter litre",
+    "s": "s sec secs second",
+    "min": "min mins minute",
+    "h": "h hr hrs hour",
+    "day": "day",
+    "week": "week wk",
+    "month": "month",
+    "year": "year yr yrs",
+    "deg": "deg degree",
+    "dollar": "dollar usd USD buck",
+    "cent": "cent",
+    "euro": "euro eur EUR",
+    "pound": "pound gbp GBP",
+    "yen": "yen",
+    "rupee": "rupee",
+    "percent": "percent",
+    "rad": "rad radian",
+    "mph": "mph",
+    "N": "N newton",
+    "J": "J joule",
+    "W": "W watt",
+    "Hz": "Hz hertz",
+    "unit": "unit",
+    "sq": "sq square",
+    "cu": "cu cubic",
+    "C": "C celsius",
+    "F": "F fahrenheit",
+    "K": "K kelvin",
+}
+KNOWN = {name: unit for unit, names in _SAME_UNITS.items() for name in names.split()}
+SHORTEST_UNKNOWN = 4
+MOST_WORDS = 4
+
+
+def _unit(token: Token, tokens: Sequence[Token], index: int) -> str | None:
+    """The canonical name of a word that can be a unit, None if it cannot."""
+    if token.kind not in ("word", "run", "var"):
+        return None
+    name = str(token.value)
+    if name.lower() in NO_UNITS:
+        return None
+    if len(name) == 1:
+        # "5 m" is a length, "5m" a product.
+        spaced = token.gap and name in KNOWN and index > 0
+        before = tokens[index - 1] if index else token
+        plain = before.kind == "num" or before.value in ("/", "}")
+        return KNOWN[name] if spaced and plain else None
+    for stem in (
+        name,
+        name.lower(),
+        name.lower().removesuffix("s"),
+        name.lower().removesuffix("es"),
+    ):
+        if stem in KNOWN:
+            return KNOWN[stem]
+    if len(name) < SHORTEST_UNKNOWN and token.kind == "run":
+        return None
+    return name.lower().removesuffix("s")
+
+
+def split_unit(tokens: Sequence[Token]) -> tuple[Sequence[Token], tuple[str, ...]]:
+    """What stands before the unit, and the unit: ``("cm", "2")``. No unit is the empty tuple."""
+    end = len(tokens)
+    unit: list[str] = []
+    words = 0
+    while end > 1 and words < MOST_WORDS:
+        name = _unit(tokens[end - 1], tokens, end - 1)
+        if name is not None:
+            if name in ("sq", "cu") and unit:
+                unit.insert(1, "2" if name == "sq" else "3")
+            else:
+                unit.insert(0, name)
+            end -= 1
+            words += 1
+            continue
+        power, length = _power(tokens, end)
+        if length and (name := _unit(tokens[end - length - 1], tokens, end - length - 1)):
+            unit[:0] = [name, power]
+            end -= length + 1
+            words += 1
+            continue
+        if unit and tokens[end - 1].value in ("/", "-") and _unit(tokens[end - 2], tokens, end - 2):
+            if tokens[end - 1].value == "/":
+                unit.insert(0, "per")
+            end -= 1
+            continue
+        break
+    head = tokens[:end]
+    if not unit or not _is_value(head):
+        return tokens, ()
+    return head, tuple(unit)
+
+
+def _power(tokens: Sequence[Token], end: int) -> tuple[str, int]:
+    """The exponent that ends there (``^2``, ``^{3}``) and its number of tokens, 0 if there is none."""
+    values = [token.value for token in tokens[:end]]
+    if len(values) > 2 and values[-2] == "^" and values[-1] in (2, 3):
+        return str(values[-1]), 2
+    if (
+        len(values) > 4
+        and values[-4:-2] == ["^", "{"]
+        and values[-2] in (2, 3)
+        and values[-1] == "}"
+    ):
+        return str(values[-2]), 4
+    return "", 0
+
+
+def _is_value(tokens: Sequence[Token]) -> bool:
+    """A unit stands behind a number, a root or pi, not behind words or a single letter."""
+    if not tokens or tokens[-1].value in ("+", "-", "*", "/", "^", "_", "=", ",", "<", ">", "("):
+        return False
+    return any(
+        isinstance(token.value, Fraction) or token.value in ("pi", "sqrt") for token in tokens
+    )
+
+
+def split_money(tokens: Sequence[Token]) -> tuple[Sequence[Token], tuple[str, ...]]:
+    """The answer without its currency signs, if they stand at numbers and are all the same."""
+    names = {str(token.value) for token in tokens if token.kind == "money"}
+    if len(names) != 1:
+        return tokens, ()
+    kept: list[Token] = []
+    for index, token in enumerate(tokens):
+        if token.kind != "money":
+            kept.append(token)
+            continue
+        after = tokens[index + 1 : index + 3]
+        before = tokens[index - 1] if index else None
+        ahead = bool(after) and (
+            after[0].kind in ("num", "cmd") or after[0].value in ("-", "+", "(")
+        )
+        behind = not after and before is not None and before.kind == "num"
+        free = before is None or before.kind != "num"
+        if not ((ahead and free) or behind):
+            return tokens, ()
+    return kept, (names.pop(),)
