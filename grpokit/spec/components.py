@@ -66,12 +66,14 @@ class RewardSpec(ComponentSpec):
         columns: data set columns the function asks for; empty means: read its signature.
         range: lowest and highest score; None for unbounded.
         deterministic: the same completion always earns the same score.
+        pays: what else it pays for on purpose, so that ``rewards check`` does not warn: ``length``.
     """
 
     kind: ClassVar[str] = "reward"
     columns: tuple[str, ...] = ()
     range: tuple[float, float] | None = (0.0, 1.0)
     deterministic: bool = True
+    pays: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

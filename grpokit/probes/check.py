@@ -1,0 +1,315 @@
+"""The check itself: from rewards and rows to a :class:`Report`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+from grpokit.errors import PreflightError
+from grpokit.probes import contract
+from grpokit.probes.expand import Case, NotApplicable, expand, make_cases
+from grpokit.probes.gold import choose_way, gold_column, gold_of, names_gold
+from grpokit.probes.judge import Result, judge, rates
+from grpokit.probes.library import Probe, Way, probes
+from grpokit.probes.measure import TOTAL, Bench, Measured, OutOfTimeError
+from grpokit.probes.outside import Audit, audited, percentile, start_audits
+from grpokit.probes.report import Checked, Finding, Report
+from grpokit.probes.strategies import format_share, padding, scoreboard
+from grpokit.scoring.scorer import RewardSetup, Scorer
+from grpokit.scoring.signature import Asked
+from grpokit.spec.components import RewardSpec
+from grpokit.spec.flow import Prompt
+
+__all__ = ["check"]
+
+HUNG = 2
+"""Probes without an end after which no further ones of that family are tried."""
+SLACK = 0.5
+
+
+def check(
+    setups: Sequence[RewardSetup],
+    rows: Sequence[Prompt | Mapping[str, Any]],
+    *,
+    seconds: float | None = None,
+    timeout: float = 10.0,
+    scorer: Scorer | None = None,
+    way: Way | None = None,
+    template: str = "plain",
+    step_completions: int | None = None,
+) -> Report:
+    """Probes rewards on rows.
+
+    Args:
+        setups: the rewards with their weights.
+        rows: prompts, or rows of a data set whose column ``question`` is the prompt.
+        seconds: the short check, which ends after this time; None for the whole one.
+        timeout: seconds a completion, as ``scoring.timeout``.
+        scorer: one of these rewards that runs already; it is left running.
+        way: how an answer is written; found by trying when left out.
+        template: ``prompt.use``, of equal ways the one that it asks for is taken.
+        step_completions: completions of a training step, for the projection.
+
+    Raises:
+        PreflightError: the rows lack a column, or there is none.
+        ComponentError: a reward cannot be imported or built.
+    """
+    prompts = [_prompt(row, index) for index, row in enumerate(rows)]
+    if not prompts:
+        raise PreflightError("there is no row to probe", remedy="raise --rows")
+    began = time.monotonic()
+    with ExitStack() as stack:
+        if scorer is None:
+            scorer = stack.enter_context(Scorer(setups, timeout=timeout))
+        run = _Run(setups, prompts, scorer, seconds=seconds, template=template, way=way)
+        stack.callback(run.close)
+        run.measure()
+        return run.report(step_completions, time.monotonic() - began)
+
+
+def _prompt(row: Prompt | Mapping[str, Any], index: int) -> Prompt:
+    if isinstance(row, Prompt):
+        return row
+    question = str(row.get("question", row.get("prompt", "")))
+    return Prompt(
+        id=str(index), index=index, row=row, messages=({"role": "user", "content": question},)
+    )
+
+
+@dataclass
+class _Run:
+    """One check from start to end."""
+
+    setups: Sequence[RewardSetup]
+    prompts: list[Prompt]
+    scorer: Scorer
+    seconds: float | None
+    template: str
+    way: Way | None
+    results: list[Result] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    missed: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    audits: list[Audit] = field(default_factory=list)
+    latency: dict[str, float | None] = field(default_factory=dict)
+    import_seconds: dict[str, float] = field(default_factory=dict)
+    per_completion: float | None = None
+
+    def __post_init__(self) -> None:
+        columns = tuple(dict.fromkeys(name for prompt in self.prompts for name in prompt.row))
+        problems = self.scorer.problems(columns)
+        if problems:
+            raise PreflightError(
+                problems[0].fact,
+                remedy=problems[0].remedy,
+                problems=tuple(f"{problem.fact}; {problem.remedy}" for problem in problems),
+            )
+        self.asked: dict[str, Asked] = self.scorer.asked()
+        self.column = gold_column(self.setups, self.asked, columns) or ""
+        golds = [gold_of(prompt.row, self.column) for prompt in self.prompts]
+        known = [(p, g) for p, g in zip(self.prompts, golds, strict=True) if g]
+        self.blind = not known
+        pairs = known or [(prompt, "42") for prompt in self.prompts]
+        self.cases = make_cases([p for p, _ in pairs], [g for _, g in pairs])
+        self.bench = Bench(self.scorer, seconds=self.seconds)
+        self.subjects: list[str] = []
+
+    @property
+    def short(self) -> bool:
+        return self.seconds is not None
+
+    def close(self) -> None:
+        """Ends what was started."""
+        for audit in self.audits:
+            audit.close()
+
+    def measure(self) -> None:
+        """All that calls rewards."""
+        try:
+            self.way = self.way or choose_way(self.bench, self.cases, self.template)
+            self.audits = start_audits(self.setups, self.asked, self.cases[0], self.way)
+            self._probe()
+            self._odd()
+            self._time()
+        except OutOfTimeError:
+            self.notes.append(f"the check ended after its {self.seconds:g} seconds")
+            tried = {result.probe.id for result in self.results}
+            self.missed += [probe.id for probe in self._probes() if probe.id not in tried]
+        for audit in self.audits:
+            self._heard(audit)
+
+    def _probes(self) -> list[Probe]:
+        return [probe for probe in probes() if probe.short or not self.short]
+
+    def _probe(self) -> None:
+        """Everything but the probes that are timed, case by case where time is short."""
+        assert self.way is not None
+        plain = [probe for probe in self._probes() if probe.within is None]
+        work: list[tuple[Case, list[tuple[Probe, str]]]] = []
+        for case in self.cases:
+            found = [
+                (probe, text)
+                for probe in plain
+                if (text := _text(probe, case, self.way)) is not None
+            ]
+            work.append((case, found))
+        groups = [[each] for each in work] if self.short else [work]
+        measured: list[tuple[Case, list[Measured]]] = []
+        began = time.monotonic()
+        for group in groups:
+            texts = [[text for _, text in found] for _, found in group]
+            answered = self.bench.measure([case for case, _ in group], self.way, texts)
+            for (case, found), row in zip(group, answered, strict=True):
+                pairs = zip(found, row, strict=True)
+                self.results += [Result(probe, case, m) for (probe, _), m in pairs]
+                measured.append((case, row))
+        if self.bench.completions:
+            self.per_completion = (time.monotonic() - began) / sum(len(r) for _, r in measured)
+        again = measured[:2] if self.short else measured
+        self.findings += contract.repeats(self.bench, self.way, again, self.setups)
+
+    def _odd(self) -> None:
+        assert self.way is not None
+        if self.blind or not self.results:
+            return
+        first = self.results[0]
+        self.findings += contract.odd_rows(
+            self.bench, self.way, first.case, self.column, self.setups, first.measured
+        )
+
+    def _time(self) -> None:
+        """Hostile completions, each alone, so that its seconds are its own."""
+        assert self.way is not None
+        hung = 0
+        case = self.cases[0]
+        first = self.results[0].measured if self.results else None
+        for probe in self._probes():
+            text = _text(probe, case, self.way) if probe.within is not None else None
+            if text is None or first is None or probe.within is None:
+                continue
+            if hung >= HUNG:
+                self.missed.append(probe.id)
+                continue
+            cell, seconds = self.bench.time(case.prompt, text, probe.within + SLACK)
+            if seconds > probe.within:  # a busy machine gets a second chance
+                cell, seconds = self.bench.time(case.prompt, text, probe.within + SLACK)
+            hung += cell is None
+            measured = Measured(text, cell or first.wrong, first.right, first.wrong)
+            self.results.append(Result(probe, case, measured, seconds))
+
+    def _heard(self, audit: Audit) -> None:
+        answer = audit.finish(self.bench.end)
+        if "lost" in answer and self.short:
+            self.notes.append(f"{audit.setup.name}: calls from other threads: {answer['lost']}")
+            return
+        self.findings += audited(audit, answer)
+        if "seconds" in answer:
+            self.latency[audit.setup.name] = percentile(answer["seconds"])
+            self.import_seconds[audit.setup.name] = answer["import_seconds"]
+
+    def report(self, step_completions: int | None, seconds: float) -> Report:
+        """What was measured, judged."""
+        weights = {setup.name: setup.weight for setup in self.setups}
+        self._read()
+        self.findings += contract.failures(self.results, weights)
+        self.findings += contract.leaks(self.cases if not self.blind else ())
+        self.findings += self._margins(weights)
+        declared = frozenset(
+            word
+            for setup in self.setups
+            if setup.weight and isinstance(setup.entry.spec, RewardSpec)
+            for word in setup.entry.spec.pays
+        )
+        self.findings += judge(self.results, self.setups, self.subjects, declared)
+        checked = tuple(map(self._checked, self.setups))
+        for setup, seen in zip(self.setups, checked, strict=True):
+            self.findings += contract.declared_range(setup, seen.lowest, seen.highest)
+        main = TOTAL if TOTAL in self.subjects or not self.subjects else self.subjects[0]
+        board = scoreboard(self.results, main)
+        counted = rates(self.results, main)
+        golds = [case.gold for case in self.cases]
+        padded = padding(self.results, main)
+        right, wrong, silent, share = format_share(self.results, main)
+        order = {"critical": 0, "warning": 1, "info": 2}
+        return Report(
+            rewards=checked,
+            findings=tuple(sorted(self.findings, key=lambda found: order[found.severity])),
+            strategies=board,
+            way=self.way.name if self.way else "",
+            rows=len(self.cases),
+            probes=len({result.probe.id for result in self.results}),
+            completions=self.bench.completions,
+            right=right,
+            wrong=wrong,
+            silent=silent,
+            format_share=share if self.subjects else None,
+            floor=None if self.blind else golds.count(self.cases[0].common) / len(golds),
+            length_right=padded[0],
+            length_wrong=padded[1],
+            false_accepts=counted.false_accepts,
+            wrong_tried=counted.wrong_tried,
+            false_rejects=counted.false_rejects,
+            right_tried=counted.right_tried,
+            seconds_per_completion=self.per_completion,
+            step_completions=step_completions,
+            seconds=seconds,
+            missed=tuple(dict.fromkeys(self.missed)),
+            notes=tuple(self.notes),
+            short=self.short,
+        )
+
+    def _read(self) -> None:
+        """Which rewards look at the gold answer: by the columns they ask for, or by what they do."""
+        self.reads = {setup.name: self._reads(setup) for setup in self.setups}
+        weighted = [setup for setup in self.setups if setup.weight and self.reads[setup.name]]
+        if not weighted:
+            self.notes.append(
+                "no reward with a weight tells right from wrong answers, "
+                "so the probes of right and wrong say nothing here"
+            )
+        readers = [setup.name for setup in self.setups if self.reads[setup.name]]
+        self.subjects = [TOTAL] if weighted else []
+        if len(self.setups) > 1 or not weighted:
+            self.subjects += readers
+
+    def _reads(self, setup: RewardSetup) -> bool:
+        if self.blind:
+            return False
+        if names_gold(setup, self.asked[setup.name]):
+            return True
+        found = [result.measured.margin(setup.name) or 0.0 for result in self.results]
+        return any(margin > 0 for margin in found)
+
+    def _margins(self, weights: Mapping[str, float]) -> Iterator[Finding]:
+        for subject in self.subjects:
+            weight = weights.get(subject, 1.0)
+            yield from contract.margins(self.results, subject, weight=weight)
+
+    def _checked(self, setup: RewardSetup) -> Checked:
+        lowest, highest = contract.ranges(self.results, setup)
+        name = setup.name
+        counted = rates(self.results, name) if self.reads[name] else rates((), name)
+        return Checked(
+            name=name,
+            id=setup.entry.id,
+            weight=setup.weight,
+            reads_answer=self.reads[name],
+            lowest=lowest,
+            highest=highest,
+            latency=self.latency.get(name),
+            import_seconds=self.import_seconds.get(name),
+            false_accepts=counted.false_accepts,
+            wrong_tried=counted.wrong_tried,
+            false_rejects=counted.false_rejects,
+            right_tried=counted.right_tried,
+        )
+
+
+def _text(probe: Probe, case: Case, way: Way) -> str | None:
+    try:
+        return expand(probe, case, way)
+    except NotApplicable:
+        return None

@@ -1,0 +1,87 @@
+"""Which column holds the gold answer, which rewards read it, and how a right answer is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from grpokit.probes.expand import Case, final_answer
+from grpokit.probes.library import Way, ways
+from grpokit.probes.measure import TOTAL, Bench
+from grpokit.scoring.scorer import RewardSetup
+from grpokit.scoring.signature import Asked
+from grpokit.spec.components import RewardSpec
+
+__all__ = ["GOLD", "choose_way", "gold_column", "gold_of", "names_gold"]
+
+GOLD = ("answer", "solution", "gold", "target", "ground_truth", "label", "reference")
+"""Columns that usually hold the gold answer, most usual first."""
+TRIED = 3
+"""Rows on which the ways to write an answer are compared."""
+_FIRST = {"boxed": "boxed", "hash": "hash", "think-answer": "tags"}
+
+
+def _asked_names(setup: RewardSetup, asked: Asked) -> tuple[str, ...]:
+    spec = setup.entry.spec
+    columns = spec.columns if isinstance(spec, RewardSpec) else ()
+    return (*columns, *asked.required, *asked.optional)
+
+
+def names_gold(setup: RewardSetup, asked: Asked) -> bool:
+    """Whether the reward asks for a column that usually holds the gold answer."""
+    names = _asked_names(setup, asked)
+    return any(name in names or f"{name}s" in names for name in GOLD)
+
+
+def gold_column(
+    setups: Sequence[RewardSetup], asked: Mapping[str, Asked], columns: Sequence[str]
+) -> str | None:
+    """The gold answer's column: one that a reward asks for, else the usual name; None if none is."""
+    there = [name for name in GOLD if name in columns]
+    for setup in sorted(setups, key=lambda each: -abs(each.weight)):
+        names = _asked_names(setup, asked[setup.name])
+        for name in there:
+            if name in names or f"{name}s" in names:
+                return name
+    return there[0] if there else None
+
+
+def gold_of(row: Mapping[str, Any], column: str) -> str:
+    """The final answer of a row; "" if it has none."""
+    value = row.get(column)
+    return "" if value is None else final_answer(value)
+
+
+def choose_way(bench: Bench, cases: Sequence[Case], template: str = "plain") -> Way:
+    """The way in which the weighted sum tells right from wrong most clearly.
+
+    Equal ways: the one that pays the right answer most, then the one that the prompt asks for.
+    """
+    first = _FIRST.get(template, "")
+    found = sorted(ways(), key=lambda way: way.name != first)
+    tried = cases[:TRIED]
+    if not tried:
+        return found[0]
+    texts = [
+        [text for way in found for text in (way.write(case.gold), way.write(case.wrong))]
+        for case in tried
+    ]
+    if bench.together:
+        pairs = [bench.measure(tried, way, [[""]] * len(tried)) for way in found]
+        values = [
+            [(row[0].right.values[TOTAL], row[0].wrong.values[TOTAL]) for row in each]
+            for each in pairs
+        ]
+    else:
+        cells = bench.ask([case.prompt for case in tried], texts)
+        values = [
+            [(row[2 * k].values[TOTAL], row[2 * k + 1].values[TOTAL]) for row in cells]
+            for k in range(len(found))
+        ]
+
+    def worth(position: int) -> tuple[float, float, int]:
+        gap = sum((right or 0.0) - (wrong or 0.0) for right, wrong in values[position])
+        paid = sum(right or 0.0 for right, _ in values[position])
+        return round(gap, 6), round(paid, 6), -position
+
+    return found[max(range(len(found)), key=worth)]
