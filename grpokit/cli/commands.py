@@ -27,7 +27,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "grpokit.cli.eval:app",
         "Measure a checkpoint, a run or a model on held-out questions.",
     ),
+    "runs": (
+        "grpokit.cli.runs:app",
+        "List runs, show one, and score its rollouts with other rewards.",
+    ),
     "plan": ("grpokit.cli.plan:app", "Say what a recipe will do, without loading a model."),
+    "rewards": ("grpokit.cli.rewards:app", "List, show, try and check rewards."),
     "recipes": ("grpokit.cli.recipes:app", "List, show, check and compare recipes."),
     "algorithms": (
         "grpokit.cli.algorithms:app",
@@ -42,7 +47,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "export": (
         "grpokit.cli.export:app",
-        "Write a recipe for another trainer, or the weights of a run.",
+        "Write a recipe or a reward for another trainer, or the weights of a run.",
     ),
 }
 """Name -> (target, the sentence of ``grpokit --help``)."""

@@ -1,0 +1,278 @@
+"""``grpokit runs``: what runs there are, what one holds, and its rollouts under other rewards."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from grpokit.cli import render
+from grpokit.errors import RecipeError
+
+if TYPE_CHECKING:
+    from grpokit.registry.catalog import Catalog, Entry
+    from grpokit.rescore.rescore import Job
+    from grpokit.scoring.scorer import RewardSetup
+    from grpokit.spec.recipe import Recipe
+
+app = typer.Typer(
+    no_args_is_help=True, help="List runs, show one, and score its rollouts with other rewards."
+)
+
+
+@app.command("list")
+def list_runs(
+    folder: Annotated[Path, typer.Argument(help="The folder that holds the runs.")] = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List runs, the newest first: recipe, steps, state, last reward, date."""
+    from grpokit.cli.runs_show import listed_json, show_list
+    from grpokit.rescore.listing import find_runs
+
+    runs = find_runs(folder)
+    if as_json:
+        render.print_json([listed_json(run) for run in runs])
+    else:
+        show_list(folder, runs)
+
+
+@app.command("show")
+def show_run(
+    run: Annotated[str, typer.Argument(help="A run's folder, or `last`.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show one run: its recipe in short, its last step, its checkpoints, evaluations, re-scorings."""
+    from grpokit.cli.runs_show import show_one, shown_json
+    from grpokit.rescore.listing import read_run
+
+    path = _folder(run)
+    found = read_run(path)
+    if as_json:
+        render.print_json(shown_json(found))
+    else:
+        show_one(found)
+
+
+@app.command()
+def rescore(
+    run: Annotated[str, typer.Argument(help="A run's folder, or `last`.")],
+    reward: Annotated[
+        str | None, typer.Option(metavar="NEW", help="The reward to score with.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--with", metavar="KEY=VALUE", help="A setting of the reward: JSON, or text."),
+    ] = None,
+    weight: Annotated[
+        float | None, typer.Option(help="Its weight in the total; that of the replaced reward.")
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The saved reward that it replaces; `total` is all."),
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(metavar="R", help="Score with all rewards of this recipe instead.")
+    ] = None,
+    right: Annotated[
+        float | None, typer.Option(help="The score from which a completion is right.")
+    ] = None,
+    dataset: Annotated[
+        bool, typer.Option("--dataset", help="Read the rows' columns from the run's data set.")
+    ] = False,
+    gate: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=LIMIT", help="Exit with code 4 beyond it: sign-changes=0.01."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Where to write; RUN/rescore otherwise.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Score the saved rollouts of a run again, without a model, and compare.
+
+    Shows how many completions turn from right to wrong and back, the rank correlation of old and new
+    scores, how many advantages change their sign, and the largest disagreements.
+    """
+    from grpokit.engine.signals import StopFlag
+    from grpokit.rescore.gates import check, parse
+    from grpokit.rescore.rescore import rescore as score_again
+
+    if (reward is None) == (recipe is None):
+        raise RecipeError(
+            "name the new reward, or a recipe with rewards",
+            place="grpokit runs rescore",
+            remedy="grpokit runs rescore last --reward number",
+        )
+    if recipe is not None and (settings or weight is not None or against):
+        raise RecipeError(
+            "--with, --weight and --against belong to --reward; a recipe has its own",
+            place="grpokit runs rescore",
+            remedy="change the recipe, or name one reward",
+        )
+    gates = parse(gate or ())
+    path = _folder(run)
+    job = _job(
+        path,
+        reward=reward,
+        settings=settings or [],
+        weight=weight,
+        against=against,
+        recipe=recipe,
+        right=right,
+        dataset=dataset,
+    )
+    with StopFlag() as flag, render.live() as view:
+        found = score_again(job, out or path / "rescore", shown=_bar(view), should_stop=flag.poll)
+    if as_json:
+        render.print_json({**found.summary, "folder": str(found.folder)})
+    else:
+        from grpokit.cli.runs_show import show_rescored
+
+        show_rescored(found)
+    check(gates, found.main, found.summary["advantages"])
+
+
+def _folder(name: str) -> Path:
+    from grpokit.engine.rundir import RunDir, named_run
+
+    return RunDir.existing(named_run(name)).path
+
+
+def _job(
+    path: Path,
+    *,
+    reward: str | None,
+    settings: list[str],
+    weight: float | None,
+    against: str | None,
+    recipe: str | None,
+    right: float | None,
+    dataset: bool,
+) -> Job:
+    from grpokit.compose.load import load_recipe
+    from grpokit.engine.rundir import RunDir
+    from grpokit.registry.catalog import Catalog
+    from grpokit.rescore.columns import DatasetRows
+    from grpokit.rescore.rescore import Job
+    from grpokit.scoring.scorer import setups
+
+    catalog = Catalog.load()
+    saved = RunDir.existing(path).recipe()
+    weights = _weights(saved)
+    if recipe is not None:
+        chosen = setups(catalog, load_recipe(recipe, catalog=catalog).recipe.rewards)
+        place = None
+    else:
+        assert reward is not None
+        setup, place = _one(catalog, saved, weights, reward, settings, weight, against)
+        chosen = (setup,)
+    rows = DatasetRows(catalog, saved) if dataset else None
+    return Job(
+        run=path,
+        setups=chosen,
+        weights=weights,
+        against=place,
+        threshold=saved.eval.threshold if right is None else right,
+        rows=rows,
+        columns=rows.columns if rows else None,
+        scoring=saved.scoring.model_dump(include={"timeout", "isolate"}),
+    )
+
+
+def _weights(recipe: Recipe) -> dict[str, float]:
+    """Name in the rollouts -> weight; without a name of its own a reward has its component's."""
+    return {
+        section.name or section.use.rpartition("/")[2]: section.weight for section in recipe.rewards
+    }
+
+
+def _one(
+    catalog: Catalog,
+    saved: Recipe,
+    weights: dict[str, float],
+    reward: str,
+    settings: list[str],
+    weight: float | None,
+    against: str | None,
+) -> tuple[RewardSetup, str]:
+    """The new reward, and the saved one that it stands for."""
+    from grpokit.rescore.rescore import TOTAL
+    from grpokit.scoring.scorer import RewardSetup
+
+    entry = catalog.find("reward", reward)
+    name = entry.spec.name
+    if against is not None and against not in (*weights, TOTAL):
+        raise RecipeError(
+            f"the run has no reward {against!r}",
+            place="--against",
+            remedy=f"use one of {', '.join((*weights, TOTAL))}",
+        )
+    place = against or (name if name in weights else saved.eval.correct or "")
+    if place not in (*weights, TOTAL):
+        place = max(weights, key=lambda each: abs(weights[each]))
+    values = _settings(settings)
+    _check_settings(entry, values)
+    factor = weight if weight is not None else weights.get(place, 1.0)
+    return RewardSetup(name=name, entry=entry, settings=values, weight=factor), place
+
+
+def _check_settings(entry: Entry, values: dict[str, Any]) -> None:
+    from pydantic import ValidationError
+
+    from grpokit.registry.resolve import build_config
+
+    try:
+        build_config(entry, values)
+    except ValidationError as error:
+        told = [f"{'.'.join(map(str, e['loc'])) or entry.id}: {e['msg']}" for e in error.errors()]
+        raise RecipeError(
+            f"the settings of {entry.origin} are wrong",
+            place="--with",
+            remedy=f"grpokit plugins show {entry.id} lists them",
+            problems=tuple(told),
+        ) from error
+
+
+def _settings(texts: list[str]) -> dict[str, Any]:
+    """``key=value``: the value is JSON, and text where it is none."""
+    found: dict[str, Any] = {}
+    for text in texts:
+        key, equals, raw = text.partition("=")
+        if not equals or not key.isidentifier():
+            raise RecipeError(
+                f"{text!r} is not key=value", place="--with", remedy="--with text=yes"
+            )
+        try:
+            found[key] = json.loads(raw)
+        except ValueError:
+            found[key] = raw
+    return found
+
+
+def _bar(view: render.LiveView | None) -> Callable[[int, int], None]:
+    """A bar on a terminal, at most ten times a second; elsewhere a line at each quarter, on stderr."""
+    start = last = time.monotonic()
+    said = -1
+
+    def show(done: int, size: int) -> None:
+        nonlocal last, said
+        now = time.monotonic()
+        words = f"re-scored {done / 1e6:.1f} of {size / 1e6:.1f} MB{_left(now - start, done, size)}"
+        if view is not None:
+            if now - last > 0.1 or done == size:
+                last = now
+                view.update(render.stack(words, render.progress_bar(done, size)))
+        elif 4 * done // max(size, 1) > said and now - start > 5:
+            said = 4 * done // max(size, 1)
+            sys.stderr.write(words + "\n")
+
+    return show
+
+
+def _left(seconds: float, done: int, size: int) -> str:
+    return f", about {seconds / done * (size - done):.0f} s left" if 0 < done < size else ""
