@@ -11,7 +11,7 @@ from pydantic import Field
 from grpokit.api import Config, has_boxed, last_boxed, last_hash, parse_number
 from grpokit_math.extract import Extracted, Extractor, extract
 from grpokit_math.extract.chain import as_text
-from grpokit_math.rewards.compare import Verdict, verify
+from grpokit_math.verify import Verdict, verify
 
 __all__ = ["AnswerConfig", "Judged", "gold_number", "gold_text", "judge"]
 

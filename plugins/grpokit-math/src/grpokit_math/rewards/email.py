@@ -15,7 +15,7 @@ __all__ = ["EmailConfig", "email"]
 ADDRESS_AT = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}\.[\w.-]{1,63}")
 PHONE = re.compile(r"\+?\d[\d ()/.-]{5,20}\d")
 STREET = re.compile(
-    r"^\W{0,4}\d{1,5}[ ,]\S|[^\W\d][^\n\d]{0,60} \d{1,5}[a-z]?(?:,|$)", re.MULTILINE
+    r"^[^\w\n+]{0,4}\d{1,5}[a-z]?,? [^\W\d]|[^\W\d][^\n\d]{0,60} \d{1,5}[a-z]?(?:,|$)", re.MULTILINE
 )
 
 

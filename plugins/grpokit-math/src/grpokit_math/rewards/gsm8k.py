@@ -13,8 +13,8 @@ from typing import Any
 
 from grpokit.api import Config, last_tag, parse_number, strip_thinking
 from grpokit_math.rewards.answer import gold_text
-from grpokit_math.rewards.compare import verify
 from grpokit_math.rewards.scanners import soft_form, strict_form
+from grpokit_math.verify import verify
 
 __all__ = [
     "CorrectnessConfig",
