@@ -3,7 +3,7 @@ r"""Whether an answer equals the reference answer.
 verdict    what a comparison says
 tokens     text to tokens, one pass; the string normal form
 units      units and currency signs
-grammar    tokens to a tree
+cursor     the place in the tokens; numbers, grammar: tokens to a tree (node)
 answer     an answer as a whole: label, unit, formula or text
 ring       exact arithmetic with roots, pi, i and variables
 intervals  sets of real numbers
@@ -18,10 +18,11 @@ from __future__ import annotations
 
 import atexit
 from functools import lru_cache
+from time import monotonic
 
 from grpokit_math.verify.answer import Answer, read
-from grpokit_math.verify.compare import compare
-from grpokit_math.verify.grammar import Node
+from grpokit_math.verify.compare import Prover, compare
+from grpokit_math.verify.node import Node
 from grpokit_math.verify.pool import Failed, Pool, TooSlow
 from grpokit_math.verify.verdict import Gate, Stage, Verdict
 
@@ -33,6 +34,7 @@ _TEXT = Verdict(correct=True, stage="text")
 _NUMBER = (Verdict(correct=False, stage="number"), Verdict(correct=True, stage="number"))
 CACHED = 65536
 LONGEST_CACHED = 512
+LONGEST_NUMBER = 400
 
 
 def verify(
@@ -48,13 +50,13 @@ def verify(
         return _NONE
     if gold == answer:
         return _TEXT if answer.strip() else _NONE
-    if len(answer) <= 300 and gold.isdigit() and answer.isdigit() and (gold + answer).isascii():
-        return (
-            _NUMBER[gold.lstrip("0") == answer.lstrip("0")]
-            if not tolerance
-            else _decide_cached(gold, answer, tolerance, seconds)
-        )
+    if not tolerance and _digits(gold) and _digits(answer):
+        return _NUMBER[gold.lstrip("0") == answer.lstrip("0")]
     return _decide_cached(gold, answer, tolerance, seconds)
+
+
+def _digits(text: str) -> bool:
+    return text.isdigit() and text.isascii() and len(text) <= LONGEST_NUMBER
 
 
 def close() -> None:
@@ -65,7 +67,7 @@ def close() -> None:
 atexit.register(close)
 
 
-class _Passing(Exception):  # noqa: N818
+class _Passing(Exception):
     """A verdict that another moment may change: it is not kept."""
 
 
@@ -93,30 +95,38 @@ def _decide(gold: str, answer: str, tolerance: float, seconds: float) -> Verdict
         return _NONE
     if stripped == gold.strip():
         return _TEXT
+    deadline = monotonic() + seconds
 
     def prove(first: Node, second: Node, within: float) -> bool:
-        return _POOL.ask(first, second, tolerance=within, seconds=seconds)
+        left = deadline - monotonic()
+        if left <= 0:
+            raise TooSlow(f"no answer in {seconds:g} seconds")
+        return _POOL.ask(first, second, tolerance=within, seconds=left)
 
     try:
-        reference = _gold(gold)
-        found = read(answer)
-        if not found.key:
-            return _NONE
-        verdict = compare(reference, found, tolerance, prove)
-        if not verdict.correct and _several(reference) and _ambiguous(answer):
-            return compare(reference, read(answer, separate=True), tolerance, prove)
-        return verdict
+        verdict = _compared(gold, answer, tolerance, prove)
     except Gate as gate:
-        return Verdict(correct=False, stage="gate", detail=str(gate))
+        verdict = Verdict(correct=False, stage="gate", detail=str(gate))
     except TooSlow as slow:
         raise _Passing(Verdict(correct=False, stage="timeout", detail=str(slow))) from None
     except Failed as failed:
         raise _Passing(Verdict(correct=False, stage="error", detail=str(failed))) from None
     # The promise is that no text raises. A fault of ours is a counted "error", never a zero in silence.
     except Exception as fault:  # noqa: BLE001
-        return Verdict(
-            correct=False, stage="error", detail=f"{type(fault).__name__}: {fault}"[:200]
-        )
+        what = f"{type(fault).__name__}: {fault}"[:200]
+        verdict = Verdict(correct=False, stage="error", detail=what)
+    return verdict
+
+
+def _compared(gold: str, answer: str, tolerance: float, prove: Prover) -> Verdict:
+    reference = _gold(gold)
+    found = read(answer)
+    if not found.key:
+        return _NONE
+    verdict = compare(reference, found, tolerance, prove)
+    if not verdict.correct and _several(reference) and _ambiguous(answer):
+        return compare(reference, read(answer, separate=True), tolerance, prove)
+    return verdict
 
 
 @lru_cache(maxsize=4096)

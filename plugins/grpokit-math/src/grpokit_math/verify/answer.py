@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from grpokit_math.verify.grammar import Node, parse
+from grpokit_math.verify.grammar import parse
+from grpokit_math.verify.node import Node
 from grpokit_math.verify.tokens import Token, tokenise
 from grpokit_math.verify.units import NO_UNITS, split_money, split_unit
 from grpokit_math.verify.verdict import Unreadable
@@ -15,8 +16,26 @@ __all__ = ["Answer", "Key", "key", "read"]
 
 Key = tuple[tuple[str, str | Fraction], ...]
 LABEL = frozenset(
-    """the my final correct answer ans is result so solution solutions are option choice therefore
-    thus hence value""".split()
+    [
+        "the",
+        "my",
+        "final",
+        "correct",
+        "answer",
+        "ans",
+        "is",
+        "result",
+        "so",
+        "solution",
+        "solutions",
+        "are",
+        "option",
+        "choice",
+        "therefore",
+        "thus",
+        "hence",
+        "value",
+    ]
 )
 SHORTEST_TEXT = 3
 LONGEST_LABEL = 4
@@ -72,7 +91,7 @@ def key(tokens: Sequence[Token]) -> Key:
 
 
 def _is_brace_of_one(tokens: Sequence[Token], index: int) -> bool:
-    """A brace around one token: ``\\frac{1}{2}`` is ``\\frac12``."""
+    r"""A brace around one token: ``\frac{1}{2}`` is ``\frac12``."""
     value = tokens[index].value
     if value == "{":
         inside = tokens[index + 1 : index + 3]
@@ -152,4 +171,6 @@ def _words(whole: Key) -> tuple[str, ...]:
     for kind, value in whole:
         text = str(value)
         words.append(text.lower() if kind in ("run", "var") and len(text) > 1 else text)
+    if len(words) > 1 and words[0] in ("a", "an", "the"):
+        words = words[1:]
     return tuple(words)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 from grpokit_math.verify.answer import Answer
-from grpokit_math.verify.grammar import Node
-from grpokit_math.verify.intervals import inequality, intervals
+from grpokit_math.verify.intervals import inequality, intervals, subject
+from grpokit_math.verify.node import Node
 from grpokit_math.verify.ring import Form, Undecided, equal, form, proportional, rational
 from grpokit_math.verify.verdict import Gate, Stage, Unreadable, Verdict
 
@@ -18,6 +18,7 @@ Prover = Callable[[Node, Node, float], bool]
 ORDER: tuple[Stage, ...] = ("text", "number", "set", "symbolic")
 MANY = ("list", "set", "tuple", "union", "minus", "matrix", "space")
 MOST_QUESTIONS = 64
+FUNCTION_NAMES = frozenset("fghFGPQpqy")
 
 
 def compare(gold: Answer, answer: Answer, tolerance: float, prove: Prover) -> Verdict:
@@ -63,7 +64,7 @@ class _Judge:
         if ORDER.index(stage) > ORDER.index(self.stage):
             self.stage = stage
 
-    def same(self, gold: Node, answer: Node) -> bool:  # noqa: PLR0911  one line a kind
+    def same(self, gold: Node, answer: Node) -> bool:
         gold, answer = _spread(gold), _spread(answer)
         if gold == answer:
             self.reach("set" if gold[0] in MANY else "number")
@@ -141,7 +142,7 @@ class _Judge:
             left.remove(match)
         return True
 
-    def structures(self, gold: Node, answer: Node) -> bool:
+    def structures(self, gold: Node, answer: Node) -> bool:  # noqa: PLR0911  one line a kind
         self.reach("set")
         if gold[0] == answer[0] == "tuple" and len(gold[2]) == len(answer[2]):
             ends = len(gold[2]) > 2 or (gold[1] == answer[1] and gold[3] == answer[3])
@@ -185,7 +186,7 @@ class _Judge:
         self, gold: Node, answer: Node, first: Node | None, second: Node | None
     ) -> bool:
         self.reach("set")
-        names = {name for name in (_subject(gold), _subject(answer)) if name is not None}
+        names = {name for name in (subject(gold), subject(answer)) if name is not None}
         if len(names) > 1:
             return False
         return self.same(first or gold, second or answer)
@@ -197,9 +198,7 @@ class _Judge:
         sides = list(relation[2])
         if len(sides) == 2 and not _is_name(sides[0]) and _is_name(sides[1]):
             sides.reverse()
-        if _is_name(sides[0]) and not _is_name(other):
-            sides = sides[1:]
-        elif len(sides) == 2 and _is_name(sides[0]):
+        if _is_name(sides[0]) and (len(sides) == 2 or not _is_name(other)):
             sides = sides[1:]
         if len(sides) > 3:
             return False
@@ -262,7 +261,7 @@ def _infinite(node: Node) -> int:
 
 def _members(node: Node) -> Sequence[Node]:
     if node[0] in ("list", "set"):
-        parts: Sequence[Node] = node[1] if node[0] == "set" else node[1]
+        parts: Sequence[Node] = node[1]
         return parts
     return (node,)
 
@@ -271,32 +270,19 @@ def _pieces(node: Node) -> list[Node]:
     return [*_pieces(node[1]), *_pieces(node[2])] if node[0] == "union" else [node]
 
 
-def _subject(node: Node) -> str | None:
-    r"""The variable of an inequality."""
-    while node[0] == "list":
-        node = node[1][0]
-    if node[0] != "rel":
-        return None
-    return next((side[1] for side in node[2] if side[0] == "sym"), None)
-
-
 def _is_name(node: Node) -> bool:
     """``x``, ``f(x)``, ``f^{-1}(x)`` or ``(x, y)``."""
     if node[0] == "sym":
         return True
     if node[0] == "tuple":
         return all(part[0] == "sym" for part in node[2])
-    if node[0] == "mul" and len(node[1]) == 2:
-        head, inside = node[1]
-        inverse = (
-            head[0] == "pow" and head[1][0] == "sym" and head[2] == ("neg", ("num", Fraction(1)))
-        )
-        return (
-            head[0] == "sym"
-            and head[1] in ("f", "g", "h", "F", "G", "P", "Q", "p", "q", "y")
-            or inverse
-        ) and inside[0] == "sym"
-    return False
+    if node[0] != "mul" or len(node[1]) != 2 or node[1][1][0] != "sym":
+        return False
+    head = node[1][0]
+    if head[0] == "pow":
+        inverse: Node = (("sym", head[1][1]), ("neg", ("num", Fraction(1))))
+        return bool(head[1:] == inverse)
+    return head[0] == "sym" and head[1] in FUNCTION_NAMES
 
 
 def _bases(gold: Node, answer: Node) -> bool:
@@ -314,7 +300,7 @@ def _spread(node: Node) -> Node:
         for part in node[1]:
             spread = _spread(part)
             parts.extend(spread[1] if spread[0] == "list" else (spread,))
-        return (node[0], tuple(parts))
+        return (node[0], tuple(parts), *node[2:])
     if node[0] == "rel" and node[1] == ("=",) and _is_name(node[2][0]) and _has_sign(node[2][1]):
         return _spread(node[2][1])
     if node[0] in ("rel", *MANY) or not _has_sign(node):
@@ -322,20 +308,15 @@ def _spread(node: Node) -> Node:
     return ("list", (_resolved(node, "pm"), _resolved(node, "mp")))
 
 
-def _has_sign(node: Node) -> bool:
-    return (
-        node[0] in ("pm", "mp")
-        or any(_has_sign(part) for part in node[1:] if isinstance(part, tuple) and part)
-        if isinstance(node[0], str)
-        else any(_has_sign(part) for part in node if isinstance(part, tuple) and part)
-    )
+def _has_sign(node: object) -> bool:
+    if not isinstance(node, tuple) or not node:
+        return False
+    return node[0] in ("pm", "mp") or any(_has_sign(part) for part in node)
 
 
 def _resolved(node: Node, plus: str) -> Node:
     """The upper or the lower signs."""
-    if not isinstance(node, tuple):
-        return node
     if node and node[0] in ("pm", "mp"):
         inside = _resolved(node[1], plus)
         return inside if node[0] == plus else ("neg", inside)
-    return tuple(_resolved(part, plus) for part in node)
+    return tuple(_resolved(part, plus) if isinstance(part, tuple) else part for part in node)

@@ -10,28 +10,83 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any
 
+from grpokit_math.verify.node import Node
+from grpokit_math.verify.numbers import Numbers
 from grpokit_math.verify.tokens import Token
 from grpokit_math.verify.verdict import Gate, Unreadable
 
-__all__ = ["GREEK", "Node", "parse"]
+__all__ = ["parse"]
 
-Node = tuple[Any, ...]
 FUNCTIONS = frozenset(
-    """sin cos tan cot sec csc arcsin arccos arctan arccot sinh cosh tanh coth ln log lg exp
-    gcd lcm max min""".split()
+    [
+        "sin",
+        "cos",
+        "tan",
+        "cot",
+        "sec",
+        "csc",
+        "arcsin",
+        "arccos",
+        "arctan",
+        "arccot",
+        "sinh",
+        "cosh",
+        "tanh",
+        "coth",
+        "ln",
+        "log",
+        "lg",
+        "exp",
+        "gcd",
+        "lcm",
+        "max",
+        "min",
+    ]
 )
 INVERSE = {"sin": "arcsin", "cos": "arccos", "tan": "arctan", "cot": "arccot"}
 GREEK = frozenset(
-    """alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau upsilon
-    phi chi psi omega Gamma Delta Theta Lambda Xi Sigma Phi Psi Omega ell hbar""".split()
+    [
+        "alpha",
+        "beta",
+        "gamma",
+        "delta",
+        "epsilon",
+        "zeta",
+        "eta",
+        "theta",
+        "iota",
+        "kappa",
+        "lambda",
+        "mu",
+        "nu",
+        "xi",
+        "rho",
+        "sigma",
+        "tau",
+        "upsilon",
+        "phi",
+        "chi",
+        "psi",
+        "omega",
+        "Gamma",
+        "Delta",
+        "Theta",
+        "Lambda",
+        "Xi",
+        "Sigma",
+        "Phi",
+        "Psi",
+        "Omega",
+        "ell",
+        "hbar",
+    ]
 )
 RELATIONS = frozenset(("=", "<", ">", "leq", "geq", "in"))
 CLOSERS = {"(": (")", "]"), "[": (")", "]")}
 FACTOR_COMMANDS = FUNCTIONS | GREEK | {"frac", "sqrt", "pi", "infty", "binom", "emptyset", "mathbb"}
 LONGEST_LIST = 64
-MINUS_ONE = ("num", Fraction(-1))
+MINUS_ONE = ("neg", ("num", Fraction(1)))
 
 
 def parse(tokens: Sequence[Token]) -> Node:
@@ -51,50 +106,24 @@ def parse(tokens: Sequence[Token]) -> Node:
     return node
 
 
-class _Parser:
-    def __init__(self, tokens: Sequence[Token]) -> None:
-        self.tokens = tokens
-        self.position = 0
-        self.bars = 0
-        self.depth = 0
-
-    # -- reading tokens
-    def word(self) -> Any:
-        """The value of the next token, unless it is a number, a name or a word."""
-        if self.position < len(self.tokens):
-            token = self.tokens[self.position]
-            if token.kind in ("op", "cmd") or (
-                token.kind in ("word", "run") and token.value in ("and", "or")
-            ):
-                return token.value
-        return None
-
-    def token(self) -> Token | None:
-        return self.tokens[self.position] if self.position < len(self.tokens) else None
-
-    def take(self, *values: str) -> str | None:
-        found = self.word()
-        if found in values and found is not None:
-            self.position += 1
-            return str(found)
-        return None
-
-    def need(self, *values: str) -> str:
-        found = self.take(*values)
-        if found is None:
-            raise Unreadable(f"no {values[0]!r}")
-        return found
+class _Parser(Numbers):
+    separators: tuple[str, ...] = ()
 
     # -- answers of several parts
     def items(self) -> Node:
+        start = self.separators
         parts = self.sequence()
-        return parts[0] if len(parts) == 1 else ("list", tuple(parts))
+        if len(parts) == 1:
+            return parts[0]
+        marks = set(self.separators[len(start) :])
+        return ("list", tuple(parts), "or") if marks == {"or"} else ("list", tuple(parts))
 
     def sequence(self) -> list[Node]:
         parts = [self.relation()]
-        while self.take(",", ";", "and", "or"):
-            while self.take("and", "or"):
-                pass
+        while mark := self.take(",", ";", "and", "or"):
+            while following := self.take("and", "or"):
+                mark = following
+            self.separators = (*self.separators, mark)
             parts.append(self.relation())
             if len(parts) > LONGEST_LIST:
                 raise Gate(f"more than {LONGEST_LIST} parts")
@@ -215,24 +244,6 @@ class _Parser:
             return _signed(mark, self.primary())
         return self.primary()
 
-    def digit(self, token: Token) -> Node:
-        value = token.value
-        assert isinstance(value, Fraction)
-        if value.denominator != 1 or value < 10 or self.whole_exponent():
-            self.position += 1
-            return ("num", value)
-        head, rest = str(value)[0], str(value)[1:]
-        tail = Token("num", Fraction(int(rest)))
-        self.tokens = [*self.tokens[: self.position], tail, *self.tokens[self.position + 1 :]]
-        return ("num", Fraction(int(head)))
-
-    def whole_exponent(self) -> bool:
-        """``2^10`` is written for 2 to the 10th, whatever LaTeX sets; so are ``\\sqrt12`` and ``_10``."""
-        before = self.tokens[self.position - 1]
-        return before.value in ("^", "sqrt", "_") or self.closes_fraction
-
-    closes_fraction = False
-
     def primary(self) -> Node:
         token = self.token()
         if token is None:
@@ -247,51 +258,6 @@ class _Parser:
             return self.command(str(token.value))
         raise Unreadable(f"the word {token.value!r}")
 
-    def number(self, token: Token) -> Node:
-        self.position += 1
-        value = token.value
-        assert isinstance(value, Fraction)
-        following = self.token()
-        if following is not None and following.value == "_" and value.denominator == 1:
-            self.position += 1
-            return ("base", int(value), self.argument())
-        if following is not None and following.value == "overline":
-            return self.repeating(value, following)
-        if value.denominator == 1 and following is not None:
-            return self.mixed(value, following)
-        return ("num", value)
-
-    def repeating(self, value: Fraction, mark: Token) -> Node:
-        """Only ``0.\\overline{3}``: what repeats begins right behind the point."""
-        self.position += 1
-        values = self.tokens[self.position : self.position + 3]
-        if mark.gap or len(values) < 3 or values[0].value != "{" or values[2].value != "}":
-            raise Unreadable("a bar")
-        period = values[1].value
-        if not isinstance(period, Fraction) or period.denominator != 1 or value.denominator != 1:
-            raise Unreadable("a bar")
-        self.position += 3
-        return ("num", value + period / (10 ** len(str(period)) - 1))
-
-    def mixed(self, value: Fraction, following: Token) -> Node:
-        r"""``3 1/2`` and ``1\frac{4}{5}``: a whole number and a proper fraction of integers."""
-        if following.value == "frac":
-            start = self.position
-            part = self.command("frac")
-            if part[0] == "div" and part[1][0] == part[2][0] == "num":
-                above, below = part[1][1], part[2][1]
-                if above.denominator == below.denominator == 1 and 0 < above < below:
-                    return ("num", value + above / below)
-            self.position = start
-            return ("num", value)
-        parts = self.tokens[self.position : self.position + 3]
-        if len(parts) == 3 and parts[1].value == "/" and parts[0].gap:
-            above, below = parts[0].value, parts[2].value
-            if isinstance(above, Fraction) and isinstance(below, Fraction) and 0 < above < below:
-                self.position += 3
-                return ("num", value + above / below)
-        return ("num", value)
-
     def name(self, token: Token) -> Node:
         if token.value in ("and", "or"):
             raise Unreadable("a list ends too early")
@@ -300,8 +266,8 @@ class _Parser:
             letters = str(token.value)
             if len(letters) > 8:
                 raise Unreadable(f"the word {letters!r}")
-            *first, last = letters
-            return ("mul", (*[_named(letter) for letter in first], self.indexed(last)))
+            first = [_named(letter) for letter in letters[:-1]]
+            return ("mul", (*first, self.indexed(letters[-1])))
         return self.indexed(str(token.value))
 
     def indexed(self, name: str) -> Node:
@@ -346,36 +312,40 @@ class _Parser:
 
     def command(self, name: str) -> Node:
         self.position += 1
+        if name in ("pi", "infty"):
+            return ("const", name)
+        if name in GREEK:
+            return self.indexed(f"\\{name}")
+        if name == "emptyset":
+            return ("set", ())
+        if name in FUNCTIONS:
+            return self.function(name)
+        if name.startswith("begin ") and name.endswith(("matrix", "array")):
+            return self.matrix(name.removeprefix("begin "))
+        return self.with_arguments(name)
+
+    def with_arguments(self, name: str) -> Node:
         if name == "frac":
-            above = self.argument()
-            self.closes_fraction = True
-            try:
-                below = self.argument()
-            finally:
-                self.closes_fraction = False
-            return ("div", above, below)
+            return self.fraction()
         if name == "sqrt":
             return self.root()
         if name == "binom":
             return ("fn", "binom", (self.argument(), self.argument()))
-        if name in ("pi", "infty"):
-            return ("const", name)
-        if name in GREEK:
-            return self.indexed("\\" + name)
-        if name == "emptyset":
-            return ("set", ())
         if name == "mathbb":
             node = self.argument()
             return ("space", node[1] if node[0] == "sym" else "?")
         if name in ("lfloor", "lceil"):
             node = self.sum()
-            self.need("rfloor" if name == "lfloor" else "rceil")
-            return ("fn", "floor" if name == "lfloor" else "ceil", (node,))
-        if name in FUNCTIONS:
-            return self.function(name)
-        if name.startswith("begin ") and name.endswith("matrix"):
-            return self.matrix(name.removeprefix("begin "))
+            self.need(name.replace("l", "r", 1))
+            return ("fn", name[1:], (node,))
         raise Unreadable(f"the command {name!r}")
+
+    def fraction(self) -> Node:
+        above = self.argument()
+        self.closes_fraction = True
+        below = self.argument()
+        self.closes_fraction = False
+        return ("div", above, below)
 
     def root(self) -> Node:
         degree: Node = ("num", Fraction(2))
@@ -417,24 +387,6 @@ class _Parser:
         ):
             node = ("mul", (node, self.power()))
         return node
-
-    def matrix(self, kind: str) -> Node:
-        rows: list[tuple[Node, ...]] = []
-        row: list[Node] = []
-        while True:
-            if self.take(f"end {kind}"):
-                break
-            row.append(self.sum())
-            if self.take("&"):
-                continue
-            rows.append(tuple(row))
-            row = []
-            if not self.take("\\\\"):
-                self.need(f"end {kind}")
-                break
-        if not rows or any(len(each) != len(rows[0]) for each in rows):
-            raise Unreadable("rows of several lengths")
-        return ("matrix", "det" if kind == "vmatrix" else "matrix", tuple(rows))
 
 
 def _signed(mark: str, node: Node) -> Node:

@@ -9,15 +9,16 @@ from fractions import Fraction
 from math import inf
 from typing import NamedTuple
 
-from grpokit_math.verify.grammar import Node
+from grpokit_math.verify.node import Node
 from grpokit_math.verify.ring import Undecided, form, rational
 from grpokit_math.verify.verdict import Unreadable
 
-__all__ = ["Interval", "inequality", "intervals"]
+__all__ = ["Interval", "inequality", "intervals", "subject"]
 
 End = Fraction | float
 FLIPPED = {"<": ">", ">": "<", "leq": "geq", "geq": "leq"}
-INFINITE = {("const", "infty"): inf, ("neg", ("const", "infty")): -inf}
+INFINITY: Node = ("const", "infty")
+INFINITE: dict[Node, float] = {INFINITY: inf, ("neg", INFINITY): -inf}
 
 
 class Interval(NamedTuple):
@@ -28,42 +29,60 @@ class Interval(NamedTuple):
 
 
 def inequality(node: Node) -> Node | None:
-    r"""``x > 3``, ``-2 \le x \le 7`` and ``x \in S`` as the set of x; None for anything else."""
+    r"""``x > 3``, ``-2 \le x \le 7``, ``x \in S`` and several with "or" as a set; None for the rest."""
     if node[0] == "list":
-        parts = [inequality(part) for part in node[1]]
-        if any(part is None for part in parts):
-            return None
-        result = parts[0]
-        for part in parts[1:]:
-            result = ("union", result, part)
-        return result
+        return _either(node)
     if node[0] != "rel":
         return None
     marks, sides = node[1], node[2]
     if marks == ("in",) and sides[0][0] == "sym":
         return tuple(sides[1])
-    infinity: Node = ("const", "infty")
     if len(marks) == 1 and marks[0] in FLIPPED:
-        mark, left, right = marks[0], sides[0], sides[1]
-        if left[0] != "sym":
-            mark, left, right = FLIPPED[mark], right, left
-        if left[0] != "sym":
-            return None
-        if mark in (">", "geq"):
-            return ("tuple", "[" if mark == "geq" else "(", (right, infinity), ")")
-        return ("tuple", "(", (("neg", infinity), right), "]" if mark == "leq" else ")")
+        return _one_sided(marks[0], sides[0], sides[1])
     if len(marks) == 2 and sides[1][0] == "sym":
-        low, high = sides[0], sides[2]
-        if marks[0] in (">", "geq"):
-            marks, low, high = (FLIPPED.get(marks[1], ""), FLIPPED[marks[0]]), high, low
-        if marks[0] in ("<", "leq") and marks[1] in ("<", "leq"):
-            return (
-                "tuple",
-                "[" if marks[0] == "leq" else "(",
-                (low, high),
-                "]" if marks[1] == "leq" else ")",
-            )
+        return _two_sided(marks[0], marks[1], sides[0], sides[2])
     return None
+
+
+def subject(node: Node) -> str | None:
+    """The variable of an inequality; None if there is none, or several."""
+    if node[0] == "list":
+        names = {subject(part) for part in node[1]}
+        return names.pop() if len(names) == 1 else None
+    if node[0] != "rel":
+        return None
+    return next((side[1] for side in node[2] if side[0] == "sym"), None)
+
+
+def _either(node: Node) -> Node | None:
+    if node[2:] != ("or",) or subject(node) is None:
+        return None
+    result: Node | None = None
+    for part in node[1]:
+        found = inequality(part)
+        if found is None:
+            return None
+        result = found if result is None else ("union", result, found)
+    return result
+
+
+def _one_sided(mark: str, left: Node, right: Node) -> Node | None:
+    if left[0] != "sym":
+        mark, left, right = FLIPPED[mark], right, left
+    if left[0] != "sym":
+        return None
+    if mark in (">", "geq"):
+        return ("tuple", "[" if mark == "geq" else "(", (right, INFINITY), ")")
+    return ("tuple", "(", (("neg", INFINITY), right), "]" if mark == "leq" else ")")
+
+
+def _two_sided(first: str, second: str, low: Node, high: Node) -> Node | None:
+    if first in (">", "geq") and second in (">", "geq"):
+        first, second, low, high = FLIPPED[second], FLIPPED[first], high, low
+    if first not in ("<", "leq") or second not in ("<", "leq"):
+        return None
+    opener, closer = "[" if first == "leq" else "(", "]" if second == "leq" else ")"
+    return ("tuple", opener, (low, high), closer)
 
 
 def intervals(node: Node) -> list[Interval] | None:
@@ -72,7 +91,7 @@ def intervals(node: Node) -> list[Interval] | None:
     return None if found is None else _joined(found)
 
 
-def _collect(node: Node) -> list[Interval] | None:
+def _collect(node: Node) -> list[Interval] | None:  # noqa: PLR0911  one line a kind
     kind = node[0]
     if kind == "tuple" and len(node[2]) == 2:
         low, high = (_end(part) for part in node[2])

@@ -9,10 +9,11 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from fractions import Fraction
 from typing import Any
 
-from grpokit_math.verify.grammar import Node
+from grpokit_math.verify.node import Node
 
 __all__ = ["Failed", "Pool", "TooSlow"]
 
@@ -21,11 +22,11 @@ START = 60.0
 WORKERS = 2
 
 
-class TooSlow(Exception):  # noqa: N818
+class TooSlow(Exception):
     """The deadline came first."""
 
 
-class Failed(Exception):  # noqa: N818
+class Failed(Exception):
     """The worker raised, ran out of memory or died."""
 
 
@@ -166,10 +167,8 @@ class _Worker:
         """Closes this process's ends of the pipes."""
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
-                try:
+                with suppress(OSError):  # what was left to write has no reader any more
                     pipe.close()
-                except OSError:  # what was left to write has no reader any more
-                    pass
 
 
 def _as_json(value: object) -> Any:

@@ -12,7 +12,7 @@ from fractions import Fraction
 from math import comb, factorial, isqrt
 from typing import NamedTuple
 
-from grpokit_math.verify.grammar import Node
+from grpokit_math.verify.node import Node
 from grpokit_math.verify.verdict import Gate, Unreadable
 
 __all__ = ["Form", "Undecided", "equal", "form", "integer", "proportional", "rational"]
@@ -28,7 +28,7 @@ TRIAL_DIVISION = 2000
 ONE: Poly = {(): Fraction(1)}
 
 
-class Undecided(Exception):  # noqa: N818
+class Undecided(Exception):
     """Too large for this module."""
 
 

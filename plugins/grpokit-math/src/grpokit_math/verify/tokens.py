@@ -21,7 +21,7 @@ Value = str | Fraction
 
 
 class Token(NamedTuple):
-    """``gap``: a space stood before it. ``run``: letters outside ``\\text``, ``word``: inside."""
+    r"""``gap``: a space stood before it. ``run``: letters outside ``\text``, ``word``: inside."""
 
     kind: Kind
     value: Value
@@ -58,13 +58,55 @@ SAME_ASCII = str.maketrans("\t\n\r\x1f\x00", "     ")
 
 # Commands that say nothing about the value.
 SILENT = frozenset(
-    """left right big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr displaystyle textstyle
-    quad qquad limits nolimits hspace hfill""".split()
+    [
+        "left",
+        "right",
+        "big",
+        "Big",
+        "bigg",
+        "Bigg",
+        "bigl",
+        "bigr",
+        "Bigl",
+        "Bigr",
+        "biggl",
+        "biggr",
+        "displaystyle",
+        "textstyle",
+        "quad",
+        "qquad",
+        "limits",
+        "nolimits",
+        "hspace",
+        "hfill",
+    ]
 )
 SILENT_MARKS = frozenset(",;:! ()[]>")
 FONTS = frozenset(
-    """text textbf textit textrm texttt textsf textnormal mbox hbox mathrm mathbf mathit mathsf
-    mathtt operatorname boxed fbox bold emph boldsymbol bm underline""".split()
+    [
+        "text",
+        "textbf",
+        "textit",
+        "textrm",
+        "texttt",
+        "textsf",
+        "textnormal",
+        "mbox",
+        "hbox",
+        "mathrm",
+        "mathbf",
+        "mathit",
+        "mathsf",
+        "mathtt",
+        "operatorname",
+        "boxed",
+        "fbox",
+        "bold",
+        "emph",
+        "boldsymbol",
+        "bm",
+        "underline",
+    ]
 )
 ALIASES = {
     "dfrac": "frac", "tfrac": "frac", "cfrac": "frac", "dbinom": "binom", "tbinom": "binom",
@@ -80,8 +122,35 @@ ALIASES = {
 }  # fmt: skip
 OPERATORS = frozenset("*/<>:|()[]'%") | {"\\{", "\\}"}
 NAMED = frozenset(
-    """sin cos tan cot sec csc arcsin arccos arctan asin acos atan sinh cosh tanh ln log lg exp sqrt pi
-    infty infinity oo theta alpha beta""".split()
+    [
+        "sin",
+        "cos",
+        "tan",
+        "cot",
+        "sec",
+        "csc",
+        "arcsin",
+        "arccos",
+        "arctan",
+        "asin",
+        "acos",
+        "atan",
+        "sinh",
+        "cosh",
+        "tanh",
+        "ln",
+        "log",
+        "lg",
+        "exp",
+        "sqrt",
+        "pi",
+        "infty",
+        "infinity",
+        "oo",
+        "theta",
+        "alpha",
+        "beta",
+    ]
 )
 MONEY = {"$": "dollar", "euro": "euro", "pounds": "pound", "yen": "yen", "rupee": "rupee"}
 
@@ -305,9 +374,9 @@ class _Scanner:
             self.emit("op", "}")
         elif char == "$":
             following = self.text[self.position : self.position + 1]
-            if self.dollars % 2 and (following.isdigit() or following in ("-", ".")):
-                self.emit("money", "dollar")
-            elif self.dollars % 2 and self.tokens and self.tokens[-1].value == "-":
+            if (self.dollars % 2 and (following.isdigit() or following in ("-", "."))) or (
+                self.dollars % 2 and self.tokens and self.tokens[-1].value == "-"
+            ):
                 self.emit("money", "dollar")
             else:
                 self.gap = True

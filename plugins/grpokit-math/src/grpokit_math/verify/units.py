@@ -1,4 +1,4 @@
-"""Units at the end of an answer: ``10 cm``, ``6 \\text{ cm}^2``, ``$5``, ``18 apples``."""
+r"""Units at the end of an answer: ``10 cm``, ``6 \text{ cm}^2``, ``$5``, ``18 apples``."""
 
 from __future__ import annotations
 

@@ -22,9 +22,9 @@ class Verdict(NamedTuple):
     detail: str = ""
 
 
-class Gate(Exception):  # noqa: N818  it is an outcome, and never leaves the package
+class Gate(Exception):
     """The comparison would cost too much."""
 
 
-class Unreadable(Exception):  # noqa: N818
+class Unreadable(Exception):
     """The text is no formula of this grammar."""

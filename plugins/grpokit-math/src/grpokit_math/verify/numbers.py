@@ -1,0 +1,114 @@
+r"""Numbers in a formula: ``52_8``, ``0.\overline{3}``, ``3 1/2``, the digits of ``\frac12``; matrices."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from grpokit_math.verify.cursor import Cursor
+from grpokit_math.verify.node import Node
+from grpokit_math.verify.tokens import Token
+from grpokit_math.verify.verdict import Unreadable
+
+__all__ = ["Numbers"]
+
+
+class Numbers(Cursor):
+    """Reads what begins with a number; the grammar gives the arguments of commands."""
+
+    def argument(self, *, signed: bool = False) -> Node:
+        raise NotImplementedError
+
+    def fraction(self) -> Node:
+        raise NotImplementedError
+
+    def sum(self) -> Node:
+        raise NotImplementedError
+
+    def number(self, token: Token) -> Node:
+        self.position += 1
+        value = token.value
+        assert isinstance(value, Fraction)
+        following = self.token()
+        if following is not None and following.value == "_" and value.denominator == 1:
+            self.position += 1
+            return ("base", int(value), self.argument())
+        if following is not None and following.value == "overline":
+            return self.repeating(value, following)
+        if value.denominator == 1 and following is not None:
+            return self.mixed(value, following)
+        return ("num", value)
+
+    def repeating(self, value: Fraction, mark: Token) -> Node:
+        r"""Only ``0.\overline{3}``: what repeats begins right behind the point."""
+        self.position += 1
+        values = self.tokens[self.position : self.position + 3]
+        if mark.gap or len(values) < 3 or values[0].value != "{" or values[2].value != "}":
+            raise Unreadable("a bar")
+        period = values[1].value
+        if not isinstance(period, Fraction) or period.denominator != 1 or value.denominator != 1:
+            raise Unreadable("a bar")
+        self.position += 3
+        return ("num", value + period / (10 ** len(str(period)) - 1))
+
+    def mixed(self, value: Fraction, following: Token) -> Node:
+        r"""``3 1/2`` and ``1\frac{4}{5}``: a whole number and a proper fraction of integers."""
+        if following.value == "frac":
+            start = self.position
+            self.position += 1
+            part = self.fraction()
+            if part[0] == "div" and part[1][0] == part[2][0] == "num":
+                above, below = part[1][1], part[2][1]
+                if above.denominator == below.denominator == 1 and 0 < above < below:
+                    return ("num", value + above / below)
+            self.position = start
+            return ("num", value)
+        parts = self.tokens[self.position : self.position + 3]
+        if len(parts) == 3 and parts[1].value == "/" and parts[0].gap:
+            above, below = parts[0].value, parts[2].value
+            if isinstance(above, Fraction) and isinstance(below, Fraction) and 0 < above < below:
+                self.position += 3
+                return ("num", value + above / below)
+        return ("num", value)
+
+    def digit(self, token: Token) -> Node:
+        value = token.value
+        assert isinstance(value, Fraction)
+        if value.denominator != 1 or value < 10 or self.whole_exponent():
+            self.position += 1
+            return ("num", value)
+        head, rest = str(value)[0], str(value)[1:]
+        tail = Token("num", Fraction(int(rest)))
+        self.tokens = [*self.tokens[: self.position], tail, *self.tokens[self.position + 1 :]]
+        return ("num", Fraction(int(head)))
+
+    def whole_exponent(self) -> bool:
+        r"""``2^10`` is written for 2 to the 10th, whatever LaTeX sets; so are ``\sqrt12`` and ``_10``."""
+        before = self.tokens[self.position - 1]
+        return before.value in ("^", "sqrt", "_") or self.closes_fraction
+
+    def columns(self) -> None:
+        """The columns of an array, such as ``{cc}``."""
+        self.need("{")
+        while (token := self.token()) is not None and token.value != "}":
+            self.position += 1
+        self.need("}")
+
+    def matrix(self, kind: str) -> Node:
+        if kind == "array":
+            self.columns()
+        rows: list[tuple[Node, ...]] = []
+        row: list[Node] = []
+        while True:
+            if self.take(f"end {kind}"):
+                break
+            row.append(self.sum())
+            if self.take("&"):
+                continue
+            rows.append(tuple(row))
+            row = []
+            if not self.take("\\\\"):
+                self.need(f"end {kind}")
+                break
+        if not rows or any(len(each) != len(rows[0]) for each in rows):
+            raise Unreadable("rows of several lengths")
+        return ("matrix", "det" if kind == "vmatrix" else "matrix", tuple(rows))
