@@ -15,7 +15,7 @@ from fractions import Fraction
 from typing import Literal, NamedTuple
 
 from grpokit.api import has_boxed, last_boxed, last_hash, last_number, last_tag, strip_thinking
-from grpokit_math.extract.nearest import nearest
+from grpokit_math.extract.nearest import denied, nearest
 
 __all__ = ["EXTRACTORS", "Extracted", "Extractor", "as_text", "extract"]
 
@@ -30,8 +30,8 @@ class Extracted(NamedTuple):
         answer: None if nothing was found.
         by: the extractor whose wrapper the completion used; "" if it used none.
         reason: "" with an answer. ``thinking``: a thinking block is open. ``missing``: no wrapper of the
-            chain was used. ``empty``: one was, and it is empty or not closed. ``several`` and
-            ``negated``: what follows "answer" names more than one number, or denies one.
+            chain was used. ``empty``: one was, and it is empty or not closed. ``several``: what
+            follows "answer" names more than one number. ``negated``: the number stands behind a "not".
     """
 
     answer: str | None
@@ -105,7 +105,9 @@ def _nearest(text: str, _: str) -> Found:
 
 def _last_number(text: str, _: str) -> Found:
     value = last_number(text)
-    return (None, "missing") if value is None else (as_text(value), "")
+    if value is None:
+        return None, "missing"
+    return (None, "negated") if denied(text) else (as_text(value), "")
 
 
 EXTRACTORS: dict[str, Callable[[str, str], Found]] = {

@@ -1,4 +1,4 @@
-"""The number behind the word "answer", for models that follow no format."""
+"""Numbers of models that follow no format: the one behind the word "answer", and no denied one."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from typing import Literal
 
 from grpokit.api import last_number, parse_number
 
-__all__ = ["nearest"]
+__all__ = ["denied", "nearest"]
 
 WORD = re.compile(r"\banswer\b", re.IGNORECASE)
 NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
 END = re.compile(r"\n|[.!?;](?=\s)|\(|\b(?:because|since|as|which)\b", re.IGNORECASE)
 NEGATION = re.compile(r"\b(?:not|never|no|neither|nor|cannot)\b|n['\u2019]t\b", re.IGNORECASE)
+DENIED = re.compile(
+    r"(?:\b(?:not|never|cannot)|n['\u2019]t)\b(?: (?!but\b)[^\W\d]{1,12}){0,2}[ $\u20ac\u00a3(*{\\]*-?\Z",
+    re.IGNORECASE,
+)
 LONGEST = 200
 """Characters that are looked at behind the word."""
 
@@ -41,6 +45,15 @@ def nearest(
             value = last_number(clause)
         return (None, "several") if value is None else (value, "")
     return None, "missing"
+
+
+def denied(text: str) -> bool:
+    """Whether the last number of a text stands right behind a negation: "is not equal to 42"."""
+    stop = next((at for at in range(len(text), 0, -1) if text[at - 1].isdigit()), 0)
+    start = stop
+    while start > 0 and (text[start - 1].isdigit() or text[start - 1] in ".,/:"):
+        start -= 1
+    return DENIED.search(text[max(0, start - 60) : start]) is not None
 
 
 def _clause(behind: str) -> str:

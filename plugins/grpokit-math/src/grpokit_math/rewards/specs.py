@@ -18,6 +18,7 @@ def _spec(
     *,
     columns: tuple[str, ...] = (),
     range: tuple[float, float] | None = (0.0, 1.0),  # noqa: A002  # the spec's word
+    pays: tuple[str, ...] = (),
 ) -> RewardSpec:
     module = target.partition(":")[0]
     return RewardSpec(
@@ -27,6 +28,7 @@ def _spec(
         config=f"{_HERE}.{module}:{config}" if config else "",
         columns=columns,
         range=range,
+        pays=pays,
     )
 
 
@@ -139,6 +141,7 @@ REWARDS = (
         "CosineConfig",
         columns=_GOLD,
         range=None,
+        pays=("length",),
     ),
     _spec(
         "soft-overlong",
@@ -146,6 +149,7 @@ REWARDS = (
         "lengths:soft_overlong",
         "OverlongConfig",
         range=(-1.0, 0.0),
+        pays=("length",),
     ),
     _spec(
         "len-reward",
@@ -154,6 +158,7 @@ REWARDS = (
         "LenConfig",
         columns=_GOLD,
         range=(-0.5, 0.5),
+        pays=("length",),
     ),
     _spec(
         "repetition",
