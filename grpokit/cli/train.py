@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from grpokit.cli import render
+from grpokit.cli.consent import FLAG, ForeignRewards, tell
 from grpokit.errors import CheckpointError, RecipeError
 
 if TYPE_CHECKING:
+    from grpokit.cli.train_check import RewardCheck
     from grpokit.compose.load import Loaded
     from grpokit.engine.observer import RunEnd
     from grpokit.engine.rundir import RunDir
@@ -46,8 +48,17 @@ def train(
         typer.Option(min=1, help="Processes that share the run; same as train.processes."),
     ] = None,
     plain: Annotated[bool, typer.Option("--plain", help="One line a step, no live view.")] = False,
+    skip_reward_check: Annotated[
+        bool,
+        typer.Option(
+            "--skip-reward-check", help="Train although the rewards can be fooled; the run says so."
+        ),
+    ] = False,
+    foreign: ForeignRewards = False,
 ) -> None:
     """Train a model by a recipe, or resume a run.
+
+    Before a new run the rewards are probed for at most ten seconds (`grpokit rewards check`).
 
     A stopped run (Ctrl-C, SIGTERM, a kill) continues exactly where its last checkpoint stands.
     """
@@ -62,9 +73,9 @@ def train(
                 place="grpokit train",
                 remedy="try: grpokit train quickstart",
             )
-        _train_new(recipe, changes, plain=plain)
+        _train_new(recipe, changes, foreign=foreign, plain=plain, skip_check=skip_reward_check)
     else:
-        _train_resumed(resume, recipe, changes, force=force, plain=plain)
+        _train_resumed(resume, recipe, changes, force=force, foreign=foreign, plain=plain)
 
 
 def _refuse_launchers() -> None:
@@ -78,22 +89,34 @@ def _refuse_launchers() -> None:
         )
 
 
-def _train_new(name: str, changes: list[str], *, plain: bool) -> None:
+def _train_new(
+    name: str, changes: list[str], *, foreign: bool, plain: bool, skip_check: bool
+) -> None:
+    from grpokit.cli.train_check import RECORD, RewardCheck
     from grpokit.compose.load import load_recipe
     from grpokit.compose.plan import plan_json
     from grpokit.registry.catalog import Catalog
 
-    catalog = Catalog.load()
+    catalog = Catalog.load(foreign_rewards=foreign)
     loaded = load_recipe(name, overrides=changes, catalog=catalog)
-    plan = _checked_plan(loaded, catalog, name)
+    check = RewardCheck(loaded.recipe, skip=skip_check)
+    plan = _checked_plan(loaded, catalog, name, check)
+    check.settle(name)
     from grpokit.engine.rundir import RunDir
 
     run = RunDir.create(Path(plan.recipe.train.out), loaded.name, plan.recipe, plan_json(plan))
+    run.write_json(RECORD, check.record())
     _run(plan.recipe, run, catalog, title=loaded.name, plain=plain)
 
 
 def _train_resumed(
-    folder: str, name: str | None, changes: list[str], *, force: bool, plain: bool
+    folder: str,
+    name: str | None,
+    changes: list[str],
+    *,
+    force: bool,
+    foreign: bool,
+    plain: bool,
 ) -> None:
     from grpokit.compose.load import load_recipe
     from grpokit.compose.plan import plan_json
@@ -101,7 +124,7 @@ def _train_resumed(
     from grpokit.registry.catalog import Catalog
 
     run = RunDir.existing(named_run(folder))
-    catalog = Catalog.load()
+    catalog = Catalog.load(foreign_rewards=foreign)
     saved = run.recipe()
     source = name or str(run.path / "recipe.yaml")
     loaded = load_recipe(source, overrides=changes, catalog=catalog)
@@ -121,11 +144,14 @@ def _train_resumed(
     _run(loaded.recipe, run, catalog, title=run.path.name, plain=plain)
 
 
-def _checked_plan(loaded: Loaded, catalog: Catalog, asked: str) -> Plan:
+def _checked_plan(
+    loaded: Loaded, catalog: Catalog, asked: str, check: RewardCheck | None = None
+) -> Plan:
     from grpokit.compose.plan import make_plan, raise_errors
 
-    plan = make_plan(loaded, catalog)
+    plan = make_plan(loaded, catalog, inspect=check)
     raise_errors(plan, asked)
+    tell(loaded.notes)
     for finding in plan.findings:
         if finding.level == "warning":
             render.warn(f"warning: {finding.code} {finding.fact}; {finding.remedy}".rstrip("; "))
@@ -213,7 +239,8 @@ def _run(recipe: Recipe, run: RunDir, catalog: Catalog, *, title: str, plain: bo
         return
     from grpokit.cli.launch import launch
 
-    code = launch(run.path, recipe.train.processes, ["--plain"] if plain else [])
+    arguments = ["--plain"] * plain + [FLAG] * catalog.foreign_rewards
+    code = launch(run.path, recipe.train.processes, arguments)
     if code:
         raise typer.Exit(code)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -27,7 +28,7 @@ from grpokit.compose.rules import Facts, advise
 from grpokit.compose.trials import Trials, try_rewards
 from grpokit.errors import ComponentError, GrpokitError
 from grpokit.registry.resolve import resolve
-from grpokit.scoring.scorer import Scorer, setups
+from grpokit.scoring.scorer import Scorer, scoring_options, setups
 from grpokit.spec.components import BackendSpec, ModelSpec
 from grpokit.spec.contracts import Dataset, Preflight, Problem
 from grpokit.spec.flow import Prompt
@@ -39,7 +40,10 @@ if TYPE_CHECKING:
     from grpokit.registry.catalog import Catalog, Entry
     from grpokit.spec.recipe import Recipe
 
-__all__ = ["Draft", "needs_reference"]
+__all__ = ["Draft", "Inspect", "needs_reference"]
+
+Inspect = Callable[[Scorer, Sequence[Prompt]], None]
+"""Looks at the rewards while their workers run."""
 
 ROWS = 64
 """Rows that the plan looks at."""
@@ -69,6 +73,7 @@ class Draft:
     catalog: Catalog
     findings: list[Problem] = field(default_factory=list)
     columns: tuple[str, ...] = ()
+    inspect: Inspect | None = None
 
     @property
     def recipe(self) -> Recipe:
@@ -203,7 +208,7 @@ class Draft:
         recipe = self.recipe
         try:
             found = setups(self.catalog, sections)
-            scorer = Scorer(found, timeout=recipe.scoring.timeout, isolate=recipe.scoring.isolate)
+            scorer = Scorer(found, **scoring_options(recipe.scoring))
             with scorer:
                 columns = dataset.columns
                 missing = scorer.problems(columns)
@@ -218,9 +223,11 @@ class Draft:
                 )
                 self.findings += [replace(each, code="P203") for each in missing]
                 usable = [prompt for prompt in prompts if prompt.row.get("answer") is not None]
-                if missing or not usable or key != "rewards":
+                if missing or key != "rewards":
                     return uses, Trials()
-                trials = try_rewards(recipe, usable, scorer)
+                trials = try_rewards(recipe, usable, scorer) if usable else Trials()
+                if self.inspect and not any(p.level == "error" for p in trials.problems):
+                    self.inspect(scorer, prompts)
         except GrpokitError as error:
             self._add(error, "P210" if isinstance(error, ComponentError) else "P204", key)
             return (), Trials()

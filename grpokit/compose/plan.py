@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from grpokit.compose.draft import Draft
+from grpokit.compose.draft import Draft, Inspect
 from grpokit.errors import PreflightError
 from grpokit.spec.contracts import Problem
 from grpokit.spec.plan import Plan
@@ -34,9 +34,12 @@ PLAN_CODES: dict[str, str] = {
 """What a plan can find, beside the backend's own codes and the advice (H..)."""
 
 
-def make_plan(loaded: Loaded, catalog: Catalog) -> Plan:
-    """Resolves a recipe against the machine and collects every problem; raises for none of them."""
-    return Draft(loaded, catalog).finish()
+def make_plan(loaded: Loaded, catalog: Catalog, *, inspect: Inspect | None = None) -> Plan:
+    """Resolves a recipe against the machine and collects every problem; raises for none of them.
+
+    ``inspect`` is called with the rewards' running workers and the first prompts.
+    """
+    return Draft(loaded, catalog, inspect=inspect).finish()
 
 
 def problem_lines(problems: Sequence[Problem]) -> tuple[str, ...]:

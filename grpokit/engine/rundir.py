@@ -3,8 +3,10 @@
 runs/quickstart-20260131-184502/
     recipe.yaml      the resolved recipe: every value, defaults included
     plan.json        components with versions and hashes, environment, arithmetic
+    reward-check.json  what the check of the rewards found, or that it was skipped
     metrics.jsonl    a line a step
     rollouts.jsonl   a line a prompt and step: completions, scores, advantages
+    unfinished.jsonl the same of a step that failed after it was scored
     checkpoints/     see checkpoint.py
     final/           the trained policy, once the run is complete
     eval/            evaluations of this run
@@ -43,6 +45,7 @@ SAFE_KEYS = (
     "train.out",
     "scoring.timeout",
     "scoring.max_error_rate",
+    "scoring.memory",
     "scoring.isolate",
     "optim.micro_batch",
     "optim.micro_tokens",
@@ -131,8 +134,12 @@ class RunDir:
         write_atomic(self.path / "recipe.yaml", f"# resolved recipe of this run\n{to_yaml(data)}")
 
     def write_plan(self, plan: Mapping[str, Any]) -> None:
-        text = json.dumps(plan, indent=1, ensure_ascii=False)
-        write_atomic(self.path / "plan.json", f"{text}\n")
+        self.write_json("plan.json", plan, ascii_only=False)
+
+    def write_json(self, name: str, data: Mapping[str, Any], *, ascii_only: bool = True) -> None:
+        """A file of the folder, whole or not at all."""
+        text = json.dumps(data, indent=1, ensure_ascii=ascii_only)
+        write_atomic(self.path / name, f"{text}\n")
 
     def plan(self) -> dict[str, Any]:
         """The plan as it was saved. Raises CheckpointError if it is damaged."""

@@ -5,6 +5,7 @@
 probes.yaml  the completions, the ways to write an answer, the promises
 library      reads them
 expand       a probe on one row: gold answer, wrong answers and prompt put in
+rows         questions for rewards that are checked alone
 gold         which column holds the gold answer, and how the rewards want an answer written
 measure      scores from real workers, with those of the right and the wrong answer beside them
 judge        which probes failed, on how many rows, for whom

@@ -173,7 +173,7 @@ class _Run:
 
     def _odd(self) -> None:
         assert self.way is not None
-        if self.blind or not self.results:
+        if self.blind or self.short or not self.results:
             return
         first = self.results[0]
         self.findings += contract.odd_rows(

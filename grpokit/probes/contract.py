@@ -33,6 +33,7 @@ _KINDS = {
     "exception": "contract.raises",
     "timeout": "contract.deadline",
     "crash": "contract.crash",
+    "memory": "contract.crash",
     "type": "contract.type",
     "length": "contract.type",
     "non-finite": "contract.finite",

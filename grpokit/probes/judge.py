@@ -113,8 +113,8 @@ def _finding(tried: Sequence[Result], subject: str, declared: frozenset[str]) ->
         return None
     shown = max(bad, key=lambda result: abs(result.measured.share(subject) or 0.0))
     severity: Severity = probe.severity
-    if probe.family == "length" and "length" in declared:
-        severity = "info"
+    if "length" in declared and probe.family in ("length", "empty"):
+        severity = "info"  # short or long is what it pays for
     share = shown.measured.share(subject)
     return Finding(
         id=probe.id,

@@ -13,21 +13,22 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypedDict
 
 from grpokit.errors import PreflightError
 from grpokit.registry.catalog import Catalog, Entry
 from grpokit.registry.resolve import create
 from grpokit.scoring.call import Batch, Item, Question, RewardCall
 from grpokit.scoring.lane import Lane, Ledger, drive
+from grpokit.scoring.memory import MEMORY
 from grpokit.scoring.signature import Asked
 from grpokit.scoring.values import Outcome
 from grpokit.scoring.wire import UnsendableError, dump
 from grpokit.spec.contracts import Problem
 from grpokit.spec.flow import Message, Rollout, ScoreFailure, Scores
-from grpokit.spec.recipe import RewardSection
+from grpokit.spec.recipe import RewardSection, ScoringSection
 
-__all__ = ["RewardSetup", "Scorer", "Share", "setups"]
+__all__ = ["RewardSetup", "Scorer", "ScoringOptions", "Share", "scoring_options", "setups"]
 
 Table = list[list[float | None]]
 Share = Callable[[Callable[[Rollout], Scores], Rollout], Scores]
@@ -58,18 +59,38 @@ def setups(catalog: Catalog, sections: Sequence[RewardSection]) -> tuple[RewardS
     )
 
 
+class ScoringOptions(TypedDict):
+    """What a recipe says about calling rewards, as :class:`Scorer` takes it."""
+
+    timeout: float
+    isolate: bool
+    memory: float | None
+
+
+def scoring_options(section: ScoringSection) -> ScoringOptions:
+    """The options of a recipe's ``scoring``."""
+    return ScoringOptions(timeout=section.timeout, isolate=section.isolate, memory=section.memory)
+
+
 class Scorer:
     """Calls rewards. A context manager: entering starts the workers, leaving ends them.
 
+    ``timeout`` is seconds a completion, ``memory`` GiB a worker (None: no limit).
     ``isolate=False`` calls the rewards in this process: no deadline, no protection, prints are seen.
     """
 
     def __init__(
-        self, setups: Sequence[RewardSetup], *, timeout: float = 10.0, isolate: bool = True
+        self,
+        setups: Sequence[RewardSetup],
+        *,
+        timeout: float = 10.0,
+        isolate: bool = True,
+        memory: float | None = MEMORY,
     ) -> None:
         self.setups = tuple(setups)
         self.timeout = timeout
         self.isolate = isolate
+        self.memory = memory
         self._selector: selectors.BaseSelector | None = None
         self._lanes: list[Lane] = []
         self._calls: list[RewardCall] = []
@@ -99,7 +120,8 @@ class Scorer:
             return
         self._selector = selectors.DefaultSelector()
         self._lanes = [
-            Lane(self._selector, setup.entry, setup.settings, self.timeout) for setup in self.setups
+            Lane(self._selector, setup.entry, setup.settings, self.timeout, self.memory)
+            for setup in self.setups
         ]
         try:
             for lane in self._lanes:
@@ -173,6 +195,22 @@ class Scorer:
         ]
         numbers = list(indices) if indices is not None else list(range(len(rows)))
         return self._score(Batch(questions, items), numbers, should_stop)
+
+    def explain(
+        self, row: Mapping[str, Any], text: str, messages: Sequence[Message] = ()
+    ) -> dict[str, Outcome]:
+        """What each reward says about one text, with components, note and failure."""
+        talk: Sequence[Any] = messages
+        batch = Batch([Question(row, talk)], [Item(0, 0, text)])
+        self.start()
+        if self.isolate:
+            results = self._in_workers(batch, [0], None)
+        else:
+            results = [_in_process(call, batch, None) for call in self._calls]
+        return {
+            setup.name: outcomes[0]
+            for setup, (outcomes, _) in zip(self.setups, results, strict=True)
+        }
 
     def _score(
         self, batch: Batch, indices: Sequence[int], should_stop: Callable[[], None] | None

@@ -40,5 +40,6 @@ SPECS = (
         summary="The completion's length lies in a range.",
         target=f"{_HERE}.length:length",
         config=f"{_HERE}.length:LengthConfig",
+        pays=("length",),
     ),
 )
