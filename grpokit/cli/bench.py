@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from grpokit.cli import render
+from grpokit.cli.consent import ForeignRewards
 from grpokit.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def algorithms(
         typer.Option("--set", metavar="KEY=VALUE", help="Replace one value, for all algorithms."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print results.json.")] = False,
+    foreign: ForeignRewards = False,
 ) -> None:
     """Train the same task with each algorithm and compare.
 
@@ -67,7 +69,7 @@ def algorithms(
     from grpokit.bench.matrix import make_matrix
     from grpokit.registry.catalog import Catalog
 
-    catalog = Catalog.load()
+    catalog = Catalog.load(foreign_rewards=foreign)
     contestants = (
         default_contestants(catalog) if names is None else parse_contestants(names, catalog)
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from grpokit.cli import render
+from grpokit.cli.consent import ForeignRewards
 from grpokit.errors import CheckpointError, ExitCode, RecipeError
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def doctor(
         typer.Option("--import", help="Import each backend's packages too, in other processes."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    foreign: ForeignRewards = False,
 ) -> None:
     """Say what is installed, which backends can run here, and why not.
 
@@ -64,7 +66,7 @@ def doctor(
     elif model is not None:
         works = _model(model, as_json=as_json)
     elif recipe is not None:
-        works = _recipe(recipe, overrides or [], as_json=as_json)
+        works = _recipe(recipe, overrides or [], foreign=foreign, as_json=as_json)
     else:
         works = _checkup(imports=imports, as_json=as_json)
     if not works:
@@ -110,12 +112,12 @@ def _model(name: str, *, as_json: bool) -> bool:
     return found.works
 
 
-def _recipe(name: str, overrides: list[str], *, as_json: bool) -> bool:
+def _recipe(name: str, overrides: list[str], *, foreign: bool, as_json: bool) -> bool:
     from grpokit.compose.load import load_recipe
     from grpokit.doctor.recipe import examine_recipe, state_json
     from grpokit.registry.catalog import Catalog
 
-    catalog = Catalog.load()
+    catalog = Catalog.load(foreign_rewards=foreign)
     found = examine_recipe(load_recipe(name, overrides=overrides, catalog=catalog), catalog)
     if as_json:
         render.print_json(state_json(found))

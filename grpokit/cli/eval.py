@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from grpokit.cli import render
+from grpokit.cli.consent import ForeignRewards, tell
 from grpokit.cli.eval_show import show_evaluation
 from grpokit.cli.eval_target import Subject, find_subjects
 
@@ -57,6 +58,7 @@ def evaluate_command(
         Path | None, typer.Option(help="Folder for samples.jsonl and summary.json.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    foreign: ForeignRewards = False,
 ) -> None:
     """Measure a checkpoint, a run or a model on held-out questions.
 
@@ -68,12 +70,13 @@ def evaluate_command(
     from grpokit.evaluate.run import prepare
     from grpokit.registry.catalog import Catalog
 
-    catalog = Catalog.load()
+    catalog = Catalog.load(foreign_rewards=foreign)
     subjects, source, folder = find_subjects(
         target, recipe=recipe, base=base, against=against, checkpoint=checkpoint
     )
     changes = [*(overrides or []), *([f"eval.limit={limit}"] if limit else [])]
     loaded = load_recipe(source, overrides=changes, catalog=catalog)
+    tell(loaded.notes)
     exam = prepare(loaded.recipe, catalog)
     evaluations = _evaluate_all(subjects, loaded.recipe, exam, catalog)
     _tell(evaluations, out, folder or Path("evals"), as_json=as_json)

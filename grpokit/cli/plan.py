@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from grpokit.cli import render
+from grpokit.cli.consent import ForeignRewards
 from grpokit.cli.page import WIDTH, facts, finding, head, wrapped
 from grpokit.errors import ExitCode
 
@@ -31,6 +32,7 @@ def plan(
     with_probe: Annotated[
         bool, typer.Option("--probe", help="Load the model and draw the completions of one step.")
     ] = False,
+    foreign: ForeignRewards = False,
 ) -> None:
     """Say what a recipe will do, without loading a model.
 
@@ -42,7 +44,7 @@ def plan(
     from grpokit.compose.plan import make_plan, plan_json
     from grpokit.registry.catalog import Catalog
 
-    catalog = Catalog.load()
+    catalog = Catalog.load(foreign_rewards=foreign)
     loaded = load_recipe(recipe, overrides=overrides or (), catalog=catalog)
     made = make_plan(loaded, catalog)
     found = _probe(made, catalog) if with_probe and not made.errors else None
@@ -62,6 +64,8 @@ def _probe(plan: Plan, catalog: Catalog) -> Probe:
 
 def show(plan: Plan, name: str, overrides: list[str], probe: Probe | None = None) -> None:
     """The plan, section by section."""
+    from grpokit.registry.foreign.reference import flag_for
+
     wrapped(f"plan of {plan.name}" + (f": {plan.recipe.summary}" if plan.recipe.summary else ""))
     _components(plan)
     _run(plan)
@@ -79,6 +83,7 @@ def show(plan: Plan, name: str, overrides: list[str], probe: Probe | None = None
         render.say(f"cannot run here: {count} problem{'s' if count > 1 else ''}", "bold red")
         return
     changes = "".join(f" --set {_quoted(change)}" for change in overrides)
+    changes += flag_for(each.use for each in plan.recipe.rewards)
     render.say(f"ready: grpokit train {_quoted(name)}{changes}", "bold green")
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from grpokit.cli import render
+from grpokit.cli.consent import ForeignRewards
 from grpokit.errors import ExitCode, PreflightError
 
 if TYPE_CHECKING:
@@ -28,16 +29,16 @@ Overrides = Annotated[
 Name = Annotated[str, typer.Argument(help="A recipe file, or a name (`grpokit recipes list`).")]
 
 
-def _catalog() -> Catalog:
+def _catalog(*, foreign: bool = False) -> Catalog:
     from grpokit.registry.catalog import Catalog
 
-    return Catalog.load()
+    return Catalog.load(foreign_rewards=foreign)
 
 
-def _load(name: str, overrides: list[str] | None = None) -> Loaded:
+def _load(name: str, overrides: list[str] | None = None, *, foreign: bool = False) -> Loaded:
     from grpokit.compose.load import load_recipe
 
-    return load_recipe(name, overrides=overrides or (), catalog=_catalog())
+    return load_recipe(name, overrides=overrides or (), catalog=_catalog(foreign=foreign))
 
 
 @app.command("list")
@@ -82,12 +83,13 @@ def show(
     ] = False,
     overrides: Overrides = None,
     as_json: Json = False,
+    foreign: ForeignRewards = False,
 ) -> None:
     """Print a recipe: its text, or with --resolved each value and its origin."""
     from grpokit.compose.load import resolved as all_values
     from grpokit.compose.write import annotated, to_yaml
 
-    loaded = _load(name, overrides)
+    loaded = _load(name, overrides, foreign=foreign)
     if as_json:
         data = all_values(loaded) if resolved else loaded.data
         origins = loaded.provenance if resolved else {}
@@ -105,12 +107,13 @@ def check(
     names: Annotated[list[str], typer.Argument(help="Recipe files or names.", metavar="RECIPE...")],
     overrides: Overrides = None,
     as_json: Json = False,
+    foreign: ForeignRewards = False,
 ) -> None:
     """Check recipes: every problem at once, each with its place, its cause and what to do."""
     from grpokit.compose.diagnostics import RecipeProblems
     from grpokit.compose.load import load_recipe
 
-    catalog = _catalog()
+    catalog = _catalog(foreign=foreign)
     results: list[dict[str, Any]] = []
     codes: set[ExitCode] = set()
     for name in names:
@@ -155,13 +158,14 @@ def diff(
         typer.Option("--set", metavar="KEY=VALUE", help="Replace one value of the second."),
     ] = None,
     as_json: Json = False,
+    foreign: ForeignRewards = False,
 ) -> None:
     """Compare two recipes value by value, defaults included."""
     from grpokit.compose.diff import diff_recipes
     from grpokit.compose.load import load_recipe
     from grpokit.compose.write import scalar_text
 
-    catalog = _catalog()
+    catalog = _catalog(foreign=foreign)
     differences = diff_recipes(
         load_recipe(left, catalog=catalog),
         load_recipe(right, overrides=overrides or (), catalog=catalog),

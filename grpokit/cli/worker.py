@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from grpokit.cli import main as top
+from grpokit.cli.consent import FLAG
 from grpokit.errors import ExitCode
 
 __all__ = ["main"]
@@ -40,7 +41,7 @@ def _work(arguments: list[str]) -> int:
     run_here(
         run.recipe(),
         run,
-        Catalog.load(),
+        Catalog.load(foreign_rewards=FLAG in arguments),
         title=run.path.name,
         plain="--plain" in arguments,
         silent=os.environ.get("RANK", "0") != "0",

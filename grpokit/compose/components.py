@@ -15,6 +15,7 @@ from grpokit.compose.check import apply_resets, validate
 from grpokit.compose.diagnostics import Report, clip, did_you_mean
 from grpokit.compose.nodes import Mark, Node, Path, at, dotted, mark_of
 from grpokit.errors import ComponentError
+from grpokit.registry.foreign.reference import FLAG, is_foreign
 from grpokit.registry.resolve import config_model
 from grpokit.spec.components import AlgorithmSpec
 from grpokit.spec.config import Config
@@ -115,6 +116,8 @@ def _default_name(path: Path) -> str | None:
 
 
 def _find(catalog: Catalog, kind: str, name: str, mark: Mark, report: Report) -> Entry | None:
+    if kind == "reward" and is_foreign(name):
+        return _foreign(catalog, name, mark, report)
     matches = catalog.matches(kind, name)
     if len(matches) == 1:
         return matches[0]
@@ -134,11 +137,31 @@ def _find(catalog: Catalog, kind: str, name: str, mark: Mark, report: Report) ->
             mark,
             f"`{shown}` names code by path",
             allowed="a recipe is data, and names registered components only",
-            remedy=f"register it in a plugin; `grpokit plugins list --kind {kind}` shows names",
+            remedy=f"register it in a plugin; `grpokit plugins list --kind {kind}` shows names"
+            + ("; a reward of TRL or verl is written trl:pkg.mod.fn" if kind == "reward" else ""),
         )
     else:
         _report_unknown(catalog, kind, name, mark, report)
     return None
+
+
+def _foreign(catalog: Catalog, name: str, mark: Mark, report: Report) -> Entry | None:
+    """Another trainer's reward: how it will be called, or why it will not be."""
+    try:
+        entry = catalog.find("reward", name)
+    except ComponentError as error:
+        allowed = "a recipe is data; code that it names is imported only if you say so"
+        refused = FLAG in error.remedy
+        report.add(
+            "C512" if refused else "C511",
+            mark,
+            clip(error.fact, 600),
+            allowed=allowed if refused else "",
+            remedy=clip(error.remedy, 300),
+        )
+        return None
+    report.add("C513", mark, f"`{clip(name)}` is {clip(entry.spec.summary, 400)}", note=True)
+    return entry
 
 
 def _report_unknown(catalog: Catalog, kind: str, name: str, mark: Mark, report: Report) -> None:

@@ -11,6 +11,7 @@ import math
 
 from grpokit.compose.named_rules import NAMED_RULES
 from grpokit.compose.rule import Facts, Rule
+from grpokit.registry.foreign.reference import short_name
 from grpokit.spec.contracts import Problem
 from grpokit.spec.recipe import Recipe, RewardSection
 
@@ -153,7 +154,7 @@ def correct_reward(recipe: Recipe) -> str:
 
 def reward_name(reward: RewardSection) -> str:
     """A reward's name in metrics."""
-    return reward.name or reward.use.rpartition("/")[2]
+    return reward.name or short_name(reward.use)
 
 
 def _weights(facts: Facts) -> str:

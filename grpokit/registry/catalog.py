@@ -15,7 +15,10 @@ from grpokit.spec.components import KINDS, ComponentSpec
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-__all__ = ["Catalog", "Entry"]
+__all__ = ["FOREIGN_SCHEMES", "Catalog", "Entry"]
+
+FOREIGN_SCHEMES = ("trl", "verl", "verifiers", "reasoning_gym")
+"""What a reward's name begins with, before a colon, where it is another trainer's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +37,18 @@ class Entry:
 
 
 class Catalog:
-    """All plugins and all components of one moment."""
+    """All plugins and all components of one moment.
 
-    def __init__(self, plugins: Sequence[PluginRecord]) -> None:
+    Args:
+        plugins: the installed ones.
+        foreign_rewards: somebody agreed that rewards named by path (``trl:pkg.mod.fn``, see
+            ``registry.foreign``) are imported.
+    """
+
+    def __init__(self, plugins: Sequence[PluginRecord], *, foreign_rewards: bool = False) -> None:
         self.plugins = tuple(plugins)
+        self.foreign_rewards = foreign_rewards
+        self._foreign: dict[str, Entry] = {}
         self._entries = tuple(
             Entry(id=_id(plugin, spec), kind=spec.kind, spec=spec, plugin=plugin)
             for plugin in self.plugins
@@ -46,11 +57,13 @@ class Catalog:
         self._by_id = {(entry.kind, entry.id): entry for entry in self._entries}
 
     @classmethod
-    def load(cls, environ: Mapping[str, str] | None = None) -> Catalog:
+    def load(
+        cls, environ: Mapping[str, str] | None = None, *, foreign_rewards: bool = False
+    ) -> Catalog:
         """Discovers and loads the installed plugins (see :func:`grpokit.registry.discover.discover`)."""
         from grpokit.registry.discover import discover  # reward workers need entries alone
 
-        return cls(discover(environ))
+        return cls(discover(environ), foreign_rewards=foreign_rewards)
 
     def entries(self, kind: str | None = None) -> tuple[Entry, ...]:
         """Components in table order: by kind, core first, then by plugin."""
@@ -68,6 +81,8 @@ class Catalog:
         An id is exact. A bare name means core's component where core has one, whatever plugins
         are installed, so that installing a plugin never changes a recipe's meaning.
         """
+        if kind == "reward" and name.partition(":")[0] in FOREIGN_SCHEMES and ":" in name:
+            return (self._foreign_reward(name),)
         exact = self._by_id.get((kind, name.removeprefix(f"{CORE}/")))
         if exact is not None:
             return (exact,)
@@ -88,6 +103,23 @@ class Catalog:
                 f"the {kind} name {name!r} is ambiguous: {ids}", remedy="write one of these ids"
             )
         raise ComponentError(self._unknown(kind, name), remedy=self._remedy(kind, name))
+
+    def _foreign_reward(self, name: str) -> Entry:
+        """Another trainer's reward; the same object for the same name.
+
+        Raises:
+            ComponentError: it is malformed, is not there, or nobody agreed to import it.
+        """
+        from grpokit.registry.foreign import entry as foreign
+        from grpokit.registry.foreign.reference import parse
+
+        if name not in self._foreign:
+            reference = parse(name)
+            foreign.check(reference)
+            if reference.needs_consent and not self.foreign_rewards:
+                raise foreign.refusal(reference)
+            self._foreign[name] = foreign.entry_of(name)
+        return self._foreign[name]
 
     def near(self, kind: str, name: str) -> tuple[str, ...]:
         """Names of this kind that look like ``name``, best first; swapped letters beat a wrong one."""

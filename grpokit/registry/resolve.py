@@ -19,16 +19,22 @@ if TYPE_CHECKING:
 
 __all__ = ["build_config", "config_model", "create", "resolve", "source_hash"]
 
+FOREIGN = "foreign!"
+"""What the target of another trainer's reward begins with (see ``registry.foreign``)."""
 _CALLED_LATER = frozenset({"reward", "model", "command"})
 """Kinds whose target is itself the component, not a factory of it."""
 
 
 def resolve(target: str, entry: Entry | None = None) -> Any:
-    """Imports ``"module:attribute"``.
+    """Imports ``"module:attribute"``; a foreign reward's target gives a factory of it.
 
     Raises:
         ComponentError: naming plugin, distribution and version, the cause and the remedy.
     """
+    if target.startswith(FOREIGN):
+        from grpokit.registry.foreign.adapt import factory
+
+        return factory(target)
     module_name, _, path = target.partition(":")
     # The border to foreign code: an import may raise anything, SystemExit included.
     try:
@@ -117,7 +123,12 @@ def source_hash(entry: Entry) -> str:
     """
     if not entry.spec.target:
         return hashlib.sha256(repr(entry.spec).encode()).hexdigest()[:16]
-    source = read_source(entry.spec.target.partition(":")[0])
+    if entry.spec.target.startswith(FOREIGN):
+        from grpokit.registry.foreign.entry import source_digest
+
+        source = source_digest(entry.spec.target)
+    else:
+        source = read_source(entry.spec.target.partition(":")[0])
     if source is None:
         plugin = entry.plugin
         source = f"{plugin.distribution}=={plugin.version}:{entry.spec.target}".encode()
