@@ -87,9 +87,8 @@ def main(folder: Path) -> None:
     print(
         f"  math-verify      {theirs:10,.0f} completions a second, {first / theirs:.0f} times slower"
     )
-    print(
-        f"MATH-500, half wrong {median_rate(by_box, solutions, golds):8,.0f} completions a second"
-    )
+    others = list(zip(solutions, golds[1:] + golds[:1], strict=True))
+    print(f"MATH-500, others   {rate(by_box, others):10,.0f} completions a second")
 
 
 if __name__ == "__main__":
