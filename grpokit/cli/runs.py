@@ -159,7 +159,7 @@ def _job(
     from grpokit.registry.catalog import Catalog
     from grpokit.rescore.columns import DatasetRows
     from grpokit.rescore.rescore import Job
-    from grpokit.scoring.scorer import setups
+    from grpokit.scoring.scorer import scoring_options, setups
 
     catalog = Catalog.load()
     saved = RunDir.existing(path).recipe()
@@ -180,7 +180,7 @@ def _job(
         threshold=saved.eval.threshold if right is None else right,
         rows=rows,
         columns=rows.columns if rows else None,
-        scoring=saved.scoring.model_dump(include={"timeout", "isolate"}),
+        scoring=scoring_options(saved.scoring),
     )
 
 

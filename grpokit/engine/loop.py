@@ -72,6 +72,15 @@ class StepResult:
     selection: Selection
 
 
+@dataclass(frozen=True)
+class Unfinished:
+    """What a step has generated and scored, of its last round. It is kept if the step fails."""
+
+    step: int
+    rollout: Rollout
+    scores: Scores
+
+
 @dataclass
 class Stages:
     """Wall time of each stage, in seconds, over all its rounds."""
@@ -110,6 +119,7 @@ class Loop:
         position: where in the walk the next step begins.
         totals: what the run has used so far.
         ranks: the processes that share the run.
+        unfinished: the last round of a step that has not ended.
     """
 
     backend: StepBackend | LoopBackend
@@ -127,6 +137,7 @@ class Loop:
     position: int = 0
     totals: Totals = field(default_factory=Totals)
     ranks: Ranks = field(default_factory=Ranks)
+    unfinished: Unfinished | None = None
 
     def step(self, index: int) -> StepResult:
         """A whole step, on a backend that leaves the loop to us.
@@ -195,6 +206,7 @@ class Loop:
                 rollout = self.ranks.generate(self.backend, make(drawn.rows), sampling, self.poll)
             with stages("score"):
                 scores = self.ranks.score(lambda part: self.scorer.score(part, self.poll), rollout)
+                self.unfinished = Unfinished(index, rollout, scores)
                 self.budget.add(scores)
             self.ranks.every(self.poll)
             whole = self.together(whole, rollout, scores, index)
@@ -280,6 +292,7 @@ class Loop:
                 metrics=metrics,
             )
         )
+        self.unfinished = None
         self.position = batch.position
         self.totals = self.totals.plus(
             questions=len(batch.whole.rollout.prompts),

@@ -8,7 +8,7 @@ from typing import Any
 
 from grpokit.spec.flow import Advantages, Gathered, Rollout, Scores, Selection, Update
 
-__all__ = ["METRICS", "rollout_rows", "step_metrics"]
+__all__ = ["METRICS", "rollout_rows", "step_metrics", "unfinished_rows"]
 
 METRICS: dict[str, str] = {
     "reward": "mean total reward of the step's completions (abstentions left out)",
@@ -131,8 +131,18 @@ def rollout_rows(
     advantages are 0.
     """
     trained = {(kept[place], g) for place, g in _trained(selection)}
-    failed = {(f.prompt_index, f.sample, f.reward): f.message for f in scores.failures}
     known: dict[int, list[float]] = dict(zip(kept, advantages.advantages_PG.tolist(), strict=True))
+    return _rows(step, rollout, scores, known, trained)
+
+
+def _rows(
+    step: int,
+    rollout: Rollout,
+    scores: Scores,
+    known: Mapping[int, list[float]],
+    trained: set[tuple[int, int]],
+) -> list[dict[str, Any]]:
+    failed = {(f.prompt_index, f.sample, f.reward): f.message for f in scores.failures}
     rows = []
     for p, prompt in enumerate(rollout.prompts):
         completions = []
@@ -155,6 +165,12 @@ def rollout_rows(
             {"step": step, "prompt": _prompt_row(prompt), **dropped, "completions": completions}
         )
     return rows
+
+
+def unfinished_rows(step: int, rollout: Rollout, scores: Scores) -> list[dict[str, Any]]:
+    """The same of a step that failed: nothing trained, and there are no advantages."""
+    zeros = [[0.0] * len(group) for group in rollout.completions]
+    return _rows(step, rollout, scores, dict(enumerate(zeros)), set())
 
 
 def _prompt_row(prompt: Any) -> Mapping[str, Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from grpokit.compose.data import open_dataset
 from grpokit.compose.prompts import make_prompts
 from grpokit.engine.session import make_backend, sampling_of
-from grpokit.scoring.scorer import Scorer, setups
+from grpokit.scoring.scorer import Scorer, scoring_options, setups
 
 if TYPE_CHECKING:
     from grpokit.registry.catalog import Catalog
@@ -61,10 +61,8 @@ def probe(recipe: Recipe, catalog: Catalog) -> Probe:
         drawn = time.perf_counter()
     finally:
         backend.close()
-    scoring = recipe.scoring
-    with Scorer(
-        setups(catalog, recipe.rewards), timeout=scoring.timeout, isolate=scoring.isolate
-    ) as scorer:
+    options = scoring_options(recipe.scoring)
+    with Scorer(setups(catalog, recipe.rewards), **options) as scorer:
         scores = scorer.score(rollout)
     done = [completion for group in rollout.completions for completion in group]
     return Probe(

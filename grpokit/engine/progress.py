@@ -15,13 +15,13 @@ from typing import Any
 
 from grpokit.engine.checkpoint import Checkpoint, CheckpointStore, check_writable
 from grpokit.engine.loop import Loop, Pending, StepResult
-from grpokit.engine.metrics import rollout_rows
+from grpokit.engine.metrics import rollout_rows, unfinished_rows
 from grpokit.engine.observer import Observer, RunEnd, Watchers
 from grpokit.engine.publish import publish_policy
 from grpokit.engine.ranks import Ranks, Spread
 from grpokit.engine.record import JsonLines
 from grpokit.engine.rundir import RunDir
-from grpokit.errors import GrpokitError
+from grpokit.errors import CheckpointError, GrpokitError
 from grpokit.scoring.scorer import Share
 from grpokit.spec.contracts import Model, ShouldStop, Task, owns_loop
 from grpokit.spec.flow import Update
@@ -197,6 +197,23 @@ class Progress:
             self.save_if_new()
         except GrpokitError as error:
             self.observer.say(f"step {self.done} could not be saved: {error}", warning=True)
+
+    def keep_unfinished(self) -> None:
+        """Writes what the failed step had generated and scored, to be looked at.
+
+        It is no part of the run: after a resume the step is done anew, with the same completions.
+        """
+        left = self.loop.unfinished
+        if left is None or not self.ranks.first or not self.recipe.train.save_rollouts:
+            return
+        file = self.run.path / "unfinished.jsonl"
+        try:
+            JsonLines(file).replace(unfinished_rows(left.step, left.rollout, left.scores))
+        except (CheckpointError, OSError) as error:
+            self.observer.say(f"step {left.step} could not be kept: {error}", warning=True)
+            return
+        count = sum(map(len, left.rollout.completions))
+        self.observer.say(f"the {count} completions of step {left.step} and their scores: {file}")
 
     def _score(self) -> float | None:
         """What "best" means: held-out accuracy where it is measured, else the mean reward.

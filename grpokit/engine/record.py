@@ -60,10 +60,14 @@ class JsonLines:
         rows = self.read()
         kept = [row for row in rows if wanted(row)]
         if len(kept) < len(rows) or self._torn():
-            temporary = self.path.with_name(f".tmp-{self.path.name}-{os.getpid()}")
-            temporary.unlink(missing_ok=True)
-            JsonLines(temporary).append(kept)
-            temporary.replace(self.path)
+            self.replace(kept)
+
+    def replace(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Other rows instead of all. Whoever reads sees the old ones or the new ones."""
+        temporary = self.path.with_name(f".tmp-{self.path.name}-{os.getpid()}")
+        temporary.unlink(missing_ok=True)
+        JsonLines(temporary).append(rows)
+        temporary.replace(self.path)
 
     def read(self) -> list[dict[str, Any]]:
         """All complete rows; a torn last line is left out.

@@ -19,9 +19,10 @@ from grpokit.engine.rundir import RunDir
 from grpokit.engine.signals import StopFlag
 from grpokit.errors import CheckpointError, GrpokitError, Interrupted, PreflightError
 from grpokit.registry.catalog import Catalog
+from grpokit.registry.foreign.reference import flag_for
 from grpokit.registry.resolve import create
 from grpokit.scoring.budget import ErrorBudget
-from grpokit.scoring.scorer import Scorer, setups
+from grpokit.scoring.scorer import Scorer, scoring_options, setups
 from grpokit.spec.contracts import Algorithm, Callback, Dataset, LoopBackend, Model, StepBackend
 from grpokit.spec.flow import Sampling
 from grpokit.spec.recipe import Recipe
@@ -73,6 +74,7 @@ def train(
             stack.enter_context(run)
         flag = stack.enter_context(StopFlag(settle=SETTLE if ranks.count > 1 else 0.0))
         resume = f"resume with: grpokit train --resume {shlex.quote(str(run.path))}"
+        resume += flag_for(each.use for each in recipe.rewards)
         try:
             progress = _open(recipe, run, catalog, observer, flag, stack, ranks)
         except Interrupted as error:
@@ -85,6 +87,8 @@ def train(
             alone = getattr(error, "alone", False)
             if not isinstance(error, CheckpointError) and not alone and ranks.fail_together():
                 progress.save_after_failure()
+            if not isinstance(error, Interrupted):
+                progress.keep_unfinished()
             if isinstance(error, GrpokitError):
                 _add_remedy(error, resume)
             raise
@@ -134,7 +138,7 @@ def _make_loop(
     dataset = open_dataset(catalog, recipe.dataset)
     scoring = recipe.scoring
     rewards = setups(catalog, recipe.rewards)
-    scorer = stack.enter_context(Scorer(rewards, timeout=scoring.timeout, isolate=scoring.isolate))
+    scorer = stack.enter_context(Scorer(rewards, **scoring_options(scoring)))
     algorithm = make_algorithm(catalog, recipe)
     backend = make_backend(catalog, recipe)
     stack.callback(backend.close)

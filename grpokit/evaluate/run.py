@@ -20,14 +20,14 @@ from grpokit.errors import PreflightError, RewardError
 from grpokit.evaluate.records import Evaluation, Item
 from grpokit.registry.resolve import source_hash
 from grpokit.scoring.budget import check_stop
-from grpokit.scoring.scorer import Scorer, setups
+from grpokit.scoring.scorer import Scorer, scoring_options, setups
 from grpokit.spec.contracts import Dataset, Model, ShouldStop
 from grpokit.spec.flow import Prompt, Rollout, Sampling, ScoreFailure, Scores
 
 if TYPE_CHECKING:
     from grpokit.registry.catalog import Catalog
     from grpokit.scoring.scorer import RewardSetup, Share
-    from grpokit.spec.recipe import Recipe
+    from grpokit.spec.recipe import Recipe, ScoringSection
 
 __all__ = ["BATCH", "Exam", "Progress", "during_training", "evaluate", "prepare"]
 
@@ -47,14 +47,12 @@ class Exam:
     rewards: tuple[RewardSetup, ...]
     decides: str
     threshold: float
-    timeout: float
-    isolate: bool
-    max_error_rate: float
+    scoring: ScoringSection
     fingerprint: Mapping[str, Any]
 
     def scorer(self) -> Scorer:
         """A new scorer; use it as a context manager."""
-        return Scorer(self.rewards, timeout=self.timeout, isolate=self.isolate)
+        return Scorer(self.rewards, **scoring_options(self.scoring))
 
 
 def prepare(recipe: Recipe, catalog: Catalog, *, limit: int | None = None) -> Exam:
@@ -96,9 +94,7 @@ def prepare(recipe: Recipe, catalog: Catalog, *, limit: int | None = None) -> Ex
         rewards=rewards,
         decides=_deciding(section.correct, rewards),
         threshold=section.threshold,
-        timeout=recipe.scoring.timeout,
-        isolate=recipe.scoring.isolate,
-        max_error_rate=recipe.scoring.max_error_rate,
+        scoring=recipe.scoring,
         fingerprint=fingerprint,
     )
 
@@ -217,7 +213,7 @@ def _items(exam: Exam, rollout: Rollout, scores: Scores) -> list[Item]:
 
 
 def _check_budget(exam: Exam, failures: Sequence[ScoreFailure]) -> None:
-    if not failures or len(failures) <= exam.max_error_rate * len(exam.prompts):
+    if not failures or len(failures) <= exam.scoring.max_error_rate * len(exam.prompts):
         return
     worst = failures[0]
     raise RewardError(

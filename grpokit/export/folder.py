@@ -19,7 +19,7 @@ from grpokit.export.sizes import sizes_of
 from grpokit.interop.trl import TRLS_OWN
 from grpokit.interop.verl import VERLS_OWN
 from grpokit.registry import models
-from grpokit.scoring.scorer import Scorer, setups
+from grpokit.scoring.scorer import Scorer, scoring_options, setups
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -119,8 +119,7 @@ class _Job:
             self.recipe = loaded.recipe
         self.notes = Notes()
         self.setups = setups(catalog, loaded.recipe.rewards)
-        scoring = loaded.recipe.scoring
-        self.scorer = Scorer(self.setups, timeout=scoring.timeout, isolate=scoring.isolate)
+        self.scorer = Scorer(self.setups, **scoring_options(loaded.recipe.scoring))
         self.settings: dict[str, Any] = {}
         self.components: tuple[str, ...] = ()
         self.wants_messages = False

@@ -8,7 +8,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,7 +16,7 @@ from grpokit.errors import CheckpointError, PreflightError
 from grpokit.rescore.compare import Comparison, Side, SignChanges
 from grpokit.rescore.rank import KENDALL, SPEARMAN
 from grpokit.rescore.saved import SavedStep, read_steps, rollout_of, saved_columns
-from grpokit.scoring.scorer import RewardSetup, Scorer
+from grpokit.scoring.scorer import RewardSetup, Scorer, ScoringOptions
 from grpokit.spec.flow import Scores
 
 __all__ = ["TOTAL", "Job", "Rescored", "rescore"]
@@ -40,7 +40,7 @@ class Job:
         threshold: the score from which a completion counts as right.
         rows: columns of the rows of a step; what the file has of them by default.
         columns: names of these columns; taken from the first row where they are not known.
-        timeout, isolate, memory: as in ``scoring``.
+        scoring: deadline and memory of a call, as the run had them.
     """
 
     run: Path
@@ -48,9 +48,9 @@ class Job:
     weights: Mapping[str, float]
     against: str | None
     threshold: float
+    scoring: ScoringOptions
     rows: Rows | None = None
     columns: Sequence[str] | None = None
-    scoring: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ values      what a reward may return, and what counts as a failure
 call        one reward function, called on rows, groups or whole batches
 wire        what trainer and worker say to each other, as JSON lines
 worker      the process in which one reward runs
+memory      how much memory a worker may take
 process     the trainer's end of a worker: spawn, talk, kill
 lane        one reward's share of a step: what is answered, lost or still to do
 scorer      all rewards of a recipe: scores, weights and the total

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grpokit.errors import GrpokitError, RewardError
+from grpokit.scoring import memory
 from grpokit.scoring.signature import Asked, ask, source
 from grpokit.scoring.values import Fault, FaultKind, Outcome, clean, read_many, read_one
 from grpokit.spec.rewards import DEADLINE, at_once_of
@@ -217,7 +218,31 @@ def timeout_fault(seconds: float) -> Fault:
     )
 
 
+def _is_memory(error: BaseException) -> bool:
+    """Python's and numpy's error, and torch's, which is any RuntimeError."""
+    if isinstance(error, MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)[:2000]
+
+
+def _memory_fault(error: BaseException) -> Fault:
+    memory.release_reserve()
+    # What the reward was holding would be held as long as the error is.
+    traceback.clear_frames(error.__traceback__)
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    limit = memory.limited()
+    allowed = "" if limit is None else f": scoring.memory allows {limit:g} GiB"
+    return Fault(
+        kind="memory",
+        message=f"ran out of memory{place}{allowed}",
+        remedy="let it use less, or raise scoring.memory (GiB for a reward's process)",
+    )
+
+
 def _fault(error: BaseException) -> Fault:
+    if _is_memory(error):
+        return _memory_fault(error)
     if isinstance(error, _MissingColumnError):
         remedy = "map a column with dataset.columns, or use another reward"
         return Fault(kind="exception", message=str(error), remedy=remedy)

@@ -18,6 +18,7 @@ from typing import Any
 from grpokit.errors import ComponentError
 from grpokit.registry.catalog import Entry
 from grpokit.scoring.call import Batch, timeout_fault
+from grpokit.scoring.memory import MEMORY
 from grpokit.scoring.process import WorkerProcess
 from grpokit.scoring.signature import Asked
 from grpokit.scoring.values import Fault, Outcome
@@ -46,7 +47,7 @@ class Ledger:
     def answer(self, unit: list[int], outcomes: Sequence[Outcome]) -> None:
         """Books a call's outcomes; a whole batch that raised is put back, row by row."""
         fault = outcomes[0].fault
-        repeat = fault is not None and fault.kind in ("exception", "timeout", "crash")
+        repeat = fault is not None and fault.kind in ("exception", "timeout", "crash", "memory")
         if repeat and self.asked.form == "batch" and len(unit) > 1:
             self.pending.extendleft([position] for position in reversed(unit))
             return
@@ -73,7 +74,9 @@ class Lane:
         entry: Entry,
         settings: Mapping[str, Any],
         timeout: float,
+        memory: float | None = MEMORY,
     ) -> None:
+        self.memory = memory
         self.selector = selector
         self.entry = entry
         self.settings = settings
@@ -92,7 +95,7 @@ class Lane:
 
     def start(self) -> None:
         """Spawns the worker; it is ready when :attr:`asked` is known."""
-        self.process = WorkerProcess(self.selector, self.entry, self.settings)
+        self.process = WorkerProcess(self.selector, self.entry, self.settings, self.memory)
         self._ready = False
         self.deadline = time.monotonic() + START
 
@@ -135,7 +138,22 @@ class Lane:
             assert self.ledger is not None
             outcomes = [outcome_from_json(outcome) for outcome in message["outcomes"]]
             self.ledger.answer(self._flight.pop(message["unit"]), outcomes)
-            self._allow()
+            full = next((o.fault for o in outcomes if o.fault and o.fault.kind == "memory"), None)
+            if full is None:
+                self._allow()
+            else:
+                self._renew(full)
+
+    def look(self) -> None:
+        """Notices a dead worker whose channel a process that it forked holds open."""
+        process = self.process
+        if not self.busy or process is None or process.alive():
+            return
+        for message in process.last_words():
+            if self.process is process:
+                self.receive(message)
+        if self.process is process:
+            self._gone()
 
     def expire(self) -> None:
         """Kills a worker that is over its deadline."""
@@ -209,13 +227,29 @@ class Lane:
             fault = fault_of(self.timeout * len(flight[0]))
             ledger.lose(flight[0], fault)
             self._chunk = CAREFUL if self.asked.is_async else None
-            self._lost += 1
-            if self._lost >= max(LOSSES, len(ledger.batch.items) // 4):
-                told = f"was not called: its worker was lost {self._lost} times ({fault.message})"
-                ledger.give_up(Fault(kind=fault.kind, message=told, remedy=fault.remedy))
+            self._count_loss(ledger, fault)
         self.seconds = time.monotonic() - self._began
         if ledger.pending:
             self.start()
+
+    def _renew(self, fault: Fault) -> None:
+        """A fresh worker for one that has no memory left: what it holds, it would hold for ever."""
+        assert self.process is not None
+        assert self.ledger is not None
+        self.process.kill()
+        self.process, self._sent = None, False
+        self.ledger.pending.extendleft(reversed(self._flight.values()))
+        self._flight = {}
+        self._count_loss(self.ledger, fault)
+        self.seconds = time.monotonic() - self._began
+        if self.ledger.pending:
+            self.start()
+
+    def _count_loss(self, ledger: Ledger, fault: Fault) -> None:
+        self._lost += 1
+        if self._lost >= max(LOSSES, len(ledger.batch.items) // 4):
+            told = f"was not called: its worker was lost {self._lost} times ({fault.message})"
+            ledger.give_up(Fault(kind=fault.kind, message=told, remedy=fault.remedy))
 
     def _cannot_start(self, how: str, errors: str) -> ComponentError:
         last = errors.strip().splitlines()[-1:] or [""]
@@ -242,15 +276,25 @@ def drive(
             for lane in lanes:
                 if lane.busy and time.monotonic() > lane.deadline:
                     lane.expire()
-            owners = {id(lane.process): lane for lane in lanes if lane.process is not None}
-            for key, _ in selector.select(POLL):
-                process: WorkerProcess = key.data
-                lane = owners[id(process)]
-                if lane.process is not process:  # replaced while this round was served
-                    continue
-                for message in process.handle(key.fileobj):
-                    lane.receive(message)
+            _serve(lanes, selector)
     except BaseException:
         for lane in lanes:
             lane.abandon()
         raise
+
+
+def _serve(lanes: Sequence[Lane], selector: selectors.BaseSelector) -> None:
+    """One round of reading and writing."""
+    owners = {id(lane.process): lane for lane in lanes if lane.process is not None}
+    events = selector.select(POLL)
+    if not events:
+        for lane in lanes:
+            lane.look()
+    for key, _ in events:
+        process: WorkerProcess = key.data
+        lane = owners[id(process)]
+        if lane.process is not process:  # replaced while this round was served
+            continue
+        for message in process.handle(key.fileobj):
+            if lane.process is process:
+                lane.receive(message)

@@ -24,6 +24,8 @@ WORKER = Path(__file__).with_name("worker.py")
 CHUNK = 1 << 16
 TAIL = 8000
 """Bytes of the worker's standard error that are kept for the report of a crash."""
+LONGEST = 1 << 28
+"""Bytes of one answer: a hundred thousand completions with a note each."""
 GRACE = 0.5
 """Seconds a worker gets to end by itself when it is no longer needed."""
 
@@ -36,7 +38,11 @@ class WorkerProcess:
     """
 
     def __init__(
-        self, selector: selectors.BaseSelector, entry: Entry, settings: Mapping[str, Any]
+        self,
+        selector: selectors.BaseSelector,
+        entry: Entry,
+        settings: Mapping[str, Any],
+        memory: float | None,
     ) -> None:
         # Equal hash seeds: a reward that walks over a set gives equal scores after a resume.
         environ = {"PYTHONHASHSEED": "0", **os.environ}
@@ -71,6 +77,7 @@ class WorkerProcess:
             "by_kernel": threading.current_thread() is threading.main_thread(),
             "entry": entry_to_json(entry),
             "settings": dict(settings),
+            "memory": memory,
         }
         self.send(dump(opening))
 
@@ -98,6 +105,10 @@ class WorkerProcess:
             return self._read()
         return []
 
+    def last_words(self) -> list[dict[str, Any] | None]:
+        """What a process that is gone wrote in its last moment."""
+        return self._read()
+
     def _write(self) -> None:
         try:
             written = os.write(self._stdin.fileno(), self._outgoing[:CHUNK])
@@ -117,6 +128,12 @@ class WorkerProcess:
         if not data:
             return [None]
         self._incoming += data
+        if (
+            len(self._incoming) > LONGEST
+        ):  # no answer is so long: foreign code wrote into the channel
+            return [None]
+        if b"\n" not in data:
+            return []
         *lines, rest = self._incoming.split(b"\n")
         self._incoming = bytearray(rest)
         messages: list[dict[str, Any] | None] = []

@@ -17,9 +17,18 @@ from grpokit.spec.contracts import Score
 
 __all__ = ["Fault", "FaultKind", "Outcome", "clean", "read_many", "read_one"]
 
-FaultKind = Literal["exception", "timeout", "non-finite", "type", "length", "crash", "stop"]
+FaultKind = Literal[
+    "exception", "timeout", "non-finite", "type", "length", "crash", "memory", "stop"
+]
 LARGEST = 3.4028234663852886e38
 """The largest float32."""
+NOTE = 2000
+"""Characters of a note, and of a component's name, that are kept."""
+PARTS = 100
+"""Components of one score."""
+NUMBER = (
+    "return a number, None for 'does not apply', or grpokit.api.Score(value=..., components=...)"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,10 +64,13 @@ def clean(text: str) -> str:
 
 def read_one(value: object) -> Outcome:
     """One returned value as an outcome."""
+    # A value is foreign code as well: what it says about itself may raise.
     try:
         return _read(value)
     except _BadValueError as bad:
         return Outcome(fault=bad.fault)
+    except Exception as error:  # noqa: BLE001  # it becomes a fault of this row
+        return Outcome(fault=_unreadable(value, error))
 
 
 def read_many(values: object, count: int) -> list[Outcome]:
@@ -70,7 +82,18 @@ def read_many(values: object, count: int) -> list[Outcome]:
         items = _items(values, count)
     except _BadValueError as bad:
         return [Outcome(fault=bad.fault)] * count
+    except Exception as error:  # noqa: BLE001  # as in read_one
+        return [Outcome(fault=_unreadable(values, error))] * count
     return [read_one(item) for item in items]
+
+
+def _unreadable(value: object, error: Exception) -> Fault:
+    told = clean(f"{type(error).__name__}: {error}"[:500])
+    return Fault(
+        kind="type",
+        message=f"returned a {_kind(value)} that cannot be read: it raised {told}",
+        remedy=NUMBER,
+    )
 
 
 def _items(values: object, count: int) -> Sequence[object]:
@@ -97,14 +120,24 @@ def _read(value: object) -> Outcome:
     if value is None:
         return Outcome()
     if isinstance(value, Score):
-        components = {
-            clean(str(name)): _number(part, str(name)) for name, part in value.components.items()
-        }
-        note = clean(value.note) if isinstance(value.note, str) else ""
+        components = _parts(value.components)
+        note = clean(value.note[:NOTE]) if isinstance(value.note, str) else ""
         if value.value is None:
             return Outcome(components=components, note=note)
         return Outcome(value=_number(value.value, ""), components=components, note=note)
     return Outcome(value=_number(value, ""))
+
+
+def _parts(components: Mapping[str, Any]) -> dict[str, float]:
+    """The components. Each is a metric of the run, so there cannot be one a completion."""
+    if len(components) > PARTS:
+        raise _BadValueError(
+            "type",
+            f"returned a Score of {len(components)} components, {PARTS} are allowed",
+            "name what is measured in every completion; put the rest into `note`",
+        )
+    names = {name: clean(str(name)[:NOTE]) for name in components}
+    return {names[name]: _number(part, names[name]) for name, part in components.items()}
 
 
 def _number(value: object, component: str) -> float:
@@ -116,7 +149,7 @@ def _number(value: object, component: str) -> float:
         raise _BadValueError(
             "type",
             f"{what} {_describe(value)} where a number is expected",
-            "return a number, None for 'does not apply', or grpokit.api.Score(value=..., components=...)",
+            NUMBER,
         )
     try:
         number = float(value)  # type: ignore[arg-type]  # a Real or a Decimal
@@ -137,10 +170,14 @@ def _is_real(value: object) -> bool:
     return isinstance(value, Real) or (isinstance(value, Number) and not isinstance(value, complex))
 
 
+def _kind(value: object) -> str:
+    return clean(type(value).__name__[:80])
+
+
 def _describe(value: object) -> str:
-    kind = type(value).__name__
+    kind = _kind(value)
     if isinstance(value, str):
-        return f"the text {value[:40]!r}"
+        return clean(f"the text {str.__str__(value)[:40]!r}")
     if isinstance(value, list | tuple | dict | set):
         return f"a {kind} of {len(value)}"
     shape = getattr(value, "shape", None)

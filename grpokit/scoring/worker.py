@@ -36,6 +36,7 @@ def main() -> None:
 def _serve(opening: dict[str, Any], inbox: IO[bytes], outbox: IO[bytes]) -> None:
     from grpokit.errors import GrpokitError
     from grpokit.registry.resolve import create, resolve
+    from grpokit.scoring import memory
     from grpokit.scoring.call import RewardCall
     from grpokit.scoring.wire import dump, entry_from_json, outcome_to_json, request_from_json
 
@@ -44,6 +45,7 @@ def _serve(opening: dict[str, Any], inbox: IO[bytes], outbox: IO[bytes]) -> None
         outbox.flush()
 
     entry = entry_from_json(opening["entry"])
+    memory.limit(opening["memory"])
     try:
         if entry.spec.config or opening["settings"]:
             function = create(entry, opening["settings"])

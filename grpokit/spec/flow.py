@@ -141,7 +141,7 @@ class ScoreFailure:
     row: int
     prompt_index: int
     sample: int
-    kind: Literal["exception", "timeout", "non-finite", "type", "length", "crash", "stop"]
+    kind: Literal["exception", "timeout", "non-finite", "type", "length", "crash", "memory", "stop"]
     message: str
     remedy: str = ""
     trace: str = ""

@@ -176,6 +176,8 @@ class ScoringSection(Config):
     """Seconds one reward may take for one completion; then its worker is killed and the row abstains."""
     max_error_rate: float = Field(default=0.05, ge=0, le=1)
     """Share of failed calls, over the last 20 steps' rows, at which the run stops."""
+    memory: float | None = Field(default=16.0, ge=0.125)
+    """GiB of memory that one reward's process may take (on Linux); then the row abstains and a new process goes on. `null` sets no limit."""
     isolate: bool = True
     """Call rewards in a worker process that can be killed. `false` is for debugging."""
 
