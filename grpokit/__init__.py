@@ -16,6 +16,7 @@ The map, from the bottom up (a module may import only what stands above it in th
     doctor      what is installed, what can run here, what does not fit
     interop     grpokit's rewards as other trainers call them
     export      recipes and weights for others
+    scaffold    packages of plugins: written from templates, and checked
     bench       one task for many algorithms, compared
     cli         the commands
 

@@ -1,4 +1,7 @@
-"""``grpokit plugins``: what is installed, what is broken and why, and what each component takes."""
+"""``grpokit plugins``: what is installed, what is broken and why, and what each component takes.
+
+Writing and checking a plugin (``new`` and ``check``) stand in ``plugins_make``.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from grpokit.cli import render
+from grpokit.cli.plugins_make import CHECK, NEW, check, new
 from grpokit.errors import ComponentError
 from grpokit.registry.builtin import CORE
 from grpokit.spec.components import KINDS, PromptSpec
@@ -19,7 +23,9 @@ if TYPE_CHECKING:
     from grpokit.registry.record import PluginRecord
     from grpokit.registry.settings import Setting
 
-app = typer.Typer(no_args_is_help=True, help="List installed plugins and show their components.")
+app = typer.Typer(
+    no_args_is_help=True, help="List and show installed plugins; write and check one of your own."
+)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Kind = Annotated[
@@ -83,6 +89,10 @@ def show(
         _show_plugin(catalog, plugin, first=number == 0)
     for number, entry in enumerate(entries):
         _show_component(entry, first=number == 0 and not plugins)
+
+
+app.command("new", help=NEW)(new)
+app.command("check", help=CHECK)(check)
 
 
 def _catalog() -> Catalog:

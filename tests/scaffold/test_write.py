@@ -1,0 +1,149 @@
+"""What `grpokit plugins new` writes, and that it never writes over anything."""
+
+import re
+import tomllib
+
+import pytest
+import yaml
+
+from dists import grpokit, install, reward_hooks
+from grpokit.scaffold.names import read_name
+from grpokit.scaffold.write import KINDS, package_files
+
+NAMES = read_name("exact-unit")
+COMMON = {
+    ".github/workflows/ci.yml",
+    ".gitignore",
+    "CHANGELOG.md",
+    "README.md",
+    "pyproject.toml",
+    "src/grpokit_exact_unit/__init__.py",
+    "src/grpokit_exact_unit/hooks.py",
+    "src/grpokit_exact_unit/py.typed",
+    "src/grpokit_exact_unit/recipes/smoke.yaml",
+    "tests/test_grpokit_exact_unit.py",
+}
+OWN = {
+    "reward": {"src/grpokit_exact_unit/rewards.py", "src/grpokit_exact_unit/cases.yaml"},
+    "dataset": {"src/grpokit_exact_unit/rows.py"},
+    "algorithm": {"src/grpokit_exact_unit/parts.py"},
+    "backend": {"src/grpokit_exact_unit/backend.py"},
+    "recipe": {"src/grpokit_exact_unit/recipes/exact-unit.yaml"},
+}
+
+
+def new(kind, name, into, **env):
+    return grpokit("plugins", "new", kind, name, "--into", str(into), env=env)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_files_of_a_package(kind):
+    found = package_files(kind, NAMES)
+    assert set(found) == COMMON | OWN[kind]
+    for path, text in found.items():
+        assert not re.search(r"@[a-z]+@", path + text), f"{path}: a name was not filled in"
+        assert text == "" or text.endswith("\n")
+    project = tomllib.loads(found["pyproject.toml"])["project"]
+    assert project["name"] == "grpokit-exact-unit"
+    assert project["entry-points"]["grpokit"] == {"grpokit-exact-unit": "grpokit_exact_unit.hooks"}
+    assert project["requires-python"] == ">=3.11"
+    # The tests of a package are short: they call the checks that grpokit has.
+    assert len(found["tests/test_grpokit_exact_unit.py"].splitlines()) < 25
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_the_job_that_publishes_gets_a_token(kind):
+    text = package_files(kind, NAMES)[".github/workflows/ci.yml"]
+    flow = yaml.safe_load(text)
+    assert flow["permissions"] == {"contents": "read"}
+    jobs = flow["jobs"]
+    assert [name for name, job in jobs.items() if "permissions" in job] == ["publish"]
+    assert jobs["publish"]["permissions"] == {"id-token": "write"}
+    assert jobs["publish"]["environment"] == "pypi"
+    assert jobs["publish"]["if"] == "github.event_name == 'release'"
+    assert (jobs["publish"]["needs"], jobs["build"]["needs"]) == ("build", "test")
+    # Whoever holds the token runs no code of the project.
+    assert not [step for step in jobs["publish"]["steps"] if "run" in step]
+    for job in jobs.values():
+        for step in job["steps"]:
+            assert re.fullmatch(r"[\w./-]+@(v\d+|release/v\d+)", step.get("uses", "a@v1"))
+    assert "password" not in text.replace("without a password", "")
+    runs = [step["run"] for step in jobs["test"]["steps"] if "run" in step]
+    assert runs[-3:] == [
+        "pytest",
+        "grpokit plugins check . --strict",
+        "grpokit train exact-unit/smoke --plain",
+    ]
+
+
+def test_it_says_what_it_wrote_and_what_comes_next(tmp_path):
+    done = new("reward", "exact-unit", tmp_path)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "grpokit-exact-unit"
+    written = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert written == COMMON | OWN["reward"]
+    lines = done.stdout.splitlines()
+    assert written <= {line.split("<-")[0].strip() for line in lines}
+    assert [line.split()[0] for line in lines if "<- begin here" in line] == [
+        "src/grpokit_exact_unit/rewards.py"
+    ]
+    after = lines[lines.index("next:") + 1 :]
+    assert after == [
+        f"  cd {folder} && pip install -e .",
+        "  grpokit plugins check .",
+        "  grpokit train exact-unit/smoke",
+    ]
+
+
+def test_a_folder_that_is_there_is_left_alone(tmp_path):
+    folder = tmp_path / "grpokit-exact-unit"
+    folder.mkdir()
+    (folder / "mine.txt").write_text("mine")
+    done = new("recipe", "exact-unit", tmp_path)
+    assert done.returncode == 3
+    assert "it is there already" in done.stderr
+    assert [path.name for path in folder.iterdir()] == ["mine.txt"]
+
+
+def test_a_link_that_points_nowhere_is_left_alone(tmp_path):
+    (tmp_path / "grpokit-exact-unit").symlink_to(tmp_path / "nowhere")
+    assert new("recipe", "exact-unit", tmp_path).returncode == 3
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "told"),
+    [
+        ("reward", "number", "there is a reward of this name, number (grpokit)"),
+        ("algorithm", "dapo", "there is an algorithm of this name, dapo (grpokit)"),
+        ("reward", "hf", "a plugin of this name is installed (grpokit-hf"),
+        ("reward", "Exact_Unit", "take another, such as 'exact-unit'"),
+        ("reward", "../up", "take another, such as 'up'"),
+    ],
+)
+def test_names_that_would_clash_are_refused(tmp_path, kind, name, told):
+    done = new(kind, name, tmp_path / "deep")
+    assert done.returncode == 3, done.stdout
+    assert told in done.stderr
+    assert not (tmp_path / "deep").exists()
+
+
+def test_a_component_of_another_plugin_is_not_hidden(tmp_path):
+    install(tmp_path / "site", "grpokit-others", reward_hooks("exact-unit"))
+    args = ("plugins", "new", "reward", "exact-unit", "--into", str(tmp_path))
+    done = grpokit(*args, path=tmp_path / "site")
+    assert done.returncode == 3
+    assert "there is a reward of this name, others/exact-unit (grpokit-others)" in done.stderr
+
+
+def test_an_unknown_kind_lists_the_kinds(tmp_path):
+    done = new("model", "x", tmp_path)
+    assert done.returncode == 2
+    assert all(kind in done.stderr for kind in KINDS)
+
+
+def test_a_folder_that_may_not_be_written_is_no_crash(tmp_path):
+    (tmp_path / "file").write_text("")
+    done = new("reward", "exact-unit", tmp_path / "file")
+    assert done.returncode == 3
+    assert "it cannot be written: Not a directory" in done.stderr
