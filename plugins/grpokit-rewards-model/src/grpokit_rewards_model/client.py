@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import json
+import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -26,10 +27,10 @@ from grpokit_rewards_model.errors import JudgeError, shown
 __all__ = ["Client", "Reply", "Tally", "retry_after"]
 
 AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
-FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
+FIRST_WAIT, LONGEST_WAIT = 0.25, 30.0
 LARGEST = 4 << 20
 """Bytes of an answer."""
-SLACK = 0.1
+SLACK = 0.25
 """Seconds before the deadline at which a request ends, so that its own reason is told."""
 
 
@@ -65,7 +66,11 @@ class Client:
         self._request_timeout = request_timeout
         self._session: httpx.AsyncClient | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._keeper: AsyncIterator[None] | None = None
         self._not_before = 0.0
+        # Reading the certificates takes a while, and would be part of the first deadline.
+        safe = base_url.startswith("https:")
+        self._tls = httpx.create_ssl_context() if safe else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
     async def ask(self, body: Mapping[str, Any], end: float | None, tally: Tally) -> Reply:
         """Sends ``body`` until there is an answer; ``end`` is on ``time.monotonic()``.
@@ -95,18 +100,13 @@ class Client:
                 await self._wait(pause, end, trouble, attempt + 1)
         raise self._error(f"{trouble} ({self._retries + 1} requests)", "")
 
-    async def close(self) -> None:
-        if self._session is not None:
-            await self._session.aclose()
-            self._session = None
-
     async def _post(
         self, body: Mapping[str, Any], end: float | None
     ) -> tuple[int, httpx.Headers, bytes]:
         limit = self._request_timeout
         if end is not None:
             limit = max(0.0, min(limit, end - SLACK - time.monotonic()))
-        session = self._open()
+        session = await self._open()
         data = bytearray()
         async with asyncio.timeout(limit), session.stream("POST", self.url, json=body) as response:
             async for chunk in response.aiter_bytes():
@@ -115,7 +115,7 @@ class Client:
                     raise self._error(f"the answer is longer than {LARGEST >> 20} MiB", "")
         return response.status_code, response.headers, bytes(data)
 
-    def _open(self) -> httpx.AsyncClient:
+    async def _open(self) -> httpx.AsyncClient:
         loop = asyncio.get_running_loop()
         if self._session is None or self._loop is not loop:
             self._loop = loop
@@ -125,7 +125,10 @@ class Client:
                 limits=httpx.Limits(max_connections=None),
                 follow_redirects=False,
                 trust_env=not _is_here(self.url),  # a proxy cannot reach this machine
+                verify=self._tls,
             )
+            self._keeper = _closed_with_the_loop(self._session)
+            await anext(self._keeper)
         return self._session
 
     async def _wait(self, seconds: float, end: float | None, trouble: str, attempt: int) -> None:
@@ -175,6 +178,14 @@ class Client:
     def _error(self, fact: str, remedy: str) -> JudgeError:
         usual = "see whether base_url, model and key of the reward are right and the endpoint is up"
         return JudgeError(fact, place=self.url, remedy=remedy or usual)
+
+
+async def _closed_with_the_loop(session: httpx.AsyncClient) -> AsyncIterator[None]:
+    """A loop that ends closes the generators that are open in it, and this one its session."""
+    try:
+        yield
+    finally:
+        await session.aclose()
 
 
 def retry_after(value: str) -> float | None:

@@ -108,7 +108,11 @@ class Store:
             self._base = sqlite3.connect(
                 path, timeout=PATIENCE, isolation_level=None, check_same_thread=False
             )
-            self._prepare()
+            try:
+                self._prepare()
+            except sqlite3.Error:
+                self._base.close()
+                raise
         except (OSError, sqlite3.Error) as error:
             raise ComponentError(
                 f"the file of verdicts cannot be used: {error}",
