@@ -1,8 +1,8 @@
 """The one module that plugins import. Importing it never imports torch.
 
 Data and contracts are here at once. Tensor functions (``algorithms``), the cache of catalogued
-models (``models``), the readers of answers (``last_boxed``, ``parse_number``) and what needs pydantic
-(``Config``, ``Recipe``) are found on first use, so that a hook module costs next to nothing.
+models (``models``), the readers of answers (``last_boxed``, ``parse_number``), patterns in linear time (``compile_pattern``)
+and what needs pydantic (``Config``, ``Recipe``) are found on first use, so that a hook module costs next to nothing.
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ if TYPE_CHECKING:
         last_tag,
         strip_thinking,
     )
+    from grpokit.builtins.rewards.linear import compile_pattern
     from grpokit.registry import models
     from grpokit.spec.config import Config
     from grpokit.spec.export import ExportRequest, ExportResult
@@ -149,6 +150,7 @@ __all__ = [
     "Update",
     "Walk",
     "algorithms",
+    "compile_pattern",
     "derive_seed",
     "error_as_data",
     "error_from_data",
@@ -192,6 +194,7 @@ _LATER = {
     "ExportResult": "grpokit.spec.export:ExportResult",
     "Recipe": "grpokit.spec.recipe:Recipe",
     "algorithms": "grpokit.algorithms",
+    "compile_pattern": "grpokit.builtins.rewards.linear:compile_pattern",
     "has_boxed": "grpokit.answers.wrappers:has_boxed",
     "last_boxed": "grpokit.answers.wrappers:last_boxed",
     "last_hash": "grpokit.answers.wrappers:last_hash",

@@ -127,10 +127,12 @@ def test_rubric_ends_and_least_words():
     items = [
         {"name": "ends", "ends_with": ["Yours", "Best"]},
         {"name": "long", "min_words": 3},
+        {"name": "number", "regex": "[0-9]+ (euros|dollars)", "weight": 2.0},
     ]
     score = rubric(RubricConfig.model_validate({"items": items}))
-    assert score("with love, yours \n", {}).value == 1.0
-    assert score("Best", {}).value == 0.5
+    assert score("5 dollars, yours \n", {}).value == 1.0
+    assert score("Best", {}).value == 0.25
+    assert score("50 euros", {}).components == {"ends": 0.0, "long": 0.0, "number": 1.0}
 
 
 @pytest.mark.parametrize(
@@ -140,6 +142,8 @@ def test_rubric_ends_and_least_words():
         {"items": [{"name": "a"}]},
         {"items": [{"name": "a", "contains": ["x"], "max_words": 3}]},
         {"items": [{"name": "a", "contains": [" "]}]},
+        {"items": [{"name": "a", "regex": "(a"}]},
+        {"items": [{"name": "a", "regex": "(a)\\1"}]},
         {"items": [{"name": "a", "min_words": 1}, {"name": "a", "max_words": 3}]},
         {"items": [{"name": "a", "min_words": 1, "weight": -1.0}]},
     ],

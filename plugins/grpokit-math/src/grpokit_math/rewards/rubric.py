@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from grpokit.api import Config, Score, strip_thinking
+from grpokit.api import Config, Score, compile_pattern, strip_thinking
 
 __all__ = ["RubricConfig", "RubricItem", "rubric"]
+
+CHECKS = ("contains", "regex", "column", "max_words", "min_words", "ends_with")
+
+pattern = lru_cache(maxsize=256)(compile_pattern)
+"""Items of one rubric are compiled once, when the settings are checked."""
 
 
 class RubricItem(Config):
@@ -21,6 +27,8 @@ class RubricItem(Config):
     """What the item adds if it is met; a negative one makes it a fault."""
     contains: list[str] | None = Field(default=None, min_length=1)
     """Texts of which one has to occur. Case does not count."""
+    regex: str | None = None
+    """Regular expression that has to match somewhere, in linear time; without backreferences and look-around."""
     column: str | None = None
     """Column of the row whose text has to occur."""
     max_words: int | None = Field(default=None, ge=1)
@@ -30,13 +38,17 @@ class RubricItem(Config):
     ends_with: list[str] | None = Field(default=None, min_length=1)
     """Texts with one of which the completion has to end."""
 
+    @field_validator("regex")
+    @classmethod
+    def _linear(cls, value: str | None) -> str | None:
+        if value is not None:
+            pattern(value)
+        return value
+
     @model_validator(mode="after")
     def _one(self) -> Self:
-        given = (self.contains, self.column, self.max_words, self.min_words, self.ends_with)
-        if sum(value is not None for value in given) != 1:
-            raise ValueError(
-                f"item {self.name}: give exactly one of contains, column, max_words, min_words, ends_with"
-            )
+        if sum(getattr(self, check) is not None for check in CHECKS) != 1:
+            raise ValueError(f"item {self.name}: give exactly one of {', '.join(CHECKS)}")
         if not all(text.strip() for text in (*(self.contains or ()), *(self.ends_with or ()))):
             raise ValueError(f"item {self.name}: an empty text occurs everywhere")
         return self
@@ -101,6 +113,8 @@ def _met(item: RubricItem, text: str, row: Mapping[str, Any]) -> bool | None:
         return 1 <= words <= item.max_words
     if item.min_words is not None:
         return words >= item.min_words
+    if item.regex is not None:
+        return pattern(item.regex)(text)
     lower = text.lower()
     if item.ends_with is not None:
         return lower.rstrip().endswith(tuple(end.strip().lower() for end in item.ends_with))
