@@ -75,3 +75,22 @@ def test_the_verifier_needs_no_main_module_of_its_own():
     value, undecided, _ = json.loads(done.stdout)
     assert (value, undecided) == (1.0, 0.0), done.stderr
     assert time.perf_counter() - began < 30
+
+
+def test_what_importing_costs():
+    """The hooks import no pydantic, and a reward imports neither torch nor the algebra."""
+    code = (
+        "import sys, grpokit_math.hooks; assert 'pydantic' not in sys.modules; "
+        "import grpokit_math.rewards.accuracy, grpokit_math.rewards.lengths; "
+        "print([name for name in ('torch', 'numpy', 'sympy', 'math_verify') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_other_trainers_call_the_same_reward():
+    from grpokit.interop import trl
+
+    texts, golds = ["\\boxed{4}", "\\boxed{5}", "4"], ["4", "4", "4"]
+    assert trl.math_accuracy(prompts=["?"] * 3, completions=texts, answer=golds) == [1.0, 0.0, 0.0]
+    assert trl.math_len_reward is not None
