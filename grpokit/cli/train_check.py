@@ -35,13 +35,19 @@ class RewardCheck:
         self.skip = skip
         self.report: Report | None = None
         self.problem = ""
+        self.unasked = ""
 
     def __call__(self, scorer: Scorer, prompts: Sequence[Prompt]) -> None:
         """Called by the plan while the workers run."""
         if self.skip or not prompts:
             return
+        from grpokit.compose.trials import paid
         from grpokit.probes import check
 
+        costly = paid(scorer.setups)
+        if costly:
+            self.unasked = f"calls of {', '.join(costly)} cost money"
+            return
         try:
             self.report = check(
                 scorer.setups,
@@ -62,9 +68,13 @@ class RewardCheck:
         """
         if self.skip:
             render.warn("note: the rewards were not checked (--skip-reward-check)")
-        if self.report is None:
-            return
         command = f"grpokit rewards check {shlex.quote(asked)}"
+        if self.report is None:
+            if self.unasked:
+                render.warn(
+                    f"note: the rewards were not checked: {self.unasked}; {command} does it"
+                )
+            return
         blocking = [found for found in self.report.criticals if _blocks(found)]
         if blocking:
             count = f"{len(blocking)} critical finding{'s' if len(blocking) > 1 else ''}"
@@ -84,7 +94,12 @@ class RewardCheck:
         """For the run's folder."""
         report = self.report
         if report is None:
-            return {"format": 1, "skipped": self.skip, "checked": False, "problem": self.problem}
+            return {
+                "format": 1,
+                "skipped": self.skip,
+                "checked": False,
+                "problem": self.problem or self.unasked,
+            }
         return {
             "format": 1,
             "skipped": False,
@@ -104,11 +119,14 @@ class RewardCheck:
 
 
 def _blocks(found: Finding) -> bool:
-    """A right answer that earns no more may only be written in a way that nobody guessed.
+    """Not whatever takes long: it is killed at the deadline, and its row has no score.
 
-    The plan warns of it (P205). One that earns less is worse than no reward.
+    A right answer that earns no more than a wrong one may only be written in a way that nobody
+    guessed. The plan warns of it (P205). One that earns less is worse than no reward.
     """
-    return found.id != "base.margin" or (found.share or 0.0) < -1e-6
+    if found.id == "base.margin":
+        return (found.share or 0.0) < -1e-6
+    return found.family != "dos" and found.id != "contract.deadline"
 
 
 def _line(found: Finding) -> str:

@@ -17,10 +17,10 @@ from grpokit.spec.flow import Prompt, ScoreFailure, Scores
 from grpokit.spec.plan import RewardTrial
 
 if TYPE_CHECKING:
-    from grpokit.scoring.scorer import Scorer
+    from grpokit.scoring.scorer import RewardSetup, Scorer
     from grpokit.spec.recipe import Recipe
 
-__all__ = ["Trials", "final_answer", "try_rewards", "ways", "wrong_answer"]
+__all__ = ["Trials", "final_answer", "paid", "try_rewards", "ways", "wrong_answer"]
 
 SHOWN = 2
 """Rows whose scores are shown."""
@@ -69,11 +69,14 @@ def try_rewards(recipe: Recipe, prompts: Sequence[Prompt], scorer: Scorer) -> Tr
     """Scores gold and wrong answers to the prompts, whose rows have an ``answer``.
 
     The first ``SHOWN`` rows are tried in every way and shown; the others, in the chosen way, only
-    look for rows on which a reward fails.
+    look for rows on which a reward fails. Where a call costs money they are left out.
     """
     template = recipe.prompt.use
     names = list(ways("", template))
     shown, rest = prompts[:SHOWN], prompts[SHOWN:]
+    if paid(scorer.setups):
+        rest = ()
+    asked = 2 * (len(shown) + len(rest))
     texts = [_pairs(prompt, template, names) for prompt in shown]
     first = _score(scorer, shown, texts)
     best = max(range(len(names)), key=lambda way: (_gap(first, way), -way))
@@ -83,10 +86,15 @@ def try_rewards(recipe: Recipe, prompts: Sequence[Prompt], scorer: Scorer) -> Tr
     if rest:
         more = [_pairs(prompt, template, [found.way]) for prompt in rest]
         failures += _score(scorer, rest, more).failures
-    found.problems += _failed(failures, 2 * len(prompts), recipe)
+    found.problems += _failed(failures, asked, recipe)
     if not failures:
         found.problems += _pointless(first, best, found.way, shown)
     return found
+
+
+def paid(setups: Sequence[RewardSetup]) -> list[str]:
+    """Names of the rewards whose calls cost money."""
+    return [setup.name for setup in setups if getattr(setup.entry.spec, "paid", False)]
 
 
 def _pairs(prompt: Prompt, template: str, names: Sequence[str]) -> list[str]:

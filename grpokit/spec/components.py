@@ -66,6 +66,7 @@ class RewardSpec(ComponentSpec):
         columns: data set columns the function asks for; empty means: read its signature.
         range: lowest and highest score; None for unbounded.
         deterministic: the same completion always earns the same score.
+        paid: a call costs money. A plan tries it on two rows, and ``train`` does not probe it unasked.
         pays: what else it pays for on purpose, so that ``rewards check`` does not warn: ``length``.
     """
 
@@ -73,6 +74,7 @@ class RewardSpec(ComponentSpec):
     columns: tuple[str, ...] = ()
     range: tuple[float, float] | None = (0.0, 1.0)
     deterministic: bool = True
+    paid: bool = False
     pays: tuple[str, ...] = ()
 
 

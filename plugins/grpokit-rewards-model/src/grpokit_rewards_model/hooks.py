@@ -17,6 +17,7 @@ def grpokit_rewards() -> Iterable[RewardSpec]:
             summary="A language model behind an OpenAI-compatible endpoint grades the completion by a rubric.",
             target="grpokit_rewards_model.judge:judge",
             config="grpokit_rewards_model.config:JudgeConfig",
+            paid=True,
         ),
         RewardSpec(
             name="reward-model",
