@@ -298,8 +298,10 @@ class _Tables:
             p, g = item.question, item.sample
             scores[p][g] = outcome.value
             for name, value in outcome.components.items():
-                table = self.components.setdefault(f"{setup.name}/{name}", self._empty())
-                table[p][g] = value
+                part = f"{setup.name}/{name}"
+                if part not in self.components:
+                    self.components[part] = self._empty()
+                self.components[part][p][g] = value
             if outcome.fault is not None:
                 self._fail(setup, item, outcome)
             if setup.weight:

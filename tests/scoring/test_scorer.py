@@ -6,7 +6,7 @@ from datetime import date
 
 from grpokit.api import Completion, Prompt, Rollout, Sampling
 from grpokit.registry.catalog import Catalog
-from grpokit.scoring.scorer import Scorer, setups
+from grpokit.scoring.scorer import Scorer, _Tables, setups
 from grpokit.spec.recipe import RewardSection
 from naughty import naughty
 
@@ -86,3 +86,13 @@ def test_missing_columns_are_said_before_the_run_with_what_there_is(make):
 def test_values_without_a_json_form_of_their_own_are_sent_as_text_or_numbers(make):
     row = {"question": date(2024, 2, 29), "answer": ("x",)}
     assert make("everything").score_texts([row], [["a"]]).rewards["everything"] == [[1.0]]
+
+
+def test_tables_are_made_once_for_each_component(make, monkeypatch):
+    """Not once for each completion: a table is as long as the batch."""
+    made = []
+    empty = _Tables._empty
+    monkeypatch.setattr(_Tables, "_empty", lambda self: made.append(1) or empty(self))
+    scores = make("acts", isolate=False).score_texts([{}] * 5, [["score", "score"]] * 5)
+    assert len(scores.components) == 1
+    assert made == [1] * (1 + 1 + len(scores.components))  # total, score, components
