@@ -47,6 +47,7 @@ class Rewards:
         isolate: call them in worker processes that can be killed.
         max_tokens: length limit of completions: whoever has as many tokens counts as truncated.
         catalog: the installed components by default.
+        foreign: import rewards that are named by path (``verl:file.py``).
 
     Nothing starts before the first score. Safe to use from several threads, one after the other.
     """
@@ -60,11 +61,12 @@ class Rewards:
         isolate: bool = True,
         max_tokens: int | None = None,
         catalog: Catalog | None = None,
+        foreign: bool = False,
     ) -> None:
         self.sections = tuple(RewardSection.model_validate(dict(each)) for each in sections)
         self.timeout, self.max_error_rate, self.isolate = timeout, max_error_rate, isolate
         self.max_tokens = max_tokens
-        self._catalog = catalog
+        self._catalog, self._foreign = catalog, foreign
         self._scorer: Scorer | None = None
         self._setups: tuple[RewardSetup, ...] = ()
         self._lock = threading.RLock()
@@ -77,7 +79,10 @@ class Rewards:
             ComponentError: one is not installed here, or its settings are wrong.
         """
         if not self._setups:
-            found = setups(self._catalog or installed(), self.sections)
+            catalog = self._catalog or installed()
+            if self._foreign:
+                catalog = Catalog(catalog.plugins, foreign_rewards=True)
+            found = setups(catalog, self.sections)
             for each in found:
                 _check(each)
             self._setups = found

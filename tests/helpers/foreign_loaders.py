@@ -98,11 +98,12 @@ tell({name: scored(name) for name in names})
 """
 
 # Sandboxes of another service, which scoring never touches.
-VERIFIERS_HEAD = """
+ABSENT = """
+import sys, types
 import importlib.abc, importlib.machinery
 class Absent(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("prime_sandboxes", "prime_tunnel", "prime_runs", "gepa"):
+        if name.partition(".")[0] in ("prime_sandboxes", "prime_tunnel", "prime_runs", "gepa", "mcp"):
             return importlib.machinery.ModuleSpec(name, self, is_package=True)
     def create_module(self, spec):
         module = types.ModuleType(spec.name)
@@ -182,7 +183,7 @@ SCRIPTS = {
     "trl": HEAD + TRL,
     "axolotl": HEAD + AXOLOTL,
     "verl": HEAD + VERL,
-    "verifiers": HEAD + VERIFIERS_HEAD + VERIFIERS,
+    "verifiers": HEAD + ABSENT + VERIFIERS,
     "openrlhf": HEAD + OPENRLHF,
 }
 

@@ -44,9 +44,8 @@ def _build(reference: Reference, settings: Any) -> Reward:
     function = _load(reference)
     if not callable(function) or isinstance(function, type):
         raise ComponentError(
-            f"{reference.attribute} is a {type(function).__name__} of type `type`, not a function"
-            if isinstance(function, type)
-            else f"{reference.attribute} is no function but a {type(function).__name__}",
+            f"{reference.attribute} is no function but "
+            + ("a class" if isinstance(function, type) else f"a {type(function).__name__}"),
             place=reference.text,
             remedy="name a function, or an object that can be called",
         )

@@ -1,13 +1,13 @@
 """Tasks of Reasoning Gym: ``score_answer(answer, entry)`` of the task, from 0 to 1.
 
-The entry is the row: ``question``, ``answer`` and ``metadata`` (a mapping, or one as JSON text), as
-its data sets have them. The answer is taken from the completion; without one the task scores None.
+The entry is the row's column ``entry``, or the row itself: ``question``, ``answer`` and ``metadata``,
+as its data sets have them (mappings may be JSON text). The answer is taken from the completion; without one the task scores None.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from grpokit.answers.wrappers import last_boxed, last_hash, last_tag
@@ -51,10 +51,16 @@ def reward(reference: Reference, settings: ReasoningGymSettings) -> Callable[...
     find = _FIND[settings.answer]
 
     def scored(**given: Any) -> Any:
-        row = dict(given["row"])
-        metadata = row.get("metadata")
-        if isinstance(metadata, str):
-            row["metadata"] = json.loads(metadata)
-        return score_answer(answer=find(given["completion"]), entry=row)
+        return score_answer(answer=find(given["completion"]), entry=_entry(given["row"]))
 
-    return with_signature(scored, ("completion", "row", "answer"))
+    return with_signature(scored, ("completion", "row"))
+
+
+def _entry(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The data set's entry: the row, or what its column ``entry`` holds."""
+    found = row.get("entry")
+    found = json.loads(found) if isinstance(found, str) else found
+    entry = dict(found if isinstance(found, Mapping) and "metadata" in found else row)
+    if isinstance(entry.get("metadata"), str):
+        entry["metadata"] = json.loads(entry["metadata"])
+    return entry

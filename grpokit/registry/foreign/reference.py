@@ -95,7 +95,8 @@ def parse(text: str, folder: Path | None = None) -> Reference:
     Raises:
         ComponentError: it has not the form that its scheme asks for.
     """
-    scheme, _, rest = text.removeprefix(FOREIGN).partition(":")
+    text = text.removeprefix(FOREIGN)
+    scheme, _, rest = text.partition(":")
     if scheme == "reasoning_gym":
         if re.fullmatch(r"[a-z0-9_]+", rest):
             return Reference(text=text, scheme=scheme, attribute=rest)
