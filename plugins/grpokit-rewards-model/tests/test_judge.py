@@ -171,8 +171,8 @@ def test_a_wait_that_does_not_fit_fails_at_once_with_the_servers_reason(server, 
 
 
 def test_a_slow_endpoint_ends_before_the_deadline_with_a_reason(server, scorer_of):
-    server.behave = lambda _, asked: time.sleep(3) or asked.verdict(1)
-    failure = failure_of(scorer_of(isolate=True, timeout=1.0))
+    server.behave = lambda _, asked: time.sleep(4) or asked.verdict(1)
+    failure = failure_of(scorer_of(isolate=True, timeout=2.5))
     assert failure.kind == "exception"
     assert "the endpoint gave no answer in time (request 1)" in failure.message
     scores = score(scorer_of(request_timeout=0.3, retries=1), "4")
@@ -245,10 +245,9 @@ def test_one_bad_answer_costs_one_row(server, scorer_of):
 
 
 def test_at_most_so_many_requests_at_once_and_none_pays_for_the_queue(server, scorer_of):
-    server.behave = lambda _, asked: time.sleep(0.3) or asked.verdict(5)
-    scores = score(
-        scorer_of(isolate=True, concurrency=3, timeout=1.0), *map(str, range(12))
-    )  # 1.2 s
+    server.behave = lambda _, asked: time.sleep(0.5) or asked.verdict(5)
+    scorer = scorer_of(isolate=True, concurrency=3, timeout=2.0)
+    scores = score(scorer, *map(str, range(15)))  # 2.5 s
     assert scores.failures == ()
     assert server.most_busy == 3
 
