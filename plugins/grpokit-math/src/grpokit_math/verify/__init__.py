@@ -1,10 +1,11 @@
 r"""Whether an answer equals the reference answer.
 
 verdict    what a comparison says
-tokens     text to tokens, one pass; the string normal form
+tokens     text to tokens, one pass; the string normal form; marks: what means the same
 units      units and currency signs
 cursor     the place in the tokens; numbers, grammar: tokens to a tree (node)
 answer     an answer as a whole: label, unit, formula or text
+cost       what may go to a worker
 ring       exact arithmetic with roots, pi, i and variables
 intervals  sets of real numbers
 compare    tuples, sets, equations and so on, part by part
@@ -33,6 +34,8 @@ _NONE = Verdict(correct=False, stage="none", detail="no answer was found")
 _TEXT = Verdict(correct=True, stage="text")
 _NUMBER = (Verdict(correct=False, stage="number"), Verdict(correct=True, stage="number"))
 CACHED = 65536
+SHARE = 0.75
+"""Of the seconds, the workers get so much; the rest is for stopping one that did not answer."""
 LONGEST_CACHED = 512
 LONGEST_NUMBER = 400
 
@@ -43,7 +46,7 @@ def verify(
     """Whether ``answer`` (already extracted; None if nothing was found) equals ``gold``.
 
     ``tolerance`` is relative to the reference answer and 0 unless declared. ``seconds`` bounds one
-    symbolic comparison. No text raises: what costs too much, takes too long or breaks the comparison
+    comparison, once a worker has started. No text raises: what costs too much, takes too long or breaks the comparison
     is a wrong answer with the stage ``gate``, ``timeout`` or ``error``.
     """
     if answer is None:
@@ -95,16 +98,18 @@ def _decide(gold: str, answer: str, tolerance: float, seconds: float) -> Verdict
         return _NONE
     if stripped == gold.strip():
         return _TEXT
-    deadline = monotonic() + seconds
+    deadline = monotonic() + seconds * SHARE
 
     def prove(first: Node, second: Node, within: float) -> bool:
         left = deadline - monotonic()
         if left <= 0:
-            raise TooSlow(f"no answer in {seconds:g} seconds")
+            raise TooSlow("no answer in time")
         return _POOL.ask(first, second, tolerance=within, seconds=left)
 
     try:
         verdict = _compared(gold, answer, tolerance, prove)
+    except RecursionError:
+        verdict = Verdict(correct=False, stage="gate", detail="nested too deeply")
     except Gate as gate:
         verdict = Verdict(correct=False, stage="gate", detail=str(gate))
     except TooSlow as slow:

@@ -76,7 +76,12 @@ def read(text: str, *, separate: bool = False) -> Answer:
         node = parse(_without_name(head))
     except Unreadable as problem:
         return Answer(whole, None, why=str(problem))
-    return Answer(whole, node, unit or money)
+    unit = unit or money
+    if node[0] == "deg":
+        if unit:
+            return Answer(whole, None, why="two units")
+        node, unit = node[1], ("deg",)
+    return Answer(whole, node, unit)
 
 
 def key(tokens: Sequence[Token]) -> Key:

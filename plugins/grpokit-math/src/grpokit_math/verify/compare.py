@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 from grpokit_math.verify.answer import Answer
+from grpokit_math.verify.cost import check
 from grpokit_math.verify.intervals import inequality, intervals, subject
 from grpokit_math.verify.node import Node
-from grpokit_math.verify.ring import Form, Undecided, equal, form, proportional, rational
+from grpokit_math.verify.ring import Form, Undecided, begin, equal, form, proportional, rational
 from grpokit_math.verify.verdict import Gate, Stage, Unreadable, Verdict
 
 __all__ = ["Prover", "compare"]
@@ -33,6 +34,7 @@ def compare(gold: Answer, answer: Answer, tolerance: float, prove: Prover) -> Ve
         return _texts(gold, answer)
     if gold.unit and answer.unit and gold.unit != answer.unit:
         return Verdict(correct=False, stage="text", detail=f"units {gold.unit} and {answer.unit}")
+    begin()
     judge = _Judge(tolerance, prove)
     try:
         correct = judge.same(_percent(gold), _percent(answer))
@@ -108,6 +110,8 @@ class _Judge:
         self.questions += 1
         if self.questions > MOST_QUESTIONS:
             raise Gate(f"more than {MOST_QUESTIONS} comparisons")
+        check(gold)
+        check(answer)
         return self.prove(gold, answer, self.tolerance)
 
     # -- several

@@ -44,3 +44,12 @@ class Cursor:
         if found is None:
             raise Unreadable(f"no {values[0]!r}")
         return found
+
+    def degree(self) -> bool:
+        if self.take("circ"):
+            return True
+        values = [token.value for token in self.tokens[self.position : self.position + 3]]
+        if values == ["{", "circ", "}"]:
+            self.position += 3
+            return True
+        return False

@@ -160,16 +160,16 @@ class _Parser(Numbers):
         return terms[0] if len(terms) == 1 else ("add", tuple(terms))
 
     def product(self) -> Node:
-        node = self.unary()
+        factors = [self.unary()]
         while True:
             if self.take("*"):
-                node = ("mul", (node, self.unary()))
+                factors.append(self.unary())
             elif self.take("/"):
-                node = ("div", node, self.unary())
+                factors = [("div", _product(factors), self.unary())]
             elif self.starts_factor():
-                node = ("mul", (node, self.power()))
+                factors.append(self.power())
             else:
-                return node
+                return _product(factors)
 
     def unary(self) -> Node:
         self.depth += 1
@@ -202,15 +202,6 @@ class _Parser(Numbers):
             while self.word() in ("!", "%"):
                 node = self.postfix(node)
         return node
-
-    def degree(self) -> bool:
-        if self.take("circ"):
-            return True
-        values = [token.value for token in self.tokens[self.position : self.position + 3]]
-        if values == ["{", "circ", "}"]:
-            self.position += 3
-            return True
-        return False
 
     def postfix(self, node: Node) -> Node:
         while True:
@@ -393,6 +384,10 @@ def _signed(mark: str, node: Node) -> Node:
     if mark in ("pm", "mp"):
         return (mark, node)
     return ("neg", node) if mark == "-" else node
+
+
+def _product(factors: list[Node]) -> Node:
+    return factors[0] if len(factors) == 1 else ("mul", tuple(factors))
 
 
 def _named(name: str) -> Node:

@@ -68,10 +68,9 @@ class Pool:
             worker = self._take()
             try:
                 answer = worker.ask(line, seconds)
-            except (
-                BaseException
-            ):  # also an interrupt: a worker in the midst of a question is no use
-                self._drop(worker)
+            # Also an interrupt: a worker in the midst of a question is of no use.
+            except BaseException:
+                self._replace(worker)
                 raise
             with self._lock:
                 self._idle.append(worker)
@@ -92,10 +91,14 @@ class Pool:
             self._all.add(worker)
         return worker
 
-    def _drop(self, worker: _Worker) -> None:
+    def _replace(self, worker: _Worker) -> None:
+        """Kills a worker; another one starts meanwhile, for the next question."""
+        worker.kill()
+        fresh = _Worker()
         with self._lock:
             self._all.discard(worker)
-        worker.kill()
+            self._all.add(fresh)
+            self._idle.append(fresh)
 
     def close(self) -> None:
         """Ends all workers. The next question starts new ones."""
@@ -150,7 +153,7 @@ class _Worker:
         while b"\n" not in self._read:
             left = deadline - time.monotonic()
             if left <= 0 or not select.select([stdout], [], [], left)[0]:
-                raise TooSlow(f"no answer in {seconds:g} seconds")
+                raise TooSlow("no answer in time")
             chunk = os.read(stdout.fileno(), 65536)
             if not chunk:
                 raise Failed("the worker died")

@@ -9,20 +9,23 @@ equal forms are still equal, different ones are not decided here.
 from __future__ import annotations
 
 from fractions import Fraction
+from hashlib import blake2b
 from math import comb, factorial, isqrt
+from threading import local
 from typing import NamedTuple
 
 from grpokit_math.verify.node import Node
 from grpokit_math.verify.verdict import Gate, Unreadable
 
-__all__ = ["Form", "Undecided", "equal", "form", "integer", "proportional", "rational"]
+__all__ = ["Form", "Undecided", "begin", "equal", "form", "integer", "proportional", "rational"]
 
 Atom = tuple[str, ...]
 Monomial = tuple[tuple[Atom, int], ...]
 Poly = dict[Monomial, Fraction]
 MOST_TERMS = 400
 LARGEST_EXPONENT = 10_000
-MOST_BITS = 200_000
+MOST_BITS = 40_000
+MOST_WORK = 15_000
 LARGEST_FACTORIAL = 1000
 TRIAL_DIVISION = 2000
 ONE: Poly = {(): Fraction(1)}
@@ -30,6 +33,26 @@ ONE: Poly = {(): Fraction(1)}
 
 class Undecided(Exception):
     """Too large for this module."""
+
+
+class _Work(local):
+    """Products of terms since the last ``begin``: a short text can ask for very many."""
+
+    done = 0
+
+
+_WORK = _Work()
+
+
+def begin() -> None:
+    """A new comparison may do a full share of work."""
+    _WORK.done = 0
+
+
+def _work(amount: int) -> None:
+    _WORK.done += amount
+    if _WORK.done > MOST_WORK:
+        raise Undecided("too much work")
 
 
 class Form(NamedTuple):
@@ -167,6 +190,7 @@ def _mul(a: Poly, b: Poly) -> Poly:
         return a
     if len(a) * len(b) > 20 * MOST_TERMS:
         raise Undecided("too many terms")
+    _work(len(a) * len(b))
     result: Poly = {}
     for first, left in a.items():
         for second, right in b.items():
@@ -242,6 +266,7 @@ def _number_power(base: Fraction, exponent: int) -> Form:
     bits = max(base.numerator.bit_length(), base.denominator.bit_length())
     if bits * abs(exponent) > MOST_BITS:
         raise Gate(f"a power of more than {MOST_BITS} bits")
+    _work(bits * abs(exponent) // 16)
     if not base and exponent <= 0:
         raise Unreadable("0 to the power 0, or a division by 0")
     value = base**exponent
@@ -316,6 +341,7 @@ def _factorial(found: Form) -> Form:
         raise Gate(f"a factorial above {LARGEST_FACTORIAL}")
     if value.denominator != 1 or value < 0:
         raise Unreadable("a factorial of no natural number")
+    _work(int(value))
     return Form({(): Fraction(factorial(int(value)))}, ONE)
 
 
@@ -345,11 +371,14 @@ def _function(node: Node) -> Form:
 
 
 def _opaque(name: str, *forms: Form) -> Form:
-    """A number that is known by name only. Its arguments are scaled so that equal ones look equal."""
-    keys = []
+    """A number that is known by name only. A digest of its arguments, for names must not grow."""
+    named = blake2b(digest_size=16)
     for each in forms:
         lead = each.below[max(each.below)]
-        above = sorted((key, value / lead) for key, value in each.above.items())
-        below = sorted((key, value / lead) for key, value in each.below.items())
-        keys.append(repr((above, below)))
-    return Form(_atom(("fn", name, *keys)), ONE, opaque=True)
+        for part in (each.above, each.below):
+            for key in sorted(part):
+                value = part[key] / lead
+                # hex, for str() of a long number raises
+                named.update(f"{key}:{value.numerator:x}/{value.denominator:x};".encode())
+            named.update(b"|")
+    return Form(_atom(("fn", name, named.hexdigest())), ONE, opaque=True)

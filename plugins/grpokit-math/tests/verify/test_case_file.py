@@ -1,0 +1,107 @@
+"""The case file: no false accept, hardly a false reject, no error, nothing slow."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from grpokit.api import last_boxed, last_hash, last_number, last_tag, strip_thinking
+from grpokit_math.verify import verify
+
+SHARED = Path(__file__).parents[5] / "shared"
+FILE = SHARED / "vectors" / "grader_cases.json"
+GSM8K = SHARED / "data" / "gsm8k" / "test.jsonl"
+MATH500 = SHARED / "data" / "math500" / "test.jsonl"
+CASES = json.loads(FILE.read_text()) if FILE.is_file() else []
+SETTLED = [case for case in CASES if not case["contested"]]
+
+needs_data = pytest.mark.skipif(not GSM8K.is_file(), reason="../shared/data is not there")
+
+
+def extracted(case):
+    text = strip_thinking(case["response"])
+    if text is None:
+        return None
+    if case["extractor"] == "last_number":
+        number = last_number(text)
+        return None if number is None else str(number)
+    return {
+        "boxed": last_boxed,
+        "gsm8k_hash": last_hash,
+        "answer_tag": lambda text: last_tag(text, "answer"),
+    }[case["extractor"]](text)
+
+
+@pytest.mark.skipif(not CASES, reason="../shared/vectors/grader_cases.json is not there")
+def test_settled_cases():
+    verify("\\sin 2x", "2 \\sin x \\cos x", seconds=60)  # a worker has started
+    accepts, rejects, odd = [], [], []
+    for case in SETTLED:
+        gold = last_hash(case["gold"]) if "####" in case["gold"] else case["gold"]
+        start = time.monotonic()
+        verdict = verify(gold, extracted(case))
+        seconds = time.monotonic() - start
+        if verdict.correct != case["expected_correct"]:
+            (accepts if verdict.correct else rejects).append(case["id"])
+        if seconds > 2 or verdict.stage == "error":
+            odd.append((case["id"], seconds, verdict))
+    assert accepts == []
+    assert len(rejects) <= 0.02 * sum(case["expected_correct"] for case in SETTLED), rejects
+    assert odd == []
+
+
+def gsm8k():
+    rows = [json.loads(line) for line in GSM8K.read_text().splitlines()]
+    return [last_hash(row["answer"]) for row in rows]
+
+
+@needs_data
+def test_gsm8k_against_itself_and_its_neighbour():
+    golds = gsm8k()
+    assert len(golds) == 1319
+    assert [gold for gold in golds if not verify(gold, f"${gold}.").correct] == []
+    value = [int(gold.replace(",", "")) for gold in golds]
+    for position in range(len(golds)):
+        neighbour = (position + 1) % len(golds)
+        same = value[position] == value[neighbour]
+        assert verify(golds[position], golds[neighbour]).correct is same
+
+
+@needs_data
+def test_math500_against_itself():
+    rows = [json.loads(line) for line in MATH500.read_text().splitlines()]
+    assert len(rows) == 500
+    for row in rows:
+        boxed = last_boxed(row["solution"])
+        for answer in (
+            row["answer"],
+            boxed,
+            f" {row['answer']}.",
+            f"\\displaystyle {row['answer']}",
+        ):
+            assert verify(row["answer"], answer, seconds=20).correct, (row["answer"], answer)
+
+
+@needs_data
+def test_math500_answers_of_other_questions_are_wrong():
+    answers = sorted({json.loads(line)["answer"] for line in MATH500.read_text().splitlines()})
+    accepted = {
+        f"{gold} = {other}"
+        for position, gold in enumerate(answers)
+        for other in answers[position + 1 : position + 60]
+        if verify(gold, other, seconds=20).correct
+    }
+    assert accepted == {
+        "-2,1 = 1,-2",
+        "10,\\!080 = 10080",
+        "120 = 120^\\circ",
+        "15 = 15\\mbox{ cm}^2",
+        "2 \\sqrt{5} = 2\\sqrt{5}",
+        "30 = 30^\\circ",
+        "36 = 36^\\circ",
+        "90 = 90^\\circ",
+        "\\frac14 = \\frac{1}{4}",
+    }
