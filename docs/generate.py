@@ -227,10 +227,10 @@ def component_page() -> str:
     from grpokit.registry.resolve import config_model
     from grpokit.spec.components import KINDS
 
-    catalog = Catalog.load({"GRPOKIT_PLUGINS": "hf,trl,unsloth,cppo,math,rewards-model"})
+    catalog = Catalog.load({"GRPOKIT_PLUGINS": "hf,trl,unsloth,cppo,math,reasoning-gym,rewards-model"})
     head = (
         "# Components\n\n"
-        "What grpokit, `grpokit-hf`, `grpokit-cppo`, `grpokit-math` and `grpokit-rewards-model` bring. `grpokit plugins show NAME` prints the "
+        "What grpokit and its own plugins bring. `grpokit plugins show NAME` prints the "
         "same, also of other installed plugins. Settings stand under `with:`.\n"
     )
     parts = [head]

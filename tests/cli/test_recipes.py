@@ -68,11 +68,13 @@ def test_check_good_and_bad_together(grpokit, tmp_path):
     assert grpokit("check").returncode == 2
 
 
-def test_a_missing_plugin_ends_with_3(grpokit, tmp_path):
+def test_a_missing_plugin_ends_with_3(grpokit, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRPOKIT_PLUGINS", "hf")
     (tmp_path / "r.yaml").write_text("extends: quickstart\ndataset: {use: math/gsm8k}\n")
     done = grpokit("check", "r.yaml")
     assert done.returncode == 3
-    assert "pip install grpokit-math" in done.stderr
+    assert "C504 the dataset `math/gsm8k`" in done.stderr
+    assert "grpokit-math" in done.stderr
 
 
 def test_notes_are_shown_and_do_not_fail(grpokit, tmp_path):
