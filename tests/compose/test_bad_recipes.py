@@ -291,6 +291,7 @@ def test_a_missing_first_party_plugin_ends_with_the_preflight_code(tmp_path, cat
 def test_every_code_is_tested_or_listed():
     told = {code for file in FILES for code, *_ in expected(file)}
     told |= set(re.findall(r'"([FYXKCR]\d{3})"', Path(__file__).read_text(encoding="utf-8")))
-    for name in ("test_overrides.py", "test_load.py", "test_components.py", "test_extends.py"):
+    names = ("test_overrides.py", "test_load.py", "test_components.py", "test_extends.py")
+    for name in (*names, "../interop/test_foreign.py"):
         told |= set(re.findall(r"\b([FYXKCR]\d{3})\b", (FOLDER.parent / name).read_text()))
     assert told >= set(CODES)

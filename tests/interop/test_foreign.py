@@ -273,7 +273,7 @@ def test_it_trains_and_goes_on(files):
     skip = ["--skip-reward-check"]
     done = grpokit("train", "r.yaml", *agree, *skip, code=code, env={"OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr
-    assert "note: `trl:theirs.py:later` is read as TRL" in done.stderr
+    assert "note: `trl:theirs.py:later` is read as TRL" in done.stderr  # C513
     steps = (next((files / "runs").glob("*")) / "metrics.jsonl").read_text().splitlines()
     assert "rewards/later/mean" in json.loads(steps[-1])
     refused = grpokit("train", "--resume", "last", "--steps", "3", code=code)
