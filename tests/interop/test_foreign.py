@@ -250,6 +250,10 @@ def test_a_recipe_is_data_until_somebody_agrees(files):
         assert done.stderr.count("C512 ") == 2, command
         assert f"would import the file {files / 'theirs.py'}" in done.stderr
         assert not (files / "seen").exists()
+    (files / "wrong.yaml").write_text(RECIPE.replace("theirs.py:later", "nowhere.py:later"))
+    missing = run("recipes", "check", "wrong.yaml")
+    assert missing.returncode == 2
+    assert "wrong.yaml:5:17: C511 " in missing.stderr
     line = "read as TRL: later(completions, answer) -> list, completions as text"
     checked = run("recipes", "check", "r.yaml")
     assert checked.returncode == 0
