@@ -118,7 +118,7 @@ def _board(report: Report) -> None:
     head(f"what each strategy earns (the answer written as: {report.way})")
     names = max(len(each.name) for each in report.strategies)
     for each in report.strategies:
-        share = "      -" if each.share is None else f"{each.share:7.0%}"
+        share = "      -" if each.share is None else f"{round(each.share, 2) + 0.0:7.0%}"
         score = "-" if each.score is None else f"{each.score:.3g}"
         line = f"  {each.name:<{names}} {bar(each.share)} {share} {score:>8}"
         lazy = each.share is not None and each.share > 0.05 and each.name[:9] != "the right"

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from grpokit.probes.expand import Case
-from grpokit.probes.judge import EXPLOIT, ROUNDING, Result, each_margin
+from grpokit.probes.expand import Case, same_answer
+from grpokit.probes.judge import EXPLOIT, ROUNDING, Result, margins_of
 from grpokit.probes.library import Severity, Way, contracts
 from grpokit.probes.measure import TOTAL, Bench, Cell, Measured
 from grpokit.probes.report import Finding
@@ -61,7 +61,7 @@ def broken(
 
 def margins(results: Sequence[Result], subject: str, *, weight: float = 1.0) -> Iterator[Finding]:
     """A right answer must earn more than a wrong one, on 95% of the rows that have scores."""
-    found = list(each_margin(results, subject))
+    found = margins_of(results, subject)
     known = [(case, margin) for case, margin in found if margin is not None]
     silent = len(found) - len(known)
     if known and silent:
@@ -245,7 +245,10 @@ def odd_rows(
     prompts = [replace(case.prompt, row=changed) for changed in empty.values()]
     extra = replace(case.prompt, row=row | {"a_column_that_nobody_knows": "x"})
     other = replace(case.prompt, messages=talk)
-    texts = [way.write(text) for text in ("", "None", "nan", "0")] + ["", way.write(case.gold)]
+    # Not the right answer: a reward that reads it elsewhere pays for it with good reason. Nor the
+    # missing value's own name, which is a text like any other.
+    wrong = [text for text in ("", "-1", "x", "0") if not same_answer(text, case.gold)]
+    texts = [*map(way.write, wrong), ""]
     pair = [way.write(case.gold), way.write(case.wrong)]
     cells = bench.ask([*prompts, extra, other], [*([texts] * len(prompts)), pair, pair])
     for setup in setups:

@@ -19,7 +19,7 @@ from grpokit.answers.wrappers import has_boxed, last_boxed
 from grpokit.probes.library import Kind, Probe, Way
 from grpokit.spec.flow import Prompt
 
-__all__ = ["Case", "NotApplicable", "expand", "final_answer", "make_cases"]
+__all__ = ["Case", "NotApplicable", "expand", "final_answer", "make_cases", "same_answer"]
 
 OPEN, CLOSE = "\u27e6", "\u27e7"
 LONGEST = 1_200_000
@@ -122,6 +122,8 @@ class _Words:
         self.fixed: Mapping[str, str] = {
             "gold": gold,
             "wrong": case.wrong,
+            "before": way.before,
+            "after": way.after,
             "open": way.open,
             "close": way.close,
             "ref": way.write(gold),

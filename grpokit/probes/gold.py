@@ -12,10 +12,11 @@ from grpokit.scoring.scorer import RewardSetup
 from grpokit.scoring.signature import Asked
 from grpokit.spec.components import RewardSpec
 
-__all__ = ["GOLD", "choose_way", "gold_column", "gold_of", "names_gold"]
+__all__ = ["GOLD", "choose_way", "gold_column", "gold_of", "names_gold", "sees_row"]
 
 GOLD = ("answer", "solution", "gold", "target", "ground_truth", "label", "reference")
 """Columns that usually hold the gold answer, most usual first."""
+QUESTION = ("question", "problem", "prompt")
 TRIED = 3
 """Rows on which the ways to write an answer are compared."""
 _FIRST = {"boxed": "boxed", "hash": "hash", "think-answer": "tags"}
@@ -31,6 +32,12 @@ def names_gold(setup: RewardSetup, asked: Asked) -> bool:
     """Whether the reward asks for a column that usually holds the gold answer."""
     names = _asked_names(setup, asked)
     return any(name in names or f"{name}s" in names for name in GOLD)
+
+
+def sees_row(asked: Asked, columns: Sequence[str]) -> bool:
+    """Whether the reward sees more of the row than the question."""
+    seen = set(asked.columns(columns)) - set(QUESTION)
+    return asked.everything or bool(seen)
 
 
 def gold_column(
@@ -66,11 +73,12 @@ def choose_way(bench: Bench, cases: Sequence[Case], template: str = "plain") -> 
         [text for way in found for text in (way.write(case.gold), way.write(case.wrong))]
         for case in tried
     ]
-    if bench.together:
-        pairs = [bench.measure(tried, way, [[""]] * len(tried)) for way in found]
+    if bench.together:  # neighbours count, so a short and a long one are tried
+        near: list[list[str]] = [["", "x" * 400]] * len(tried)
+        rows = [bench.measure(tried, way, near) for way in found]
         values = [
-            [(row[0].right.values[TOTAL], row[0].wrong.values[TOTAL]) for row in each]
-            for each in pairs
+            [(m.right.values[TOTAL], m.wrong.values[TOTAL]) for row in each for m in row]
+            for each in rows
         ]
     else:
         cells = bench.ask([case.prompt for case in tried], texts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from grpokit.probes.expand import Case
@@ -11,13 +11,17 @@ from grpokit.probes.measure import TOTAL, Measured
 from grpokit.probes.report import Finding
 from grpokit.scoring.scorer import RewardSetup
 
-__all__ = ["EXPLOIT", "RIGHT", "Rates", "Result", "judge", "rates"]
+__all__ = ["EXPLOIT", "RIGHT", "Rates", "Result", "judge", "margins_of", "rates"]
 
 EXPLOIT = 0.05
 """What a wrong answer may earn of the way from wrong to right."""
 RIGHT = 0.95
 """What a right answer must earn of it."""
 SAME = 0.1
+HALF = 0.5
+"""Both bounds where a reward says that it pays for the length as well."""
+LENGTHS = ("base.correct_verbose", "length.pad_delta")
+"""What a declared length term changes by design."""
 ROUNDING = 1e-6
 RARE = 0.01
 MANY = 100
@@ -108,18 +112,16 @@ def _lighter(finding: Finding, weight: float, *, alone: bool) -> Finding:
 def _finding(tried: Sequence[Result], subject: str, declared: frozenset[str]) -> Finding | None:
     probe = tried[0].probe
     judged = [result for result in tried if _applies(result, subject)]
-    bad = [result for result in judged if _violates(result, subject)]
+    lenient = "length" in declared
+    bad = [result for result in judged if _violates(result, subject, lenient=lenient)]
     if not bad or not _certain(bad, judged):
         return None
     shown = max(bad, key=lambda result: abs(result.measured.share(subject) or 0.0))
-    severity: Severity = probe.severity
-    if "length" in declared and probe.family in ("length", "empty"):
-        severity = "info"  # short or long is what it pays for
     share = shown.measured.share(subject)
     return Finding(
         id=probe.id,
         family=probe.family,
-        severity=severity,
+        severity=probe.severity,
         subject=subject,
         fact=_fact(shown, subject, len(bad), len(judged)),
         fix=probe.fix,
@@ -143,20 +145,21 @@ def _applies(result: Result, subject: str) -> bool:
     return margin is not None and margin > ROUNDING
 
 
-def _violates(result: Result, subject: str) -> bool:
+def _violates(result: Result, subject: str, *, lenient: bool) -> bool:
     probe, measured = result.probe, result.measured
     if probe.within is not None and (result.seconds or 0.0) > probe.within:
         return True
+    if lenient and probe.id in LENGTHS:
+        return False
     share = measured.share(subject)
     if probe.expect == "right":
-        return share is None or share < RIGHT - ROUNDING
+        return share is None or share < (HALF if lenient else RIGHT) - ROUNDING
     if share is None:
         return False  # no score, nothing earned; failures are findings of their own
-    if probe.expect == "wrong":
-        return share > EXPLOIT + ROUNDING
-    if probe.expect == "nothing":
-        return share > ROUNDING
-    return probe.expect == "same" and abs(share - 1.0) > SAME
+    if probe.expect == "same":
+        return abs(share - 1.0) > (HALF if lenient else SAME)
+    limits = {"wrong": HALF if lenient else EXPLOIT, "nothing": HALF if lenient else 0.0}
+    return probe.expect in limits and share > limits[probe.expect] + ROUNDING
 
 
 def _certain(bad: Sequence[Result], judged: Sequence[Result]) -> bool:
@@ -183,11 +186,12 @@ def _number(value: float | None) -> str:
     return "none" if value is None else f"{value:g}"
 
 
-def each_margin(results: Sequence[Result], subject: str) -> Iterator[tuple[Case, float | None]]:
-    """The margin of each row, once."""
-    seen: set[int] = set()
+def margins_of(results: Sequence[Result], subject: str) -> list[tuple[Case, float | None]]:
+    """The margin of each row: the widest, where neighbours change it."""
+    found: dict[int, tuple[Case, float | None]] = {}
     for result in results:
-        key = id(result.case)
-        if key not in seen:
-            seen.add(key)
-            yield result.case, result.measured.margin(subject)
+        margin = result.measured.margin(subject)
+        known = found.setdefault(id(result.case), (result.case, margin))[1]
+        if margin is not None and (known is None or margin > known):
+            found[id(result.case)] = (result.case, margin)
+    return list(found.values())

@@ -99,14 +99,15 @@ def start_audits(
     return audits
 
 
-def audited(audit: Audit, answer: Mapping[str, Any]) -> Iterator[Finding]:
-    """What the process saw, as findings."""
+def audited(audit: Audit, answer: Mapping[str, Any], *, compare: bool = True) -> Iterator[Finding]:
+    """What the process saw, as findings; scores of threads are compared where that says something."""
     name, weight = audit.setup.name, audit.setup.weight
     if "lost" in answer or "error" in answer:
         told = answer.get("lost") or answer["error"]
         yield broken("contract.threads", name, f"calls from other threads: {told}", weight=weight)
         return
-    yield from _elsewhere(audit, answer)
+    if compare and getattr(audit.setup.entry.spec, "deterministic", True):
+        yield from _elsewhere(audit, answer)
     if answer["torch"]:
         yield broken("contract.import_torch", name, "importing the reward imports torch")
     if answer["import_seconds"] > IMPORT:
@@ -120,9 +121,8 @@ def _elsewhere(audit: Audit, answer: Mapping[str, Any]) -> Iterator[Finding]:
     name, weight = audit.setup.name, audit.setup.weight
     first = answer["main"]
     promise_of = {"alone": "contract.main_thread", "together": "contract.threads"}
-    fixed = getattr(audit.setup.entry.spec, "deterministic", True)
     for key, promise in promise_of.items():
-        for found in answer[key] if fixed else ():
+        for found in answer[key]:
             hit = next((k for k, value in enumerate(found) if value != first[k]), None)
             if hit is None and len(found) == len(first):
                 continue

@@ -42,6 +42,16 @@ def run(commands: Commands) -> Path:
     return max((commands.folder / "runs").iterdir())
 
 
+def test_the_run_says_whether_its_rewards_were_checked(commands: Commands, run: Path) -> None:
+    assert json.loads((run / "reward-check.json").read_text())["checked"]
+    change = ("--set", "train.out=unchecked", "--set", "train.save_every=1", "--steps", "1")
+    assert commands.run("train", "tiny.yaml", "--plain", "--skip-reward-check", *change) == 0
+    assert "not checked" in commands.output
+    (other,) = (commands.folder / "unchecked").iterdir()
+    record = json.loads((other / "reward-check.json").read_text())
+    assert (record["skipped"], record["checked"]) == (True, False)
+
+
 def read(folder: Path) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]:
     """summary.json, and the samples by model."""
     samples: dict[str, list[dict[str, Any]]] = {}
