@@ -8,6 +8,7 @@
     ranks       the processes that share a run
     order       which rows of the data set make up which step
     metrics     the numbers of one step
+    failures    what rewards failed on, the first of each kind
     record      metrics.jsonl and rollouts.jsonl, cut back exactly on resume
     checkpoint  atomic, hashed checkpoints; the newest that verifies
     publish     the trained policy of a complete run

@@ -10,10 +10,12 @@ import statistics
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from grpokit.engine.checkpoint import Checkpoint, CheckpointStore, check_writable
+from grpokit.engine.failures import FailureLog
 from grpokit.engine.loop import Loop, Pending, StepResult
 from grpokit.engine.metrics import rollout_rows, unfinished_rows
 from grpokit.engine.observer import Observer, RunEnd, Watchers
@@ -58,6 +60,11 @@ class Progress:
     pending: Pending | None = None
     unrecorded: bool = False
     """The policy is that of a step that is not among those done yet."""
+
+    @cached_property
+    def failures(self) -> FailureLog:
+        path = self.run.path / "failures.jsonl"
+        return FailureLog(path, lambda text: self.observer.say(text, warning=True))
 
     @property
     def ranks(self) -> Ranks:
@@ -122,6 +129,8 @@ class Progress:
         if "reward" in record.metrics:
             self.window.append(record.metrics["reward"])
         self.observer.step(record, rollout, scores)
+        if self.ranks.first:
+            self.failures.add(record.step, scores)
         self.watchers.call("on_step", record, rollout.completions[0])
 
     def _write_record(self, result: StepResult) -> None:
@@ -204,7 +213,10 @@ class Progress:
         It is no part of the run: after a resume the step is done anew, with the same completions.
         """
         left = self.loop.unfinished
-        if left is None or not self.ranks.first or not self.recipe.train.save_rollouts:
+        if left is None or not self.ranks.first:
+            return
+        self.failures.add(left.step, left.scores)
+        if not self.recipe.train.save_rollouts:
             return
         file = self.run.path / "unfinished.jsonl"
         try:

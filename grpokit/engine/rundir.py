@@ -6,6 +6,7 @@ runs/quickstart-20260131-184502/
     reward-check.json  what the check of the rewards found, or that it was skipped
     metrics.jsonl    a line a step
     rollouts.jsonl   a line a prompt and step: completions, scores, advantages
+    failures.jsonl   the first failure of each reward and kind, with its trace
     unfinished.jsonl the same of a step that failed after it was scored
     checkpoints/     see checkpoint.py
     final/           the trained policy, once the run is complete

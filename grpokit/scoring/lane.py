@@ -89,6 +89,7 @@ class Lane:
         self._began = 0.0
         self._ready = False
         self._flight: dict[int, list[int]] = {}
+        self._largest = 1
         self._sent = False
         self._lost = 0
         self._chunk: int | None = None
@@ -121,8 +122,11 @@ class Lane:
         return self.ledger is not None and (self._sent or bool(self.ledger.pending))
 
     def receive(self, message: dict[str, Any] | None) -> None:
-        """Takes one message of the worker; None means that it is gone."""
-        if message is None:
+        """Takes one message of the worker; None means that it is gone.
+
+        A reward may have written into the channel: what is no answer ends the worker.
+        """
+        if message is None or not self._expected(message):
             self._gone()
         elif "asked" in message:
             self.asked = Asked.from_json(message["asked"])
@@ -143,6 +147,16 @@ class Lane:
                 self._allow()
             else:
                 self._renew(full)
+
+    def _expected(self, message: dict[str, Any]) -> bool:
+        """Whether the worker can have said this, at this moment."""
+        if not self._ready:
+            return "asked" in message or "error" in message
+        if "done" in message:
+            return self._sent and not self._flight
+        outcomes = message.get("outcomes")
+        unit = self._flight.get(message.get("unit", -1))
+        return unit is not None and isinstance(outcomes, list) and len(outcomes) == len(unit)
 
     def look(self) -> None:
         """Notices a dead worker whose channel a process that it forked holds open."""
@@ -191,6 +205,7 @@ class Lane:
         for _ in units:
             ledger.pending.popleft()
         self._flight = dict(enumerate(units))
+        self._largest = max(map(len, units))
         self._sent = True
         self.process.send(request(ledger.batch, units, self.asked, self.timeout))
         self._allow()
@@ -198,8 +213,10 @@ class Lane:
     def _allow(self) -> None:
         """The next answer's deadline. Coroutines run together and end by their own clock first."""
         assert self.asked is not None
-        sizes = [len(unit) for unit in self._flight.values()] or [1]
-        size, extra = (max(sizes), 1.0) if self.asked.is_async else (sizes[0], 0.0)
+        if self.asked.is_async:
+            size, extra = self._largest, 1.0
+        else:  # of thousands in flight, only the first is looked at after each answer
+            size, extra = len(next(iter(self._flight.values()), (0,))), 0.0
         self.deadline = time.monotonic() + size * self.timeout + extra
 
     def _gone(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import selectors
@@ -22,6 +23,8 @@ __all__ = ["WorkerProcess"]
 
 WORKER = Path(__file__).with_name("worker.py")
 CHUNK = 1 << 16
+FLOOD = 1 << 20
+"""Bytes of what a reward prints that are taken at once, to be dropped."""
 TAIL = 8000
 """Bytes of the worker's standard error that are kept for the report of a crash."""
 LONGEST = 1 << 28
@@ -64,6 +67,7 @@ class WorkerProcess:
             self._popen.stderr,
         )
         self._selector = selector
+        _widen(self._stderr.fileno())
         for pipe in (self._stdin, self._stdout, self._stderr):
             os.set_blocking(pipe.fileno(), False)
         for pipe in (self._stdout, self._stderr):
@@ -149,13 +153,13 @@ class WorkerProcess:
 
     def _drain(self) -> None:
         try:
-            data = os.read(self._stderr.fileno(), CHUNK)
+            data = os.read(self._stderr.fileno(), FLOOD)
         except BlockingIOError:
             return
         if not data:
             with contextlib.suppress(KeyError):  # seen before
                 self._selector.unregister(self._stderr)
-        self._errors += data
+        self._errors += data[-TAIL:]
         del self._errors[:-TAIL]
 
     def obituary(self) -> tuple[str, str]:
@@ -166,7 +170,7 @@ class WorkerProcess:
         self.kill()
         code = self._popen.returncode
         if not ended:
-            how = "its process closed the channel to the trainer"
+            how = "its process closed the channel to the trainer, or wrote into it"
         elif code < 0:
             how = f"its process was killed by {_signal_name(-code)}"
         else:
@@ -214,6 +218,13 @@ class WorkerProcess:
             return True
         look = os.WEXITED | os.WNOHANG | os.WNOWAIT
         return os.waitid(os.P_PID, self._popen.pid, look) is not None
+
+
+def _widen(pipe: int) -> None:
+    """Lets the kernel hold more of what a reward prints, so that it waits less. Linux only."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):  # the user's pipes have a limit together
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, FLOOD)
 
 
 def _signal_name(number: int) -> str:
