@@ -122,7 +122,8 @@ def check_cases(catalog: Catalog, plugin: PluginRecord) -> Check:
     count = sum(
         len(case.abstain) + sum(len(getattr(case, kind)) for kind in WANTED) for case in cases
     )
-    return Check("cases", tuple(found), note=f"{count} completions of {len(cases)} rows")
+    rows = "row" if len(cases) == 1 else "rows"
+    return Check("cases", tuple(found), note=f"{count} completions of {len(cases)} {rows}")
 
 
 def _missing(name: str, cases: Sequence[Case]) -> Iterator[str]:
@@ -186,7 +187,7 @@ def _order(scores: Mapping[str, Sequence[tuple[float, str]]]) -> Iterator[str]:
     """The worst gold must earn more than the best of the others."""
     if not scores["gold"]:
         return
-    low, gold = min(scores["gold"])
+    low, gold = min(scores["gold"], key=lambda each: each[0])
     for kind in ("wrong", "trick"):
         for value, text in scores[kind]:
             if value >= low:

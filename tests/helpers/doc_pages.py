@@ -4,6 +4,9 @@ A directive is an HTML comment right above a block:
 
     <!-- not run: why -->           the block is left alone
     <!-- file: src/pkg/hooks.py --> the block is a file of the page's project
+    <!-- edit: src/pkg/hooks.py --> the reader writes it at this point of a tutorial
+
+A page with edits is one long session; a test of its own takes it (tests/scaffold/test_tutorial.py).
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 _BLOCK = re.compile(
-    r"(?:^<!-- (?P<kind>not run|file): (?P<what>.+?) -->\n\s*)?"
+    r"(?:^<!-- (?P<kind>not run|file|edit): (?P<what>.+?) -->\n\s*)?"
     r"^(?P<fence>`{3,})(?P<lang>\w*)\n(?P<text>.*?)^(?P=fence)$",
     re.MULTILINE | re.DOTALL,
 )
@@ -26,7 +29,7 @@ _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)|<img [^>]*src=\"([^\"]+)\"")
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block. ``kind`` is "", "not run" or "file"; ``what`` the reason or the path."""
+    """A fenced block. ``kind`` is "", "not run", "file" or "edit"; ``what`` the reason or the path."""
 
     line: int
     lang: str

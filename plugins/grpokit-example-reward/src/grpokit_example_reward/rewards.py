@@ -20,8 +20,8 @@ class DistinctConfig(Config):
 def distinct(config: DistinctConfig) -> Callable[[str], float | None]:
     """Returns the reward: the number of different n-grams over the number of n-grams.
 
-    Case and punctuation do not count. A completion with fewer than ``n`` words has no n-gram: the reward does not
-    apply and says None, which is not the same as 0.
+    Case and punctuation do not count. A completion with fewer than ``n`` words has no n-gram: the
+    reward does not apply and says None, which is not the same as 0.
     """
     n = config.n
 
