@@ -53,6 +53,21 @@ def test_settled_cases():
     assert odd == []
 
 
+@pytest.mark.skipif(not CASES, reason="../shared/vectors/grader_cases.json is not there")
+def test_the_table_of_the_docs_has_these_cases():
+    page = (Path(__file__).parents[4] / "docs" / "grading.md").read_text("utf-8")
+    forms = {
+        "boxed": "boxed",
+        "hash": "gsm8k_hash",
+        "tag": "answer_tag",
+        "last-number": "last_number",
+    }
+    for form, extractor in forms.items():
+        cases = [case["expected_correct"] for case in SETTLED if case["extractor"] == extractor]
+        counts = f"{sum(cases)} / {len(cases) - sum(cases)} | 0 | 0 | 0 | 0 |"
+        assert f"| grpokit `math/accuracy` | {form} | {counts}" in page
+
+
 def gsm8k():
     rows = [json.loads(line) for line in GSM8K.read_text().splitlines()]
     return [last_hash(row["answer"]) for row in rows]
