@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -105,15 +105,17 @@ def load_recipe(
     )
 
 
-def _with_prompt(recipe: Recipe | None, catalog: Catalog) -> tuple[Recipe | None, str]:
-    """The recipe with the texts of a plugin's prompt template, and where they come from."""
+def _with_prompt(recipe: Recipe | None, catalog: Catalog) -> tuple[Recipe | None, dict[str, str]]:
+    """The recipe with the texts of a plugin's prompt template, and the origin of each."""
     if recipe is None or recipe.prompt.use in TEMPLATES:
-        return recipe, ""
+        return recipe, {}
     found = catalog.matches("prompt", recipe.prompt.use)
     if len(found) != 1 or not isinstance(found[0].spec, PromptSpec):
-        return recipe, ""  # reported already
+        return recipe, {}  # reported already
     prompt = with_texts(recipe.prompt, found[0].spec)
-    return recipe.model_copy(update={"prompt": prompt}), f"prompt {found[0].origin}"
+    changed = [key for key, value in prompt if value != getattr(recipe.prompt, key)]
+    origin = f"prompt {found[0].origin}"
+    return recipe.model_copy(update={"prompt": prompt}), dict.fromkeys(changed, origin)
 
 
 def resolved(loaded: Loaded) -> dict[str, Any]:
@@ -132,13 +134,13 @@ def _provenance(
     recipe: Recipe,
     settings: dict[str, dict[str, Any]],
     filled: dict[str, str],
-    words: str = "",
+    words: Mapping[str, str],
 ) -> dict[str, str]:
     shell = Loaded(recipe=recipe, name="", path=None, data={}, provenance={}, settings=settings)
     found: dict[str, str] = {}
     for path in _leaf_paths(resolved(shell)):
         name, node = dotted(path), at(tree, path)
-        origin = words if words and path[0] == "prompt" else "default"
+        origin = words.get(str(path[1]), "default") if path[0] == "prompt" else "default"
         found[name] = filled.get(name, origin) if node is None else str(node.mark)
     return found
 

@@ -81,6 +81,9 @@ def test_the_words_of_a_plugin_s_prompt_are_in_the_recipe(load):
     origin = "prompt verse/couplet (grpokit-verse 1.2)"
     assert loaded.provenance["prompt.template"] == origin
     assert loaded.provenance["prompt.examples.0.answer"] == origin
+    short, _ = load(RECIPE, plugin("verse", dataclasses.replace(COUPLET, system="", examples=())))
+    assert short.provenance["prompt.examples"] == "default"
+    assert short.provenance["prompt.system"] == origin
     assert not loaded.notes
 
 

@@ -279,6 +279,7 @@ def test_the_hub_out_of_reach_is_a_sentence(tmp_path, monkeypatch):
     with pytest.raises(PreflightError) as caught:
         official.gsm8k(config.Gsm8kConfig())
     assert "openai/gsm8k" in str(caught.value)
+    assert caught.value.remedy.endswith("or name a local file in dataset.with.path")
 
 
 def test_without_the_reader_it_says_what_to_install():

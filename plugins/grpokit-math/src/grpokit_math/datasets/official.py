@@ -132,7 +132,8 @@ def gsm8k(config: Gsm8kConfig) -> OfficialDataset:
 def math(config: MathConfig) -> OfficialDataset:
     """MATH (arXiv 2103.03874): ``{problem, level, type, solution}``."""
     kept = ("problem", "level", "type")
-    return _open(config, "DigitalLearningGmbH/MATH-lighteval", gold=boxed_gold, kept=kept)
+    repository = "DigitalLearningGmbH/MATH-lighteval"
+    return _open(config, repository, name="default", gold=boxed_gold, kept=kept)
 
 
 def math500(config: Math500Config) -> OfficialDataset:

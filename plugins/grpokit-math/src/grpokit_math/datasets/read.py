@@ -167,6 +167,14 @@ def hub_rows(
             place=f"data set {repository}",
             remedy="pip install 'grpokit-math[hub]', or name a local file in dataset.with.path",
         ) from error
-    table = open_hub(HubConfig(id=repository, name=name, split=split, revision=revision))
+    try:
+        table = open_hub(HubConfig(id=repository, name=name, split=split, revision=revision))
+    except PreflightError as error:
+        raise PreflightError(
+            error.fact,
+            place=error.place,
+            remedy=f"run `hf download --repo-type dataset {repository}` where there is a network, or name "
+            "a local file in dataset.with.path",
+        ) from error
     for number in range(table.size or 0):
         yield f"{repository} {split}: row {number}", table[number]
