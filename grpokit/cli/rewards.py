@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from grpokit.cli import render
+from grpokit.cli.consent import ForeignRewards
 from grpokit.errors import ExitCode, GrpokitError, PreflightError, RecipeError
 
 if TYPE_CHECKING:
@@ -55,13 +56,15 @@ def list_rewards(as_json: Json = False) -> None:
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="A reward by name or id.")], as_json: Json = False
+    name: Annotated[str, typer.Argument(help="A reward by name or id.")],
+    as_json: Json = False,
+    foreign: ForeignRewards = False,
 ) -> None:
     """Show one reward: what it reads, what it returns, and its settings."""
     from grpokit.cli.plugins import component_data
     from grpokit.cli.rewards_show import show_reward
 
-    entry = _catalog().find("reward", name)
+    entry = _catalog(foreign=foreign).find("reward", name)
     if as_json:
         render.print_json({**component_data(entry), **_listed(entry)})
     else:
@@ -87,6 +90,7 @@ def try_reward(
     index: Annotated[int, typer.Option(min=0, help="Row of the recipe's data set.")] = 0,
     settings: With = None,
     as_json: Json = False,
+    foreign: ForeignRewards = False,
 ) -> None:
     """Score one completion and explain the score.
 
@@ -95,7 +99,7 @@ def try_reward(
     from grpokit.cli.rewards_show import show_try
     from grpokit.scoring.scorer import Scorer
 
-    catalog = _catalog()
+    catalog = _catalog(foreign=foreign)
     entry = catalog.find("reward", name)
     text = _completion(completion, file)
     loaded = _recipe(catalog, recipe) if recipe else None
@@ -143,6 +147,7 @@ def check(
         str, typer.Option("--close", metavar="TEXT", help="What closes an answer.")
     ] = "",
     as_json: Json = False,
+    foreign: ForeignRewards = False,
 ) -> None:
     r"""Find out what can fool a reward, or all rewards of a recipe together.
 
@@ -153,9 +158,9 @@ def check(
     from grpokit.cli.rewards_show import show_report
 
     try:
-        report = _check(
-            target, rows, recipe, settings, overrides or [], _way(before, opening, closing)
-        )
+        way = _way(before, opening, closing)
+        catalog = _catalog(foreign=foreign)
+        report = _check(catalog, target, rows, recipe, settings, overrides or [], way)
     except GrpokitError as error:
         error.exit_code = ExitCode(CANNOT)
         raise
@@ -170,6 +175,7 @@ def check(
 
 
 def _check(
+    catalog: Catalog,
     target: str,
     rows: int,
     source: str | None,
@@ -180,7 +186,6 @@ def _check(
     from grpokit.probes import check as run_check
     from grpokit.scoring.scorer import setups
 
-    catalog = _catalog()
     alone = catalog.matches("reward", target) and not target.endswith((".yaml", ".yml"))
     named = source if alone else target
     loaded = _recipe(catalog, named, overrides) if named else None
@@ -209,10 +214,10 @@ def _check(
     return report
 
 
-def _catalog() -> Catalog:
+def _catalog(*, foreign: bool = False) -> Catalog:
     from grpokit.registry.catalog import Catalog
 
-    return Catalog.load()
+    return Catalog.load(foreign_rewards=foreign)
 
 
 def _listed(entry: Entry) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from grpokit.cli import render
+from grpokit.cli.consent import ForeignRewards
 from grpokit.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ def rescore(
         Path | None, typer.Option(metavar="FOLDER", help="Where to write; RUN/rescore otherwise.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    foreign: ForeignRewards = False,
 ) -> None:
     """Score the saved rollouts of a run again, without a model, and compare.
 
@@ -125,6 +127,7 @@ def rescore(
         recipe=recipe,
         right=right,
         dataset=dataset,
+        foreign=foreign,
     )
     with StopFlag() as flag, render.live() as view:
         found = score_again(job, out or path / "rescore", shown=_bar(view), should_stop=flag.poll)
@@ -153,6 +156,7 @@ def _job(
     recipe: str | None,
     right: float | None,
     dataset: bool,
+    foreign: bool,
 ) -> Job:
     from grpokit.compose.load import load_recipe
     from grpokit.engine.rundir import RunDir
@@ -161,7 +165,7 @@ def _job(
     from grpokit.rescore.rescore import Job
     from grpokit.scoring.scorer import scoring_options, setups
 
-    catalog = Catalog.load()
+    catalog = Catalog.load(foreign_rewards=foreign)
     saved = RunDir.existing(path).recipe()
     weights = _weights(saved)
     if recipe is not None:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from grpokit.errors import ComponentError
+from grpokit.registry.catalog import FOREIGN_SCHEMES
 from grpokit.registry.resolve import config_model
 from grpokit.spec.components import AlgorithmSpec
 from grpokit.spec.recipe import Recipe
@@ -35,6 +36,7 @@ def recipe_schema(catalog: Catalog) -> Schema:
     builder = _Builder(catalog, defs)
     builder.section("DatasetSection", catalog.entries("dataset"))
     builder.section("RewardSection", catalog.entries("reward"))
+    _allow_foreign(defs["RewardSection"]["properties"]["use"])
     builder.section("BackendSection", catalog.entries("backend"))
     whole = [entry for entry in catalog.entries("algorithm") if not _axis(entry)]
     builder.section("AlgorithmSection", whole)
@@ -53,6 +55,12 @@ def recipe_schema(catalog: Catalog) -> Schema:
 
 def _axis(entry: Entry) -> str:
     return entry.spec.axis if isinstance(entry.spec, AlgorithmSpec) else ""
+
+
+def _allow_foreign(use: Schema) -> None:
+    """A reward is a component, or another trainer's: `trl:pkg.mod.fn`."""
+    names = use.pop("enum")
+    use["anyOf"] = [{"enum": names}, {"pattern": f"^({'|'.join(FOREIGN_SCHEMES)}):."}]
 
 
 def _allow_extends(schema: Schema) -> None:

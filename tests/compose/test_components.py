@@ -176,3 +176,23 @@ def test_a_default_component_that_is_not_installed_is_said_where_there_is_no_lin
     (problem,) = caught.value.diagnostics
     assert (problem.code, problem.line) == ("C504", 1)
     assert problem.remedy.startswith("pip install grpokit-hf; `grpokit doctor")
+
+
+def test_another_trainers_reward_is_read_and_told(tmp_path):
+    (tmp_path / "theirs.py").write_text("def f(completions, answer):\n    raise SystemExit\n")
+    use = f"trl:{tmp_path}/theirs.py:f"
+    (tmp_path / "r.yaml").write_text(GOOD.replace("number", f"'{use}'"))
+    plugins = Catalog.load().plugins
+    agreed = Catalog(plugins, foreign_rewards=True)
+    (note,) = load_recipe(str(tmp_path / "r.yaml"), catalog=agreed).notes
+    assert (note.code, note.level, note.line, note.col) == ("C513", "note", 4, 17)
+    assert "read as TRL: f(completions, answer) -> list, completions as text" in note.message
+    with pytest.raises(RecipeProblems) as caught:
+        load_recipe(str(tmp_path / "r.yaml"), catalog=Catalog(plugins))
+    (problem,) = caught.value.diagnostics
+    assert problem.code == "C512"
+    assert "--allow-foreign-rewards" in problem.remedy
+    (tmp_path / "r.yaml").write_text(GOOD.replace("number", f"'{use}', with: {{x: 1}}"))
+    with pytest.raises(RecipeProblems, match="1 problem") as caught:
+        load_recipe(str(tmp_path / "r.yaml"), catalog=agreed)
+    assert [each.code for each in caught.value.diagnostics if each.level == "error"] == ["K401"]

@@ -131,7 +131,7 @@ def test_a_plugins_component_is_in_it():
     )  # fmt: skip
     schema = recipe_schema(Catalog((*Catalog.load().plugins, plugin)))
     use = schema["$defs"]["RewardSection"]["properties"]["use"]
-    assert {"polite", "extra/polite"} <= set(use["enum"])
+    assert {"polite", "extra/polite"} <= set(use["anyOf"][0]["enum"])
     assert "Kind words." in use["markdownDescription"]
     jsonschema.Draft202012Validator.check_schema(schema)
 
