@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from dists import grpokit, install
 from grpokit.cli.main import main
+from grpokit.rescore.gates import GATES
 from saved_runs import completion, group, rows, saved_run
 
 REWARDS = [
@@ -332,3 +334,11 @@ def test_in_a_process_of_its_own(run: Path, tmp_path: Path) -> None:
     code = "import sys; from grpokit.cli.main import main; main(sys.argv[1:]); print('torch' in sys.modules)"
     done = grpokit("runs", "rescore", str(run), "--reward", "exact", code=code)
     assert done.stdout.splitlines()[-1] == "False", done.stderr
+
+
+def test_the_page_lists_the_gates() -> None:
+    page = (Path(__file__).parents[2] / "docs/howto-rescore.md").read_text("utf-8")
+    table = page.partition("<!-- gates -->")[2].partition("\n\n")[0]
+    told = re.findall(r"^\| `([^`]+)` \| at (most|least) \| (.+) \|$", table, re.MULTILINE)
+    expected = [(name, "least" if low else "most", what) for name, (_, low, what) in GATES.items()]
+    assert told == expected
