@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import sqlite3
@@ -10,6 +11,11 @@ from email.utils import formatdate
 from typing import Any
 
 import pytest
+
+from grpokit.spec.rewards import DEADLINE
+from grpokit_rewards_model.config import JudgeConfig
+from grpokit_rewards_model.errors import JudgeError
+from grpokit_rewards_model.judge import judge
 
 KEY = "sk-test-1234567890"
 
@@ -58,7 +64,8 @@ def test_columns_of_the_template_are_asked_for_shown_and_missed(server, scorer_o
     (asked,) = server.asked
     assert asked.data("answer") == '["4", "four"]'
     assert " {gold}: " in asked.user
-    assert score(scorer, "4", row={"answer": None}).rewards["judge"] == [[None]]
+    for empty in (None, "", " \n"):
+        assert score(scorer, "4", row={"answer": empty}).rewards["judge"] == [[None]]
     assert len(server.asked) == 1
 
 
@@ -166,17 +173,36 @@ def test_a_wait_that_does_not_fit_fails_at_once_with_the_servers_reason(server, 
     assert time.monotonic() - began < 4
     assert failure.kind == "exception"
     assert "the endpoint answered 429 Too Many Requests: slow down (request 1)" in failure.message
-    assert "scoring.timeout leaves" in failure.message
+    assert "s are left" in failure.message
     assert failure.remedy.startswith("raise scoring.timeout")
 
 
-def test_a_slow_endpoint_ends_before_the_deadline_with_a_reason(server, scorer_of):
-    server.behave = lambda _, asked: time.sleep(4) or asked.verdict(1)
-    failure = failure_of(scorer_of(isolate=True, timeout=2.5))
-    assert failure.kind == "exception"
-    assert "the endpoint gave no answer in time (request 1)" in failure.message
-    scores = score(scorer_of(request_timeout=0.3, retries=1), "4")
-    assert "gave no answer in time (2 requests)" in scores.failures[0].message
+def test_patience_has_an_end_where_there_is_no_deadline(server, scorer_of):
+    server.behave = lambda *_: (503, {"Retry-After": "86400"}, b"come back tomorrow")
+    failure = failure_of(scorer_of())
+    assert "come back tomorrow (request 1); the next one is 86400.0 s away" in failure.message
+    assert len(server.asked) == 1
+
+
+def test_a_slow_endpoint_ends_before_the_deadline_with_a_reason(server, settings_of):
+    server.behave = lambda _, asked: time.sleep(5) or asked.verdict(1)
+    reward = judge(JudgeConfig(**settings_of()))
+
+    async def call() -> None:
+        DEADLINE.set(time.monotonic() + 1.0)
+        await reward(prompt="2 + 2?", completion="4")
+
+    began = time.monotonic()
+    with pytest.raises(JudgeError) as caught:
+        asyncio.run(call())
+    assert time.monotonic() - began < 3.0
+    assert "the endpoint gave no answer in time (request 1)" in caught.value.fact
+
+
+def test_a_request_has_a_limit_of_its_own(server, scorer_of):
+    server.behave = lambda _, asked: time.sleep(2) or asked.verdict(1)
+    failure = failure_of(scorer_of(request_timeout=0.3, retries=1))
+    assert "gave no answer in time (2 requests)" in failure.message
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 307])

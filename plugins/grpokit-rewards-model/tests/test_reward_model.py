@@ -228,3 +228,13 @@ def test_what_is_not_loaded(folder, tmp_path, monkeypatch):
         assert caught.value.remedy
     with pytest.raises(ValidationError, match="should match pattern"):
         RewardModelConfig(model="org/rm", revision="main")
+
+
+@pytest.mark.parametrize("module", ["torch", "transformers"])
+def test_without_the_extra(folder, monkeypatch, module):
+    import sys
+
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ComponentError, match=f"needs {module}, which is not installed") as caught:
+        build(folder)
+    assert caught.value.remedy == 'pip install "grpokit-rewards-model[model]"'

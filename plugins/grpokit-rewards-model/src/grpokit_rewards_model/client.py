@@ -30,8 +30,6 @@ AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 FIRST_WAIT, LONGEST_WAIT = 0.25, 30.0
 LARGEST = 4 << 20
 """Bytes of an answer."""
-SLACK = 0.25
-"""Seconds before the deadline at which a request ends, so that its own reason is told."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +103,7 @@ class Client:
     ) -> tuple[int, httpx.Headers, bytes]:
         limit = self._request_timeout
         if end is not None:
-            limit = max(0.0, min(limit, end - SLACK - time.monotonic()))
+            limit = max(0.0, min(limit, end - time.monotonic()))
         session = await self._open()
         data = bytearray()
         async with asyncio.timeout(limit), session.stream("POST", self.url, json=body) as response:
@@ -134,12 +132,14 @@ class Client:
     async def _wait(self, seconds: float, end: float | None, trouble: str, attempt: int) -> None:
         if seconds <= 0:
             return
-        if end is not None and time.monotonic() + seconds + SLACK >= end:
+        if end is None:
+            end = time.monotonic() + max(LONGEST_WAIT, self._request_timeout)
+        if time.monotonic() + seconds >= end:
             told = trouble or "the server asks for patience"
             left = max(0.0, end - time.monotonic())
             raise self._error(
                 f"{told} (request {attempt}); the next one is {seconds:.1f} s away, and "
-                f"scoring.timeout leaves {left:.1f} s",
+                f"{left:.1f} s are left",
                 "raise scoring.timeout, or lower `concurrency` of the reward",
             )
         await asyncio.sleep(seconds)

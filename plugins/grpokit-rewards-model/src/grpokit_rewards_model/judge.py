@@ -1,8 +1,8 @@
 """The reward ``judge``: a language model grades one completion by a rubric.
 
 The grade is scaled to 0..1. Whatever prevents a verdict is a failure of that completion, never a 0:
-an endpoint that is down, a deadline, an answer that cannot be read. A row that lacks a value which
-the template shows is not graded (None). A budget that is spent ends the run.
+an endpoint that is down, a deadline, an answer that cannot be read. A row in which a column is empty
+that the template shows is not graded (None). A budget that is spent ends the run.
 """
 
 from __future__ import annotations
@@ -21,7 +21,14 @@ from grpokit_rewards_model.client import Client, Reply, Tally
 from grpokit_rewards_model.config import JudgeConfig
 from grpokit_rewards_model.errors import JudgeError, shown
 from grpokit_rewards_model.purse import Purse
-from grpokit_rewards_model.question import Question, check_template, digest, fresh_nonce, text_of
+from grpokit_rewards_model.question import (
+    Question,
+    check_template,
+    columns,
+    digest,
+    fresh_nonce,
+    text_of,
+)
 from grpokit_rewards_model.store import Key, Known, Store, default_file
 from grpokit_rewards_model.verdict import UnreadableError, read_verdict
 
@@ -35,13 +42,14 @@ def judge(config: JudgeConfig) -> Callable[..., Awaitable[Score | None]]:
         ComponentError: the key's variable is not set, or the file of verdicts cannot be used.
     """
     bench = Bench(config)
-    names = check_template(config.template)
+    names, shown = check_template(config.template), columns(config.template)
 
     @reward(at_once=config.concurrency)
     async def score(**facts: Any) -> Score | None:
-        if any(facts[name] is None for name in names):
+        texts = {name: text_of(facts[name]) for name in names if facts[name] is not None}
+        if any(not texts.get(name, "").strip() for name in shown):
             return None
-        return await bench.grade({name: text_of(facts[name]) for name in names})
+        return await bench.grade(texts)
 
     asked = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in names]
     score.__signature__ = inspect.Signature(asked)  # type: ignore[attr-defined]
@@ -68,8 +76,7 @@ class Bench:
     async def grade(self, texts: Mapping[str, str]) -> Score:
         """The score of one completion, from the file or from the endpoint."""
         config = self.config
-        left = seconds_left()
-        end = None if left is None else time.monotonic() + left
+        end = _end(seconds_left())
         question = Question(
             rubric=config.rubric,
             template=config.template,
@@ -166,6 +173,13 @@ class Bench:
             },
             note=known.reason,
         )
+
+
+def _end(left: float | None) -> float | None:
+    """When to give up, on ``time.monotonic()``: a little before the deadline, to tell the reason."""
+    if left is None:
+        return None
+    return time.monotonic() + left - min(2.0, max(0.25, left / 10))
 
 
 def _key(variable: str) -> str:

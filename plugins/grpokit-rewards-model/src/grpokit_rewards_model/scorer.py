@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from grpokit.api import ComponentError, Config, Score
 from grpokit_rewards_model.tokens import Encoded, Encoder
-from grpokit_rewards_model.weights import find_folder, load_model, load_tokenizer
+from grpokit_rewards_model.weights import check_extra, find_folder, load_model, load_tokenizer
 
 if TYPE_CHECKING:
     import torch
@@ -91,6 +91,7 @@ class Grader:
 
     def __init__(self, config: RewardModelConfig) -> None:
         self.config = config
+        check_extra()
         folder = find_folder(config.model, config.revision)
         tokenizer = load_tokenizer(folder, chat=config.form == "chat")
         self.model, self.device = load_model(

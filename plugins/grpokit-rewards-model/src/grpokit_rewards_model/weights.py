@@ -10,10 +10,16 @@ from typing import Any
 
 from grpokit.api import ComponentError
 
-__all__ = ["find_folder", "load_model", "load_tokenizer"]
+__all__ = ["check_extra", "find_folder", "load_model", "load_tokenizer"]
 
 PLAIN_ATTENTION = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
 HEAD = "ForSequenceClassification"
+
+
+def check_extra() -> None:
+    """Raises a ComponentError where the extra is not installed."""
+    for module in ("torch", "transformers", "safetensors", "huggingface_hub"):
+        _extra(module)
 
 
 def find_folder(model: str, revision: str) -> Path:
