@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from pydantic import ValidationError
 
-from grpokit_math.rewards.accuracy import AccuracyConfig, accuracy
+from grpokit_math.extract.chain import Reason
+from grpokit_math.rewards.accuracy import WHY, AccuracyConfig, accuracy
 from grpokit_math.rewards.answer import gold_number, gold_text
 from grpokit_math.verify import verify
 
@@ -109,8 +110,13 @@ def test_it_reports_whether_there_was_an_answer():
     assert right.note.startswith("boxed: '4' for '4'")
     missing = score("#### 4", "4")
     assert (missing.value, missing.components) == (0.0, {"answered": 0.0, "undecided": 0.0})
-    assert missing.note == "no answer: missing"
-    assert score("\\boxed{4", "4").note == "no answer: empty (boxed)"
+    assert missing.note == "no answer (boxed): the completion uses no such form"
+    assert score("\\boxed{4", "4").note == "no answer (boxed): it is empty or not closed"
+    assert score("<think>4", "4").note == "no answer (boxed): a thinking block is still open"
+
+
+def test_every_reason_has_words():
+    assert {*WHY, ""} == set(get_args(Reason))
 
 
 def test_it_reports_what_was_too_costly():

@@ -11,6 +11,13 @@ from grpokit_math.rewards.answer import AnswerConfig, Judged, gold_text, judge
 __all__ = ["AccuracyConfig", "accuracy"]
 
 UNDECIDED = ("gate", "timeout", "error")
+WHY = {
+    "thinking": "a thinking block is still open",
+    "missing": "the completion uses no such form",
+    "empty": "it is empty or not closed",
+    "several": "more than one number follows",
+    "negated": "the number is denied",
+}
 
 
 class AccuracyConfig(AnswerConfig):
@@ -39,7 +46,7 @@ def accuracy(config: AccuracyConfig) -> Callable[[str, Any], Score | None]:
         return Score(
             value=config.right if judged.verdict.correct else config.wrong,
             components=_components(judged, config),
-            note=_note(judged, gold),
+            note=_note(judged, gold, config),
         )
 
     return score
@@ -57,8 +64,8 @@ def _components(judged: Judged, config: AccuracyConfig) -> dict[str, float]:
     return components
 
 
-def _note(judged: Judged, gold: str) -> str:
+def _note(judged: Judged, gold: str, config: AccuracyConfig) -> str:
     verdict, found = judged
     if found.answer is None:
-        return f"no answer: {found.reason}" + (f" ({found.by})" if found.by else "")
+        return f"no answer ({found.by or ', '.join(config.extract)}): {WHY[found.reason]}"
     return f"{found.by}: {found.answer[:80]!r} for {gold[:80]!r}, {verdict.stage} {verdict.detail}".rstrip()
