@@ -163,6 +163,7 @@ def test_scores_tolerance_and_tag():
         ("so \\boxed{x^2}", "x^2"),
         (["7"], "7"),
         (" \n", None),
+        ("unfinished ####", None),
         ("\\boxed{", None),
         (float("inf"), None),
         (None, None),

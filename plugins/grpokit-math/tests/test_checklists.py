@@ -78,7 +78,8 @@ def test_email_without_columns_has_fewer_parts():
 
 def test_email_is_strict_about_words_length_and_signature():
     score = email(EmailConfig(max_words=5))
-    assert score("The planning", recipient="Ann").components["recipient"] == 0.0
+    for word in ("The planning", "Joann", "Annual"):
+        assert score(word, recipient="Ann").components["recipient"] == 0.0
     assert score("Ann, planned", recipient="Ann").components["recipient"] == 1.0
     assert score("a b c d e f").value == -1.0
     for line in ("12 High Street, Leeds", "+44 113 496 0000", "b.smith@example.org"):

@@ -126,6 +126,7 @@ REWARDS = (
         "email:email",
         "EmailConfig",
         range=(-1.0, 4.0),
+        pays=("length",),
     ),
     _spec(
         "rubric",
