@@ -1,4 +1,4 @@
-r"""Numbers in a formula: ``52_8``, ``0.\overline{3}``, ``3 1/2``, the digits of ``\frac12``; matrices."""
+r"""Numbers in a formula: ``52_8``, ``3 1/2``, the digits of ``\frac12``; matrices."""
 
 from __future__ import annotations
 
@@ -32,23 +32,9 @@ class Numbers(Cursor):
         if following is not None and following.value == "_" and value.denominator == 1:
             self.position += 1
             return ("base", int(value), self.argument())
-        if following is not None and following.value == "overline":
-            return self.repeating(value, following)
         if value.denominator == 1 and following is not None:
             return self.mixed(value, following)
         return ("num", value)
-
-    def repeating(self, value: Fraction, mark: Token) -> Node:
-        r"""Only ``0.\overline{3}``: what repeats begins right behind the point."""
-        self.position += 1
-        values = self.tokens[self.position : self.position + 3]
-        if mark.gap or len(values) < 3 or values[0].value != "{" or values[2].value != "}":
-            raise Unreadable("a bar")
-        period = values[1].value
-        if not isinstance(period, Fraction) or period.denominator != 1 or value.denominator != 1:
-            raise Unreadable("a bar")
-        self.position += 3
-        return ("num", value + period / (10 ** len(str(period)) - 1))
 
     def mixed(self, value: Fraction, following: Token) -> Node:
         r"""``3 1/2`` and ``1\frac{4}{5}``: a whole number and a proper fraction of integers."""

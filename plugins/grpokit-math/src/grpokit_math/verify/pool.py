@@ -124,7 +124,6 @@ class _Worker:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env=environ,
-            start_new_session=True,  # Ctrl-C is the parent's business
         )
         self._started = False
         self._read = b""

@@ -8,6 +8,7 @@ equal; agreement alone is never enough.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 import sympy  # type: ignore[import-untyped]
@@ -53,7 +54,7 @@ def build(node: Any) -> Expr:  # noqa: C901, PLR0911, PLR0912  one line a kind
     if kind == "div":
         return build(node[1]) / build(node[2])
     if kind == "pow":
-        return sympy.Pow(build(node[1]), build(node[2]))
+        return power(build(node[1]), build(node[2]))
     if kind == "root":
         return root(build(node[1]), build(node[2]))
     if kind == "deg":
@@ -70,10 +71,16 @@ def build(node: Any) -> Expr:  # noqa: C901, PLR0911, PLR0912  one line a kind
 
 
 def root(base: Expr, degree: Expr) -> Expr:
-    """The real root of a negative number where there is one."""
-    if degree.is_Integer and degree.is_odd and base.is_negative:
-        return -sympy.Pow(-base, Integer(1) / degree)
-    return sympy.Pow(base, Integer(1) / degree)
+    """A root as a power."""
+    return power(base, Integer(1) / degree)
+
+
+def power(base: Expr, exponent: Expr) -> Expr:
+    """A power. The roots of odd degree of real numbers are real, as in school: of -8 it is -2."""
+    if exponent.is_Rational and exponent.q > 1 and exponent.q % 2 and base.is_extended_real:
+        part = sympy.sign(base) * sympy.Pow(sympy.Abs(base), Rational(1, exponent.q))
+        return sympy.Pow(part, exponent.p)
+    return sympy.Pow(base, exponent)
 
 
 def function(name: str, arguments: list[Expr]) -> Expr:
@@ -136,7 +143,21 @@ def _simpler(difference: Expr) -> Iterator[Expr]:
     yield sympy.simplify(sympy.expand_log(sympy.expand(difference)))
     yield sympy.simplify(difference)
     yield sympy.simplify(sympy.expand_trig(difference.rewrite(sympy.cos)))
+    if difference.has(sympy.Abs, sympy.sign, sympy.Pow) and len(difference.free_symbols) <= 3:
+        yield _by_signs(difference)
     yield sympy.simplify(difference.rewrite(sympy.exp))
+
+
+def _by_signs(difference: Expr) -> Expr:
+    """0 if the difference is 0 for every choice of signs of its variables: their roots are plain then."""
+    names = sorted(difference.free_symbols - {LOG_BASE}, key=str)
+    positive = [Symbol(f"positive {name}", positive=True) for name in names]
+    for signs in product((1, -1), repeat=len(names)):
+        values = {name: sign * p for name, sign, p in zip(names, signs, positive, strict=True)}
+        left = sympy.powdenest(difference.subs(values))
+        if sympy.simplify(left) != 0:
+            return left
+    return Integer(0)
 
 
 def near(first: Any, second: Any, tolerance: float) -> bool:

@@ -60,7 +60,7 @@ def tokenise(text: str) -> tuple[Token, ...]:
 def _plain(text: str) -> str:
     """Without markdown and with a final period less."""
     text = text.strip()
-    while len(text) > 1 and (text[0] == text[-1] and text[0] in "*_`"):
+    while len(text) > 1 and (text[0] == text[-1] and text[0] in '*_`"'):
         text = text[1:-1].strip()
     return text.rstrip(" .*")
 
@@ -83,7 +83,7 @@ class _Scanner:
         text = self.text
         while self.position < len(text):
             char = text[self.position]
-            if char in " ~":
+            if char == " " or (char == "~" and self.position):
                 self.gap = True
                 self.position += 1
             elif char in DIGITS or (
@@ -117,6 +117,8 @@ class _Scanner:
         if len(whole) + len(fraction) > LONGEST_NUMBER:
             raise Gate(f"a number of more than {LONGEST_NUMBER} digits")
         value = Fraction(int((whole + fraction) or "0"), 10 ** len(fraction))
+        if text.startswith(("\\overline{", "\\bar{", "\\dot{"), end):
+            value, end = self._repeating(value, len(fraction), end)
         if text[end : end + 1] in ("e", "E"):
             sign = end + 1 + (text[end + 1 : end + 2] in ("-", "+"))
             stop = _digits(text, sign)
@@ -125,6 +127,17 @@ class _Scanner:
                 end = stop
         self.position = end
         self.emit("num", value)
+
+    def _repeating(self, value: Fraction, places: int, end: int) -> tuple[Fraction, int]:
+        r"""``0.1\overline{6}`` is 1/6. A bar over anything else stays for the grammar to refuse."""
+        text = self.text
+        start = text.index("{", end) + 1
+        stop = _digits(text, start)
+        point = places > 0 or text[end - 1] == "."
+        if not point or stop == start or text[stop : stop + 1] != "}":
+            return value, end
+        period = Fraction(int(text[start:stop]), 10 ** (stop - start) - 1)
+        return value + period / 10**places, stop + 1
 
     def _groups(self, end: int) -> tuple[str, int] | None:
         """The digits of the groups that follow, if the whole run is a well-formed number."""
@@ -171,13 +184,20 @@ class _Scanner:
             end += 1
         run = text[start:end]
         self.position = end
-        if run in NAMED and not self.fonts:
+        if run == "x" and self._times_ten():
+            self.emit("op", "*")
+        elif run in NAMED and not self.fonts:
             name = ALIASES.get(run, run)
             self.emit("cmd", name)
         elif len(run) == 1:
             self.emit("var", run)
         else:
             self.emit("word" if self.fonts else "run", run)
+
+    def _times_ten(self) -> bool:
+        """``3.0 x 10^8``."""
+        number = bool(self.tokens) and self.tokens[-1].kind == "num"
+        return number and self.text[self.position :].lstrip(" ").startswith("10^")
 
     def _command(self) -> None:
         text = self.text

@@ -37,6 +37,8 @@ _SAME_UNITS = {
     "min": "min mins minute",
     "h": "h hr hrs hour",
     "day": "day",
+    "per": "per",
+    "old": "old",
     "week": "week wk",
     "month": "month",
     "year": "year yr yrs",
@@ -74,11 +76,7 @@ def _unit(token: Token, tokens: Sequence[Token], index: int) -> str | None:
     if name.lower() in NO_UNITS:
         return None
     if len(name) == 1:
-        # "5 m" is a length, "5m" a product.
-        spaced = token.gap and name in KNOWN and index > 0
-        before = tokens[index - 1] if index else token
-        plain = before.kind == "num" or before.value in ("/", "}")
-        return KNOWN[name] if spaced and plain else None
+        return KNOWN.get(name) if _stands_alone(token, tokens, index) else None
     for stem in (
         name,
         name.lower(),
@@ -90,6 +88,16 @@ def _unit(token: Token, tokens: Sequence[Token], index: int) -> str | None:
     if len(name) < SHORTEST_UNKNOWN and token.kind == "run":
         return None
     return name.lower().removesuffix("s")
+
+
+def _stands_alone(token: Token, tokens: Sequence[Token], index: int) -> bool:
+    """Whether one letter is a unit: ``5 m`` is a length, ``5m`` a product; ``m/s`` and ``km/h``."""
+    before = tokens[index - 1] if index else None
+    if before is None:
+        return False
+    if before.value == "/":
+        return index > 1 and _unit(tokens[index - 2], tokens, index - 2) is not None
+    return token.gap and (before.kind == "num" or before.value == "}")
 
 
 def split_unit(tokens: Sequence[Token]) -> tuple[Sequence[Token], tuple[str, ...]]:
@@ -122,7 +130,7 @@ def split_unit(tokens: Sequence[Token]) -> tuple[Sequence[Token], tuple[str, ...
     head = tokens[:end]
     if not unit or not _is_value(head):
         return tokens, ()
-    return head, tuple(unit)
+    return head, ("mph",) if unit == ["mi", "per", "h"] else tuple(unit)
 
 
 def _power(tokens: Sequence[Token], end: int) -> tuple[str, int]:

@@ -20,6 +20,7 @@ GRACE = 0.5
 
 def main() -> None:
     """Answers questions until the input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
     _limit_memory()
     sys.set_int_max_str_digits(0)  # what takes too long is ended
     answers = os.fdopen(os.dup(1), "w", encoding="ascii")
