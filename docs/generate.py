@@ -100,7 +100,8 @@ def pages() -> dict[str, str]:
 
 def exit_codes() -> str:
     rows = "\n".join(f"| {code.value} | {code.name} | {EXIT_CODES[code]} |" for code in ExitCode)
-    return f"# Exit codes\n\n| code | name | meaning |\n|---|---|---|\n{rows}\n"
+    own = "`grpokit rewards check` has [codes of its own](../howto-check-rewards.md#exit-codes)."
+    return f"# Exit codes\n\n| code | name | meaning |\n|---|---|---|\n{rows}\n\n{own}\n"
 
 
 def hook_page() -> str:

@@ -225,7 +225,7 @@ class _Run:
         weights = {setup.name: setup.weight for setup in self.setups}
         self._read()
         self.findings += contract.failures(self.results, weights)
-        self.findings += contract.leaks(self.cases if not self.blind else ())
+        self.findings += contract.leaks(self.cases if self.subjects else ())
         self.findings += self._margins(weights)
         declared = frozenset(
             word

@@ -34,13 +34,23 @@ def sample_rows(count: int, *, solutions: bool = False) -> list[Prompt]:
     ``solutions``: the column answer is a worked solution with ``#### `` before the number, as in
     GSM8K's files. Negative and four-digit answers are among them.
     """
-    return [_row(index, solutions=solutions) for index in range(count)]
+    found: list[Prompt] = []
+    index = 0
+    while len(found) < count:
+        prompt = _row(index, len(found), solutions=solutions)
+        index += 1
+        if prompt is not None:
+            found.append(prompt)
+    return found
 
 
-def _row(index: int, *, solutions: bool) -> Prompt:
+def _row(index: int, place: int, *, solutions: bool) -> Prompt | None:
+    """One row; None where the answer stands in the question."""
     a, b, c = 11 + 7 * index % 83, 2 + 5 * index % 17, 1 + 3 * index % 7
     text, solve = _TEMPLATES[index % len(_TEMPLATES)]
     question, answer = text.format(a=a, b=b, c=c), solve(a, b, c)
+    if answer in (a, b, c, 1000):
+        return None
     worked = f"From {a}, {b} and {c} the result follows.\n#### {answer}"
     row = {
         "question": question,
@@ -49,8 +59,8 @@ def _row(index: int, *, solutions: bool) -> Prompt:
         "solution": f"The result follows. It is $\\boxed{{{answer}}}$.",
     }
     return Prompt(
-        id=f"sample-{index}",
-        index=index,
+        id=f"sample-{place}",
+        index=place,
         row=row,
         messages=({"role": "user", "content": question},),
     )
