@@ -11,9 +11,10 @@ from typer.core import TyperGroup
 from grpokit.cli import render
 from grpokit.cli.export_reward import export_reward
 from grpokit.cli.export_weights import export_weights
-from grpokit.errors import RecipeError
+from grpokit.errors import PreflightError, RecipeError
 
 if TYPE_CHECKING:
+    from grpokit.compose.load import Loaded
     from grpokit.export.folder import Target
 
 TARGETS: dict[str, Target] = {"trl": "trl", "verl": "verl", "axolotl": "axolotl"}
@@ -76,8 +77,9 @@ def recipe(
     from grpokit.export.folder import export_recipe
     from grpokit.registry.catalog import Catalog
 
-    catalog = Catalog.load()
+    catalog = Catalog.load(foreign_rewards=True)  # to name them: nothing is imported before that
     loaded = load_recipe(name, overrides=overrides or (), catalog=catalog)
+    _refuse_foreign(loaded)
     folder = out or Path(f"{loaded.name}-{to}")
     done = export_recipe(loaded, catalog, target=TARGETS[to], folder=folder, rows=rows, force=force)
     render.say(f"written: {folder}/ ({', '.join(done.files)})")
@@ -85,6 +87,23 @@ def recipe(
         render.warn(f"{note.kind}: {note.key}: {note.text}")
     for line in done.commands:
         render.say(f"run it there: {line}")
+
+
+def _refuse_foreign(loaded: Loaded) -> None:
+    from grpokit.registry.catalog import FOREIGN_SCHEMES
+
+    sections = (*loaded.recipe.rewards, *(loaded.recipe.eval.rewards or ()))
+    found = [
+        each.use
+        for each in sections
+        if each.use.startswith(tuple(f"{s}:" for s in FOREIGN_SCHEMES))
+    ]
+    if found:
+        raise PreflightError(
+            f"{', '.join(found)}: an export takes the rewards of plugins, and this is another trainer's",
+            place=loaded.name,
+            remedy="take it out of the recipe, and name it there by its own path",
+        )
 
 
 app.command("reward")(export_reward)

@@ -243,8 +243,8 @@ def sample_line(rollout: Rollout, scores: Scores) -> str:
     return f"{render.safe(question[0], limit=120, one_line=True)} -> {answer} [{total}]"
 
 
-def end_lines(end: RunEnd) -> list[str]:
-    """What to type next."""
+def end_lines(end: RunEnd, more: str = "") -> list[str]:
+    """What to type next; ``more`` is what the commands need beside."""
     lines = [f"done: {end.steps} steps; the trained policy is in {end.final}"]
     if end.best_step is not None and end.best_step != end.steps:
         lines.append(f"best checkpoint: step {end.best_step}")
@@ -252,6 +252,6 @@ def end_lines(end: RunEnd) -> list[str]:
     return [
         *lines,
         "next:",
-        f"  grpokit eval {run} --base     # trained against base on held-out problems",
-        f"  grpokit train --resume {run} --steps {end.steps * 2}     # train longer",
+        f"  grpokit eval {run} --base{more}     # trained against base on held-out problems",
+        f"  grpokit train --resume {run} --steps {end.steps * 2}{more}     # train longer",
     ]

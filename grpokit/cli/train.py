@@ -256,6 +256,7 @@ def run_here(
 ) -> None:
     """Trains in this process, which shows the run unless it is ``silent``."""
     from grpokit.cli.live import LiveTraining, PlainTraining, end_lines
+    from grpokit.registry.foreign.reference import flag_for
 
     show_every = recipe.train.show_every
     evaluator = _evaluator(recipe, catalog)
@@ -274,7 +275,7 @@ def run_here(
                 else PlainTraining(show_every=show_every)
             )
             end = _enter_engine(recipe, run, catalog, observer, evaluator)
-    for line in end_lines(end):
+    for line in end_lines(end, flag_for(each.use for each in recipe.rewards)):
         render.say(line)
 
 

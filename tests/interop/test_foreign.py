@@ -257,6 +257,9 @@ def test_a_recipe_is_data_until_somebody_agrees(files):
     line = "read as TRL: later(completions, answer) -> list, completions as text"
     checked = run("recipes", "check", "r.yaml")
     assert checked.returncode == 0
+    exported = run("export", "recipe", "r.yaml", "--to", "trl", agree=False)
+    assert exported.returncode == 3
+    assert "an export takes the rewards of plugins" in exported.stderr
     assert line in checked.stderr
     assert not (files / "seen").exists()  # its source was read, nothing more
     planned = run("plan", "r.yaml", "--json")
@@ -278,6 +281,7 @@ def test_it_trains_and_goes_on(files):
     done = grpokit("train", "r.yaml", *agree, *skip, code=code, env={"OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr
     assert "note: `trl:theirs.py:later` is read as TRL" in done.stderr  # C513
+    assert "--steps 4 --allow-foreign-rewards" in done.stdout
     steps = (next((files / "runs").glob("*")) / "metrics.jsonl").read_text().splitlines()
     assert "rewards/later/mean" in json.loads(steps[-1])
     refused = grpokit("train", "--resume", "last", "--steps", "3", code=code)
