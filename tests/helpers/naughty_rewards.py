@@ -161,7 +161,7 @@ async def two_at_once(completion):
     global _BUSY  # noqa: PLW0603  # the count of the process
     _BUSY += 1
     left = seconds_left()
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(0.3)
     found = _BUSY
     _BUSY -= 1
     return Score(value=float(found), components={} if left is None else {"left": left})
