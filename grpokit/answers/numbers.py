@@ -56,7 +56,11 @@ def _read(text: str, start: int, stop: int) -> Fraction | None:
     if "/" in token and (text[start - 1 : start] == "/" or token.count("/") > 1):
         return None
     after = text[stop : stop + 2]
-    if after[:1] in ("^", "\u00b2", "\u00b3") or after == "**":
+    if after[:1] in ("^", "\u00b2", "\u00b3"):
+        return None
+    # "2**n" is a power, "**42**" is bold.
+    behind = text[stop + 2 : stop + 3]
+    if after == "**" and (behind.isalnum() or behind == "("):
         return None
     value = parse_number(token)
     return None if value is None else _signed(text, start, value)

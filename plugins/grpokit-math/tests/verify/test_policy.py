@@ -285,6 +285,7 @@ EQUAL = [
     ("\\sqrt[4]{4}", "\\sqrt2"),
     ("\\sqrt[3]{ab}", "\\sqrt[3]{a}\\sqrt[3]{b}"),
     ("60 mph", "60 miles per hour"),
+    ("{1,2,3}", "{3,2,1}"),
 ]
 
 DIFFERENT = [

@@ -81,7 +81,7 @@ def test_a_hang_in_c_is_killed_at_the_deadline_and_the_next_question_answered(po
     start = time.monotonic()
     with pytest.raises(TooSlow):
         pool.ask(HANGS, SIN, tolerance=0.0, seconds=0.5)
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 3
     assert gone(worker, 2)
     assert pool.ask(*TWO_X, tolerance=0.0, seconds=60) is True
 

@@ -274,9 +274,9 @@ class _Parser(Numbers):
     def bracket(self, mark: str) -> Node:
         self.position += 1
         if mark == "{":
-            node = self.sum()
+            parts = self.sequence()
             self.need("}")
-            return node
+            return parts[0] if len(parts) == 1 else ("set", tuple(parts))
         if mark == "\\{":
             if self.take("\\}"):
                 return ("set", ())
