@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from grpokit.cli import render
-from grpokit.cli.consent import ForeignRewards
+from grpokit.cli.consent import ForeignRewards, tell
 from grpokit.errors import ExitCode, GrpokitError, PreflightError, RecipeError
 
 if TYPE_CHECKING:
@@ -249,7 +249,9 @@ def _range(entry: Entry) -> str:
 def _recipe(catalog: Catalog, name: str, overrides: list[str] | None = None) -> Recipe:
     from grpokit.compose.load import load_recipe
 
-    return load_recipe(name, overrides=overrides or (), catalog=catalog).recipe
+    loaded = load_recipe(name, overrides=overrides or (), catalog=catalog)
+    tell(loaded.notes)
+    return loaded.recipe
 
 
 def _prompts(catalog: Catalog, recipe: Recipe, count: int) -> list[Prompt]:

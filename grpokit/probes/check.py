@@ -238,10 +238,10 @@ class _Run:
         for setup, seen in zip(self.setups, checked, strict=True):
             self.findings += contract.declared_range(setup, seen.lowest, seen.highest)
         main = TOTAL if TOTAL in self.subjects or not self.subjects else self.subjects[0]
-        board = scoreboard(self.results, main)
-        counted = rates(self.results, main)
+        board = scoreboard(self.results, main, judged=bool(self.subjects))
+        counted = rates(self.results if self.subjects else (), main)
         golds = [case.gold for case in self.cases]
-        padded = padding(self.results, main)
+        padded = padding(self.results if self.subjects else (), main)
         right, wrong, silent, share = format_share(self.results, main)
         order = {"critical": 0, "warning": 1, "info": 2}
         return Report(

@@ -34,15 +34,20 @@ STRATEGIES: dict[str, str] = {
 """Strategy -> the probe that plays it."""
 
 
-def scoreboard(results: Sequence[Result], subject: str) -> tuple[Strategy, ...]:
-    """Mean score and share of each strategy that was tried; the right answer first, then the best."""
+def scoreboard(
+    results: Sequence[Result], subject: str, *, judged: bool = True
+) -> tuple[Strategy, ...]:
+    """Mean score and share of each strategy that was tried; the right answer first, then the best.
+
+    ``judged``: right and wrong answers differ on purpose, so that shares say something.
+    """
     found = []
     for name, probe in STRATEGIES.items():
         tried = [result.measured for result in results if result.probe.id == probe]
         if not tried:
             continue
         scores = [s for each in tried if (s := each.cell.values[subject]) is not None]
-        shares = [s for each in tried if (s := each.share(subject)) is not None]
+        shares = [s for each in tried if judged and (s := each.share(subject)) is not None]
         found.append(
             Strategy(
                 name=name,
@@ -52,7 +57,9 @@ def scoreboard(results: Sequence[Result], subject: str) -> tuple[Strategy, ...]:
             )
         )
     first, rest = found[:1], found[1:]
-    return (*first, *sorted(rest, key=lambda each: -(each.share or 0.0)))
+    if judged:
+        return (*first, *sorted(rest, key=lambda each: -(each.share or 0.0)))
+    return tuple(sorted(found, key=lambda each: -(each.score or 0.0)))
 
 
 def format_share(

@@ -21,6 +21,8 @@ LIGHT = [
     ("models", "list"),
     ("doctor",),
     ("doctor", "quickstart"),
+    ("rewards", "list"),
+    ("rewards", "check", "number", "--rows", "1"),
     ("train", "--help"),
     ("eval", "--help"),
 ]
