@@ -150,9 +150,9 @@ HOSTILE = {
 def test_hostile_text_takes_linear_time(name, legacy):
     for what, text in HOSTILE.items():
         row = {"answer": "4", "keyword": "44", "recipient": "x x"}
-        began = time.perf_counter()
+        began = time.process_time()
         scores(name, row, [text], legacy=legacy)
-        assert time.perf_counter() - began < 1.0, what
+        assert time.process_time() - began < 1.0, what
 
 
 def test_the_hook_imports_no_reward():

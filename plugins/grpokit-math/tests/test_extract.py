@@ -136,6 +136,6 @@ HOSTILE = {
 @pytest.mark.parametrize("name", HOSTILE)
 @pytest.mark.parametrize("extractor", EXTRACTORS)
 def test_hostile_text_takes_linear_time(extractor, name):
-    began = time.perf_counter()
+    began = time.process_time()
     extract(HOSTILE[name], [extractor])
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 0.5
