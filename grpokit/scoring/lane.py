@@ -17,6 +17,7 @@ from typing import Any
 
 from grpokit.errors import ComponentError
 from grpokit.registry.catalog import Entry
+from grpokit.registry.resolve import FOREIGN
 from grpokit.scoring.call import Batch, timeout_fault
 from grpokit.scoring.memory import MEMORY
 from grpokit.scoring.process import WorkerProcess
@@ -270,10 +271,14 @@ class Lane:
 
     def _cannot_start(self, how: str, errors: str) -> ComponentError:
         last = errors.strip().splitlines()[-1:] or [""]
+        target = self.entry.spec.target
+        look = f"look at what {target.removeprefix(FOREIGN)} does when it is imported"
         return ComponentError(
             f"the reward's process did not start: {how}" + (f": {last[0]}" if last[0] else ""),
             place=f"reward {self.entry.origin}",
-            remedy=f"try `python -c 'import {self.entry.spec.target.partition(':')[0]}'`",
+            remedy=look
+            if target.startswith(FOREIGN)
+            else f"try `python -c 'import {target.partition(':')[0]}'`",
         )
 
 

@@ -204,6 +204,14 @@ def test_an_import_that_fails_names_the_file(tmp_path, monkeypatch):
         scored("trl:broken.py:f", "a", "b", "c", "d")
 
 
+def test_an_import_that_ends_the_process_names_it_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("exits.py").write_text("import os\nos._exit(7)\ndef f(completions): ...\n")
+    with pytest.raises(ComponentError, match="exit code 7") as error:
+        scored("trl:exits.py:f", "a", "b", "c", "d")
+    assert "exits.py:f does when it is imported" in error.value.remedy
+
+
 @pytest.mark.usefixtures("files")
 def test_missing_columns_are_known_before_a_run():
     found = setups(
@@ -316,12 +324,11 @@ class Sums(vf.Taskset[SumTask]):
         return []
 """
 FUNCTIONS = """
-async def right(task, trace):
-    assert task.level == 1
-    assert [m.role for m in trace.messages][-1] == "assistant"
-    return float(trace.last_reply == task.answer)
-
 async def several(task, trace):
+    assert (task.level, task.prompt) == (1, task.question)
+    assert [m.role for m in trace.messages] == ["system", "user", "assistant"]
+    if trace.last_reply == "bad":
+        return 0.5
     return {} if trace.last_reply == "x" else {"a": 1.0, "b": 0.25}
 """
 ASK = """
@@ -345,15 +352,14 @@ def test_verifiers_functions_and_tasksets(tmp_path):
     (tmp_path / "sums_env.py").write_text(TASKSET)
     (tmp_path / "plugged.py").write_text(FUNCTIONS)
     (tmp_path / "sitecustomize.py").write_text(ABSENT)  # workers inherit it
-    uses = ["verifiers:plugged.py:right", "verifiers:plugged.py:several", "verifiers:sums_env"]
+    uses = ["verifiers:plugged.py:several", "verifiers:sums_env"]
     arguments = (json.dumps([ROWS, TALK, uses, ["7", "x", "bad", "8"]]),)
     paths = (str(tmp_path), ".venv/verifiers")
     rewards, components, failures = python(*paths, script=ASK, arguments=arguments, cwd=tmp_path)
-    assert rewards["r0"] == [[1.0, 0.0], [0.0, 1.0]]
-    assert rewards["r1"] == [[1.25, None], [1.25, 1.25]]
-    assert rewards["r2"] == [[2.5, 0.0], [None, 2.5]]
-    assert components["r1/b"] == [[0.25, None], [0.25, 0.25]]
-    assert components["r2/right"] == [[1.0, 0.0], [None, 1.0]]
+    assert rewards["r0"] == [[1.25, None], [0.5, 1.25]]
+    assert rewards["r1"] == [[2.5, 0.0], [None, 2.5]]
+    assert components["r0/b"] == [[0.25, None], [None, 0.25]]
+    assert components["r1/right"] == [[1.0, 0.0], [None, 1.0]]
     assert len(failures) == 1
     assert "cannot read bad" in failures[0]
 

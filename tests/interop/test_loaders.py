@@ -57,4 +57,19 @@ def test_the_same_score_everywhere(trainer, own, files, tiny_model_folder, tmp_p
     if not installed(trainer):
         pytest.skip(f"tests/requirements-{trainer}.txt is not installed")
     asked = {"cases": CASES, "names": NAMES, "files": files, "model": str(tiny_model_folder)}
-    assert scores(trainer, asked, tmp_path) == own
+    if trainer == "verifiers":
+        asked["file"] = f"{tmp_path}/varied.py:distinct"
+        done = grpokit(
+            "export", "reward", IDS[2], "--to", "verifiers", "--with", "n=3",
+            "--out", f"{tmp_path}/varied.py",
+        )  # fmt: skip
+        assert f'fn = "{asked["file"]}"' in done.stdout
+    found = scores(trainer, asked, tmp_path)
+    if trainer == "verifiers":  # a file is one function of all rewards: without a total it raises
+        for value, expected in zip(found.pop("file"), own[NAMES[2]], strict=True):
+            if expected is None:
+                assert "TaskError" in value
+                assert "no reward applies" in value
+            else:
+                assert value == expected
+    assert found == own

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from grpokit.errors import ComponentError
 from grpokit.registry.foreign.reference import FLAG, Reference, parse
-from grpokit.registry.foreign.sniff import misread, reading, source_file, the_file
+from grpokit.registry.foreign.sniff import misread, reading, source_file, the_file, the_module
 from grpokit.registry.record import PluginRecord
 from grpokit.spec.components import RewardSpec
 
@@ -75,7 +75,7 @@ def check(reference: Reference) -> None:
             f"{reference.text}: there is no file {reference.file}",
             remedy="write its path, relative to the folder that you start from",
         )
-    if reference.file is None and source_file(reference.module) is None:
+    if reference.file is None and the_file(reference) is None:
         raise ComponentError(
             f"{reference.text}: no Python source of the module {reference.module} is installed",
             remedy="install it, or name its file: "
@@ -96,7 +96,7 @@ def what_is_imported(reference: Reference) -> str:
     if reference.file is not None:
         return f"the file {reference.file}"
     file = the_file(reference)
-    return f"the module {reference.module}" + (f" ({file})" if file is not None else "")
+    return f"the module {the_module(reference)}" + (f" ({file})" if file is not None else "")
 
 
 def refusal(reference: Reference) -> ComponentError:
@@ -126,7 +126,7 @@ def _owner(reference: Reference) -> tuple[str, str]:
     """Distribution and version of what is imported, or words for code that belongs to none."""
     if reference.file is not None:
         return "file", _short(reference.file)
-    module = reference.module or reference.scheme
+    module = the_module(reference) or reference.scheme
     found = _distribution(module.partition(".")[0])
     return found or ("module", module)
 

@@ -14,7 +14,16 @@ from pathlib import Path
 from grpokit.registry.foreign.reference import TITLES, Reference
 from grpokit.registry.source import find_module
 
-__all__ = ["Seen", "look", "misread", "reading", "source_file", "the_file", "will_see_messages"]
+__all__ = [
+    "Seen",
+    "look",
+    "misread",
+    "reading",
+    "source_file",
+    "the_file",
+    "the_module",
+    "will_see_messages",
+]
 
 DEPTH = 5
 """Modules through which a name is followed."""
@@ -58,7 +67,16 @@ def the_file(reference: Reference) -> Path | None:
     """The file that a reference names or whose module it names."""
     if reference.file is not None:
         return reference.file if reference.file.is_file() else None
-    return source_file(reference.module) if reference.module else None
+    return source_file(the_module(reference)) if reference.module else None
+
+
+def the_module(reference: Reference) -> str:
+    """What will be imported: verifiers looks for a taskset among its own first."""
+    if reference.scheme != "verifiers" or reference.attribute:
+        return reference.module
+    name = reference.module.lower()
+    own = f"verifiers.v1.tasksets.{name}"
+    return name if source_file(own) is None else own
 
 
 def look(reference: Reference) -> Seen | None:
