@@ -38,6 +38,8 @@ LABEL = frozenset(
     ]
 )
 SHORTEST_TEXT = 3
+NO_FACTORS = frozenset("eio")
+"""Two small letters are a product, such as xy, but for these: "no" is not "on"."""
 LONGEST_LABEL = 4
 
 
@@ -149,7 +151,11 @@ def _is_text(tokens: Sequence[Token]) -> bool:
         return not any(token.value == "=" for token in tokens[1 : LONGEST_LABEL + 1])
     if len(tokens) == 1 and first.kind == "run":
         letters = str(first.value)
-        return len(letters) >= SHORTEST_TEXT or not letters.islower()
+        return (
+            len(letters) >= SHORTEST_TEXT
+            or not letters.islower()
+            or not NO_FACTORS.isdisjoint(letters)
+        )
     words = [token for token in tokens if token.kind in ("run", "word")]
     return len(words) == len(tokens) and any(
         len(str(word.value)) >= SHORTEST_TEXT for word in words

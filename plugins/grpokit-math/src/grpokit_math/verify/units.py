@@ -13,7 +13,8 @@ _NO_UNITS = """or and not no nor but to plus minus times over if than about arou
 either between except without is are was were be because wrong incorrect exactly under least most
 hundred thousand million billion trillion dozen half halves third thirds quarter quarters score
 sin cos tan cot sec csc log ln lg exp sqrt root inf nan infinity mod choose squared cubed factorial
-true false yes mn bn mio approx ish other others none undefined plus base"""
+true false yes mn bn mio approx ish other others none undefined base more less fewer above below
+greater larger smaller after before until"""
 NO_UNITS = frozenset(_NO_UNITS.split())
 
 _SAME_UNITS = {
