@@ -15,6 +15,7 @@ from grpokit.errors import ComponentError
 from grpokit.testing import check_plugin
 from grpokit_rewards_model.client import retry_after
 from grpokit_rewards_model.config import JudgeConfig
+from grpokit_rewards_model.errors import shown
 from grpokit_rewards_model.judge import judge
 from grpokit_rewards_model.store import Store, default_file
 from grpokit_rewards_model.verdict import UnreadableError, read_verdict
@@ -143,6 +144,20 @@ def test_a_missing_key_stops_before_a_model_is_loaded(tmp_path, monkeypatch):
     monkeypatch.setenv("JUDGE_API_KEY", "two\nlines")
     with pytest.raises(ComponentError, match="cannot be sent in a header"):
         judge(JudgeConfig(**settings))
+
+
+def test_what_a_server_says_is_made_fit_to_be_shown():
+    assert shown("a\x1b[31m\n\tb\u202e", "") == "a [31m b"
+    key = "sk-0123456789"
+    for filler in range(180, 215):
+        for text in (f"{'x' * filler} {key} y", f"y {key} {'x' * filler}"):
+            for end in (False, True):
+                line = shown(text, key, end=end)
+                assert len(line) <= 203
+                assert "sk" not in line
+                assert "89" not in line
+    assert shown(f"first {'x' * 300} last", "", end=True).endswith(" last")
+    assert shown(f"first {'x' * 300} last", "").startswith("first ")
 
 
 def test_retry_after():

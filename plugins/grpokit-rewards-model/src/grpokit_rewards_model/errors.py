@@ -14,10 +14,12 @@ class JudgeError(GrpokitError):
     """One completion has no verdict. The scorer makes it a failure of this row, never a 0."""
 
 
-def shown(text: str, secret: str) -> str:
-    """On one line, short, without control characters and without the key."""
-    if secret:
+def shown(text: str, secret: str, *, end: bool = False) -> str:
+    """Its beginning, or its end: on one line, without control characters and without the key."""
+    if secret:  # before anything is cut: half a key is a secret, too
         text = text.replace(secret, "***")
-    words = "".join(c if c.isprintable() else " " for c in text[: 20 * SHOWN]).split()
-    line = " ".join(words)
-    return line if len(line) <= SHOWN else line[:SHOWN] + "..."
+    part = text[-20 * SHOWN :] if end else text[: 20 * SHOWN]
+    line = " ".join("".join(c if c.isprintable() else " " for c in part).split())
+    if len(line) <= SHOWN:
+        return line
+    return "..." + line[-SHOWN:] if end else line[:SHOWN] + "..."

@@ -109,9 +109,9 @@ class Bench:
                 )
             except UnreadableError as error:
                 cut = "; max_tokens cut it off" if reply.finish == "length" else ""
-                problem = f"{error}{cut}: {shown(reply.text[-200:], self._key) or 'it is empty'}"
+                problem = f"{error}{cut}: {shown(reply.text, self._key, end=True) or 'it is empty'}"
                 continue
-            known = Known(found.grade, shown(found.reason, self._key))
+            known = Known(found.grade, shown(found.reason, self._key, end=True))
             self.store.keep(key, known)
             return known
         raise JudgeError(

@@ -11,8 +11,6 @@ from typing import Any, Literal
 __all__ = ["UnreadableError", "Verdict", "read_verdict"]
 
 _NUMBER = r"-?[0-9]{1,12}(?:\.[0-9]{1,12})?"
-_REASON = 300
-"""Characters of the judge's reasons that are kept."""
 _FENCE = re.compile(r"\A```(?:json)?\n(.*)\n```\Z", re.DOTALL)
 
 
@@ -22,7 +20,7 @@ class UnreadableError(Exception):
 
 @dataclass(frozen=True)
 class Verdict:
-    """The judge's number, on its own scale, and the end of what it said for it."""
+    """The judge's number, on its own scale, and what it said for it."""
 
     grade: float
     reason: str
@@ -43,7 +41,7 @@ def read_verdict(
     grade, reason = (_line if output == "line" else _json)(answer.strip(), nonce)
     if not lowest <= grade <= highest:  # NaN compares false
         raise UnreadableError(f"the grade {grade:g} is not between {lowest:g} and {highest:g}")
-    return Verdict(grade, reason[-_REASON:])
+    return Verdict(grade, reason)
 
 
 def _line(answer: str, nonce: str) -> tuple[float, str]:
