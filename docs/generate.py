@@ -31,7 +31,7 @@ EXIT_CODES = {
     ExitCode.BUG: "an error in grpokit or a plugin; the message names a file with the details",
     ExitCode.USAGE: "the command line or the recipe is wrong; every problem is listed",
     ExitCode.PREFLIGHT: "the recipe is right, but this machine, model, data set or plugin cannot run it",
-    ExitCode.REWARD: "rewards failed beyond the error budget; a checkpoint was saved",
+    ExitCode.REWARD: "rewards failed beyond the error budget, and a checkpoint was saved; or `runs rescore --gate` found more",
     ExitCode.NON_FINITE: "loss, gradient or weights are not finite; the last good checkpoint stands",
     ExitCode.STORAGE: "a checkpoint cannot be written, or none is whole",
     ExitCode.OUT_OF_MEMORY: "a step does not fit, also with a smaller micro-batch",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -67,7 +66,9 @@ def rescore(
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--with", metavar="KEY=VALUE", help="A setting of the reward: JSON, or text."),
+        typer.Option(
+            "--with", metavar="KEY=VALUE", help="A setting of the reward, as under `with:`."
+        ),
     ] = None,
     weight: Annotated[
         float | None, typer.Option(help="Its weight in the total; that of the replaced reward.")
@@ -167,7 +168,8 @@ def _job(
 
     catalog = Catalog.load(foreign_rewards=foreign)
     saved = RunDir.existing(path).recipe()
-    weights = _weights(saved)
+    names = _names(path, saved)
+    weights = dict(zip(names, (section.weight for section in saved.rewards), strict=True))
     if recipe is not None:
         chosen = setups(catalog, load_recipe(recipe, catalog=catalog).recipe.rewards)
         place = None
@@ -188,11 +190,16 @@ def _job(
     )
 
 
-def _weights(recipe: Recipe) -> dict[str, float]:
-    """Name in the rollouts -> weight; without a name of its own a reward has its component's."""
-    return {
-        section.name or section.use.rpartition("/")[2]: section.weight for section in recipe.rewards
-    }
+def _names(path: Path, saved: Recipe) -> list[str]:
+    """What the rollouts call the run's rewards, in the recipe's order. No plugin is asked."""
+    from grpokit.rescore.saved import read_steps
+
+    first = next(read_steps(path / "rollouts.jsonl"), None)
+    completions = first.groups[0]["completions"] if first else []
+    names = list(completions[0]["rewards"]) if completions else []
+    if len(names) == len(saved.rewards):
+        return names
+    return [section.name or section.use.rpartition("/")[2] for section in saved.rewards]
 
 
 def _one(
@@ -219,7 +226,9 @@ def _one(
     place = against or (name if name in weights else saved.eval.correct or "")
     if place not in (*weights, TOTAL):
         place = max(weights, key=lambda each: abs(weights[each]))
-    values = _settings(settings)
+    sections = dict(zip(weights, saved.rewards, strict=True))
+    same = place in sections and sections[place].use in (entry.id, name, reward)
+    values = {**(sections[place].with_ if same else {}), **_settings(settings)}
     _check_settings(entry, values)
     factor = weight if weight is not None else weights.get(place, 1.0)
     return RewardSetup(name=name, entry=entry, settings=values, weight=factor), place
@@ -243,18 +252,22 @@ def _check_settings(entry: Entry, values: dict[str, Any]) -> None:
 
 
 def _settings(texts: list[str]) -> dict[str, Any]:
-    """``key=value``: the value is JSON, and text where it is none."""
+    """``key=value``, the value as a recipe has it."""
+    import yaml
+
     found: dict[str, Any] = {}
     for text in texts:
         key, equals, raw = text.partition("=")
-        if not equals or not key.isidentifier():
+        if not equals or not key:
             raise RecipeError(
                 f"{text!r} is not key=value", place="--with", remedy="--with text=yes"
             )
         try:
-            found[key] = json.loads(raw)
-        except ValueError:
-            found[key] = raw
+            found[key] = yaml.safe_load(raw)
+        except yaml.YAMLError as error:
+            raise RecipeError(
+                f"the value of {key!r} cannot be read", place="--with", remedy="quote it"
+            ) from error
     return found
 
 

@@ -177,6 +177,23 @@ def test_the_same_reward_changes_nothing(command: Command, run: Path) -> None:
     assert pair["disagreements"] == []
 
 
+def test_settings_are_those_of_the_run_unless_given(command: Command, tmp_path: Path) -> None:
+    use = {"use": "contains", "with": {"text": "b"}, "weight": 3.0}
+    texts = [("A", 0.0, -1.5), ("b", 1.0, 1.5)]
+    drawn = [completion(n, t, 3 * v, a, contains=v) for n, (t, v, a) in enumerate(texts)]
+    run = saved_run(tmp_path, [group(1, 0, "a", drawn)], rewards=[use])
+    found = command.data(run, "--reward", "contains")
+    assert found["rewards"][0]["settings"] == {"text": "b"}
+    assert found["rewards"][0]["weight"] == 3.0
+    assert found["comparisons"][0]["changed"] == 0
+    changed = ("--with", "text=a", "--with", "ignore_case=true")
+    found = command.data(run, "--reward", "contains", *changed)
+    assert found["rewards"][0]["settings"] == {"text": "a", "ignore_case": True}
+    assert found["comparisons"][0]["flips"]["share"] == 1
+    assert found["advantages"]["reversed"] == 1
+    assert command.data(run, "--reward", "exact")["rewards"][0]["settings"] == {}
+
+
 def test_a_whole_recipe(command: Command, run: Path, tmp_path: Path) -> None:
     recipe = (run / "recipe.yaml").read_text().replace("weight: 0.5", "weight: 0.0")
     (tmp_path / "other.yaml").write_text(recipe)
