@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from grpokit.api import PreflightError, last_boxed, last_hash, parse_number
+from grpokit.testing import check_dataset
 from grpokit_math.datasets import config, official
 from grpokit_math.datasets.gold import number_text
 
@@ -72,6 +73,13 @@ def test_every_row_of_math500():
         assert (made["id"], made["level"]) == (row["unique_id"], row["level"])
     as_math = official.math(config.MathConfig(path=str(DATA / "math500/test.jsonl"), split="test"))
     assert [as_math[n]["answer"] for n in range(500)] == [row["answer"] for row in raw]
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data with the official files is not there")
+def test_what_every_data_set_promises():
+    files = str(DATA / "gsm8k")
+    check_dataset("math/gsm8k", {"path": files}, {"path": files, "split": "test"})
+    check_dataset("math/math500", {"path": str(DATA / "math500")})
 
 
 def test_answers_are_final_and_nested_braces_stay(tmp_path):
