@@ -226,6 +226,8 @@ class Lane:
         if not self._ready:
             raise self._cannot_start(how, errors)
         remedy = "run it alone with scoring.isolate: false to see where it ends"
+        if how.endswith("SIGKILL"):
+            remedy = "Linux does so when memory runs out: lower scoring.memory, or look who did it"
         fault = Fault(kind="crash", message=how, remedy=remedy, trace=errors[-4000:])
         self._lose(lambda _seconds: fault)
 

@@ -63,6 +63,7 @@ def test_each_fault_costs_its_row_and_no_other(make):
         assert failure.plugin == "naughty/acts (grpokit-naughty 1.2)"
     assert told["raise surrogate"].message.startswith("raised ValueError: \\ud800")
     json.dumps([vars(f) for f in scores.failures], ensure_ascii=False).encode("utf-8")
+    assert "memory runs out" in told["kill"].remedy
     assert "Fatal Python error: Segmentation fault" in told["segfault"].trace
     assert "_segfault" in told["segfault"].trace
     assert "naughty_rewards.py" in told["raise"].trace

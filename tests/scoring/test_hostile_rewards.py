@@ -69,6 +69,7 @@ SCORES: dict[str, float | None] = {
     "prints a gigabyte": 0.5,
     "a Score with a note of 4 MB": 0.5,
     "a coroutine": 0.5,
+    "uses torch": 1.0,
     "True": 1.0,
     "a Fraction or Decimal": 0.5,
 }
