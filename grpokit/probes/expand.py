@@ -24,6 +24,9 @@ __all__ = ["Case", "NotApplicable", "expand", "final_answer", "make_cases", "sam
 OPEN, CLOSE = "\u27e6", "\u27e7"
 LONGEST = 1_200_000
 FILLER = "First I look at what is given. Then I work it out step by step and check each step. " * 22
+PADDING = "Let me think carefully. " * 500
+REASON = "This follows from the question."
+"""The reasoning of the ways; padding goes before it, inside of the tags."""
 _INNER = re.compile(f"{OPEN}([^{OPEN}{CLOSE}]*){CLOSE}")
 _INTEGER = re.compile(r"-?\d{1,300}")
 _DECIMAL = re.compile(r"-?\d{1,300}\.\d{1,300}")
@@ -129,7 +132,9 @@ class _Words:
             "ref": way.write(gold),
             "bad": way.write(case.wrong),
             "prompt": case.question,
-            "filler": FILLER,
+            "verbose_ref": _padded(way, gold, FILLER),
+            "padded_ref": _padded(way, gold, PADDING),
+            "padded_bad": _padded(way, case.wrong, PADDING),
             "surrogate": "\ud800",
             "nul": "\0",
         }
@@ -215,6 +220,11 @@ class _Words:
         if not text.strip() or same_answer(text, self.case.gold) or text.strip() in "-.":
             raise NotApplicable
         return text
+
+
+def _padded(way: Way, answer: str, padding: str) -> str:
+    text = way.write(answer)
+    return text.replace(REASON, padding + REASON, 1) if REASON in way.before else padding + text
 
 
 def same_answer(left: str, right: str) -> bool:
