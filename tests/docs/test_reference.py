@@ -65,7 +65,8 @@ def test_every_recipe_field_has_a_sentence() -> None:
 def test_every_component_of_ours() -> None:
     text = page("components.md")
     ours = [
-        entry.id for entry in Catalog.load({"GRPOKIT_PLUGINS": "hf,trl,unsloth,cppo,math"}).entries()
+        entry.id
+        for entry in Catalog.load({"GRPOKIT_PLUGINS": "hf,trl,unsloth,cppo,math"}).entries()
     ]
     assert "grpo" in ours
     assert "hf/hf" in ours
