@@ -228,7 +228,9 @@ def component_page() -> str:
     from grpokit.registry.resolve import config_model
     from grpokit.spec.components import KINDS
 
-    catalog = Catalog.load({"GRPOKIT_PLUGINS": "hf,trl,unsloth,cppo,math,reasoning-gym,rewards-model"})
+    catalog = Catalog.load(
+        {"GRPOKIT_PLUGINS": "hf,trl,unsloth,cppo,math,reasoning-gym,rewards-model"}
+    )
     head = (
         "# Components\n\n"
         "What grpokit and its own plugins bring. `grpokit plugins show NAME` prints the "
