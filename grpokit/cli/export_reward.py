@@ -35,6 +35,7 @@ def export_reward(
     Every installed reward has a dotted path for TRL, axolotl, verl and verifiers. With settings,
     with --out and for OpenRLHF a small Python file is written. grpokit must be installed there.
     """
+    from grpokit.compose.overrides import read_settings
     from grpokit.interop.files import TARGETS, lines, python_file
     from grpokit.interop.names import dotted
     from grpokit.registry.catalog import Catalog
@@ -46,7 +47,7 @@ def export_reward(
             remedy=f"use one of {', '.join(TARGETS)}",
         )
     entry = Catalog.load().find("reward", name)
-    given = _settings(settings or [])
+    given = read_settings(settings or [])
     _check(entry, given)
     line = lines(entry, to)
     if line and not given and out is None:
@@ -57,26 +58,6 @@ def export_reward(
     _write(file, written.text)
     render.say(f"written: {file}")
     render.say(f"use it there: {written.line}")
-
-
-def _settings(given: list[str]) -> dict[str, Any]:
-    import yaml
-
-    found: dict[str, Any] = {}
-    for item in given:
-        key, sign, text = item.partition("=")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            sign = ""
-        if not sign or not key.strip():
-            raise RecipeError(
-                f"{item!r} is not of the form KEY=VALUE",
-                place="grpokit export reward --with",
-                remedy="write for instance --with 'from=[boxed]'",
-            )
-        found[key.strip()] = value
-    return found
 
 
 def _check(entry: Entry, settings: Mapping[str, Any]) -> None:

@@ -285,6 +285,7 @@ def _setup(entry: Entry, given: list[str] | None, recipe: Recipe | None) -> Rewa
     """The reward with its settings: the recipe's, where it names the reward, and those given."""
     from pydantic import ValidationError
 
+    from grpokit.compose.overrides import read_settings
     from grpokit.registry.resolve import build_config
     from grpokit.scoring.scorer import RewardSetup
 
@@ -293,7 +294,7 @@ def _setup(entry: Entry, given: list[str] | None, recipe: Recipe | None) -> Rewa
         for section in (recipe.rewards if recipe else ())
         if section.use in (entry.id, entry.spec.name)
     ]
-    settings = {**(named[0].with_ if named else {}), **_given(given or [])}
+    settings = {**(named[0].with_ if named else {}), **read_settings(given or [])}
     try:
         build_config(entry, settings)
     except ValidationError as error:
@@ -307,25 +308,6 @@ def _setup(entry: Entry, given: list[str] | None, recipe: Recipe | None) -> Rewa
             ),
         ) from error
     return RewardSetup(name=entry.spec.name, entry=entry, settings=settings)
-
-
-def _given(pairs: list[str]) -> dict[str, Any]:
-    import yaml
-
-    found: dict[str, Any] = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals or not key:
-            raise RecipeError(
-                f"{pair!r} is not KEY=VALUE", place="--with", remedy="write boxed=true"
-            )
-        try:
-            found[key] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise RecipeError(
-                f"the value of {key!r} cannot be read", place="--with", remedy="quote it"
-            ) from error
-    return found
 
 
 def _completion(text: str | None, file: Path | None) -> str:

@@ -212,6 +212,7 @@ def _one(
     against: str | None,
 ) -> tuple[RewardSetup, str]:
     """The new reward, and the saved one that it stands for."""
+    from grpokit.compose.overrides import read_settings
     from grpokit.rescore.rescore import TOTAL
     from grpokit.scoring.scorer import RewardSetup
 
@@ -228,7 +229,7 @@ def _one(
         place = max(weights, key=lambda each: abs(weights[each]))
     sections = dict(zip(weights, saved.rewards, strict=True))
     same = place in sections and sections[place].use in (entry.id, name, reward)
-    values = {**(sections[place].with_ if same else {}), **_settings(settings)}
+    values = {**(sections[place].with_ if same else {}), **read_settings(settings)}
     _check_settings(entry, values)
     factor = weight if weight is not None else weights.get(place, 1.0)
     return RewardSetup(name=name, entry=entry, settings=values, weight=factor), place
@@ -249,26 +250,6 @@ def _check_settings(entry: Entry, values: dict[str, Any]) -> None:
             remedy=f"grpokit plugins show {entry.id} lists them",
             problems=tuple(told),
         ) from error
-
-
-def _settings(texts: list[str]) -> dict[str, Any]:
-    """``key=value``, the value as a recipe has it."""
-    import yaml
-
-    found: dict[str, Any] = {}
-    for text in texts:
-        key, equals, raw = text.partition("=")
-        if not equals or not key:
-            raise RecipeError(
-                f"{text!r} is not key=value", place="--with", remedy="--with text=yes"
-            )
-        try:
-            found[key] = yaml.safe_load(raw)
-        except yaml.YAMLError as error:
-            raise RecipeError(
-                f"the value of {key!r} cannot be read", place="--with", remedy="quote it"
-            ) from error
-    return found
 
 
 def _bar(view: render.LiveView | None) -> Callable[[int, int], None]:

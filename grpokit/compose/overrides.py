@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Iterable
+from typing import Any
 
 from grpokit.compose.diagnostics import Diagnostic, Report, clip, did_you_mean
 from grpokit.compose.fields import known_keys
 from grpokit.compose.merge import merge
-from grpokit.compose.nodes import Mark, Node, Path, at, dotted
+from grpokit.compose.nodes import Mark, Node, Path, at, dotted, to_data
 from grpokit.compose.yaml import parse_yaml, plain_scalar
+from grpokit.errors import RecipeError
 from grpokit.spec.recipe import Recipe
 
-__all__ = ["apply_overrides"]
+__all__ = ["apply_overrides", "read_settings"]
 
 _STEP = re.compile(r"[^\s.=\[\]]+")
 
@@ -31,6 +34,29 @@ def apply_overrides(tree: Node, overrides: tuple[str, ...], report: Report) -> N
             if _exists(tree, path, value.mark, report):
                 tree = _put(tree, path, value)
     return tree
+
+
+def read_settings(pairs: Iterable[str]) -> dict[str, Any]:
+    """The settings that ``--with KEY=VALUE`` gives, each value read as ``--set`` and recipes read it.
+
+    Raises:
+        RecipeError: one is no such pair, or its value cannot be read.
+    """
+    report, found = Report(), {}
+    for text in pairs:
+        key, equals, raw = text.partition("=")
+        key = key.strip()
+        if not equals or not key:
+            raise RecipeError(
+                f"{text!r} is not KEY=VALUE", place="--with", remedy="write --with boxed=true"
+            )
+        value = _value(raw.strip(), Mark(f"--with {clip(key)}"), report)
+        if value is not None:
+            found[key] = to_data(value)
+    if report.items:
+        problems = tuple(str(item) for item in report.items)
+        raise RecipeError("a setting cannot be read", place="--with", problems=problems)
+    return found
 
 
 def _parse(text: str, report: Report) -> tuple[Path, Node] | None:

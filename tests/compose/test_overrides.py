@@ -4,6 +4,8 @@ import pytest
 
 from grpokit.compose.diagnostics import RecipeProblems
 from grpokit.compose.load import load_recipe
+from grpokit.compose.overrides import read_settings
+from grpokit.errors import RecipeError
 from grpokit.registry.catalog import Catalog
 
 RECIPE = """\
@@ -126,3 +128,22 @@ def test_problems_of_overrides_are_told_with_the_others(tmp_path, catalog):
         ("X305", "--set x", 0),
         ("K404", "bad.yaml", 9),
     ]
+
+
+def test_settings_of_a_command_are_read_as_a_recipe_reads_them():
+    """Not by YAML 1.1, to which 1e-6 is text and `no` is false."""
+    pairs = ["tolerance=1e-6", "word=no", "from=[boxed, tag]", "text=a=b", "limit=null"]
+    assert read_settings(pairs) == {
+        "tolerance": 1e-6,
+        "word": "no",
+        "from": ["boxed", "tag"],
+        "text": "a=b",
+        "limit": None,
+    }
+
+
+@pytest.mark.parametrize(("pair", "said"), [("x", "'x' is not KEY=VALUE"), ("a=[1", "--with a")])
+def test_a_wrong_setting_of_a_command_is_named(pair, said):
+    with pytest.raises(RecipeError) as told:
+        read_settings([pair])
+    assert said in "\n".join([str(told.value), *told.value.problems])
