@@ -90,6 +90,7 @@ if TYPE_CHECKING:
         Update,
     )
     from grpokit.spec.recipe import Recipe
+    from grpokit.spec.sampling import sampling_of
 
 __all__ = [
     "HOOK_API",
@@ -163,6 +164,7 @@ __all__ = [
     "models",
     "parse_number",
     "reward",
+    "sampling_of",
     "seconds_left",
     "strip_thinking",
 ]
@@ -202,6 +204,7 @@ _LATER = {
     "last_tag": "grpokit.answers.wrappers:last_tag",
     "models": "grpokit.registry.models",
     "parse_number": "grpokit.answers.parse:parse_number",
+    "sampling_of": "grpokit.spec.sampling:sampling_of",
     "strip_thinking": "grpokit.answers.wrappers:strip_thinking",
     **{name: f"grpokit.spec.flow:{name}" for name in _FLOW},
 }

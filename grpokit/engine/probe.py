@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from grpokit.compose.data import open_dataset
 from grpokit.compose.prompts import make_prompts
-from grpokit.engine.session import make_backend, sampling_of
+from grpokit.engine.session import make_backend
 from grpokit.scoring.scorer import Scorer, scoring_options, setups
+from grpokit.spec.sampling import sampling_of
 
 if TYPE_CHECKING:
     from grpokit.registry.catalog import Catalog

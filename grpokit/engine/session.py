@@ -24,10 +24,10 @@ from grpokit.registry.resolve import create
 from grpokit.scoring.budget import ErrorBudget
 from grpokit.scoring.scorer import Scorer, scoring_options, setups
 from grpokit.spec.contracts import Algorithm, Callback, Dataset, LoopBackend, Model, StepBackend
-from grpokit.spec.flow import Sampling
 from grpokit.spec.recipe import Recipe
+from grpokit.spec.sampling import sampling_of
 
-__all__ = ["Evaluator", "make_algorithm", "make_backend", "sampling_of", "train"]
+__all__ = ["Evaluator", "make_algorithm", "make_backend", "train"]
 
 SETTLE = 0.5
 """Seconds in which a second signal is no second wish: who stops a service tells all its processes, and
@@ -172,20 +172,6 @@ def _callbacks(catalog: Catalog, recipe: Recipe) -> dict[str, Callback]:
         name = f"{use.use} (callbacks.{place})" if use.use in found else use.use
         found[name] = create(catalog.find("callback", use.use), use.with_)
     return found
-
-
-def sampling_of(recipe: Recipe) -> Sampling:
-    """How training draws completions."""
-    rollout = recipe.rollout
-    return Sampling(
-        group=rollout.group,
-        max_tokens=rollout.max_tokens,
-        temperature=rollout.temperature,
-        top_p=rollout.top_p,
-        top_k=rollout.top_k,
-        min_p=rollout.min_p,
-        seed=recipe.train.seed,
-    )
 
 
 def _order(recipe: Recipe, dataset: Dataset, backend: Model) -> RowOrder:

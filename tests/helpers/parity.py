@@ -301,8 +301,8 @@ def step(runtime: Any, parts: Any, recipe: Any, folder: Path, scratch: Path) -> 
 
 
 def fixed_rollout(runtime: Any, recipe: Any, folder: Path) -> Any:
-    from grpokit.engine.session import sampling_of
     from grpokit.spec.flow import Completion, Prompt, Rollout
+    from grpokit.spec.sampling import sampling_of
 
     prompts = tuple(
         Prompt(id=f"parity-{p}", index=p, row={}, messages=({"role": "user", "content": question},))

@@ -11,11 +11,11 @@ from grpokit.algorithms import Composition
 from grpokit.engine.loop import Loop
 from grpokit.engine.observer import Observer
 from grpokit.engine.order import RowOrder
-from grpokit.engine.session import sampling_of
 from grpokit.scoring.budget import ErrorBudget
 from grpokit.spec.contracts import ShouldStop, Task
 from grpokit.spec.flow import Prompt, Rollout, Sampling, Scores, Update
 from grpokit.spec.recipe import Recipe
+from grpokit.spec.sampling import sampling_of
 from grpokit_hf.backend import HfBackend
 from grpokit_hf.config import HfConfig
 

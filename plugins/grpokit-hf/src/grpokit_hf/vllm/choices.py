@@ -18,7 +18,6 @@ __all__ = [
     "engine_rank",
     "logprobs_mode",
     "logprobs_usable",
-    "recipe_sampling",
 ]
 
 LogprobsMode = Literal["processed_logprobs", "raw_logprobs"]
@@ -51,19 +50,6 @@ def compute_type(recipe: Recipe) -> str:
     if recipe.model.dtype in ("float32", "bfloat16"):
         return recipe.model.dtype
     return "float32" if recipe.model.lora is None else "bfloat16"
-
-
-def recipe_sampling(recipe: Recipe) -> Sampling:
-    """How the recipe draws, as far as the engine's settings depend on it."""
-    rollout = recipe.rollout
-    return Sampling(
-        group=rollout.group,
-        max_tokens=rollout.max_tokens,
-        temperature=rollout.temperature,
-        top_p=rollout.top_p,
-        top_k=rollout.top_k,
-        min_p=rollout.min_p,
-    )
 
 
 def cuts(sampling: Sampling) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from grpokit.api import Problem, Recipe
+from grpokit.api import Problem, Recipe, sampling_of
 from grpokit_hf.vllm.choices import (
     RANKS,
     by_adapter,
@@ -19,7 +19,6 @@ from grpokit_hf.vllm.choices import (
     cuts,
     engine_rank,
     logprobs_mode,
-    recipe_sampling,
 )
 from grpokit_hf.vllm.config import ENGINE_ONLY
 
@@ -217,7 +216,7 @@ def sampling_problems(recipe: Recipe) -> list[Problem]:
                 remedy="set one of the two",
             )
         )
-    if not cuts(recipe_sampling(recipe)) or recipe.rollout.temperature == 1:
+    if not cuts(sampling_of(recipe)) or recipe.rollout.temperature == 1:
         return found
     return [
         *found,
@@ -238,7 +237,7 @@ def server_command(recipe: Recipe, config: HfConfig, folder: Path | None, *, on_
     parts = urlsplit(section.url)
     words = [*SERVE, str(folder or recipe.model.id), "--dtype", compute_type(recipe)]
     words += ["--generation-config", "vllm"]
-    words += ["--logprobs-mode", logprobs_mode(recipe_sampling(recipe))]
+    words += ["--logprobs-mode", logprobs_mode(sampling_of(recipe))]
     if parts.port not in (None, 8000):
         words += ["--port", str(parts.port)]
     leave = []

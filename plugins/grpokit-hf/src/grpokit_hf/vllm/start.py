@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from grpokit.api import Recipe
+from grpokit.api import Recipe, sampling_of
 from grpokit_hf.load import pick_device
 from grpokit_hf.machine import physical_cores
 from grpokit_hf.text.tokenizer import read_json
@@ -17,7 +17,6 @@ from grpokit_hf.vllm.choices import (
     compute_type,
     engine_rank,
     logprobs_mode,
-    recipe_sampling,
 )
 from grpokit_hf.vllm.engine import Engine, Start
 from grpokit_hf.vllm.environment import host_environment
@@ -61,7 +60,7 @@ def engine_options(recipe: Recipe, config: HfConfig, folder: Path, *, cuda: bool
         "max_num_seqs": config.generate_rows,
         "enable_prefix_caching": section.prefix_caching,
         "enforce_eager": not cuda if section.eager is None else section.eager,
-        "logprobs_mode": logprobs_mode(recipe_sampling(recipe)),
+        "logprobs_mode": logprobs_mode(sampling_of(recipe)),
         "generation_config": "vllm",
         "disable_log_stats": True,
         "trust_remote_code": False,
@@ -144,6 +143,6 @@ def join(
             adapter=adapter,
         ),
         config=section,
-        mode=logprobs_mode(recipe_sampling(recipe)),
+        mode=logprobs_mode(sampling_of(recipe)),
         window=window(recipe, config, folder),
     )
