@@ -17,6 +17,7 @@ from grpokit_rewards_model.client import retry_after
 from grpokit_rewards_model.config import JudgeConfig
 from grpokit_rewards_model.errors import shown
 from grpokit_rewards_model.judge import judge
+from grpokit_rewards_model.question import Question, fresh_nonce
 from grpokit_rewards_model.store import Store, default_file
 from grpokit_rewards_model.verdict import UnreadableError, read_verdict
 
@@ -158,6 +159,23 @@ def test_what_a_server_says_is_made_fit_to_be_shown():
                 assert "89" not in line
     assert shown(f"first {'x' * 300} last", "", end=True).endswith(" last")
     assert shown(f"first {'x' * 300} last", "").startswith("first ")
+
+
+def test_servers_can_reuse_the_rubric():
+    question = Question(
+        rubric="Is it polite?",
+        template="{prompt} {completion}",
+        lowest=0,
+        highest=10,
+        output="line",
+        max_characters=100,
+        texts={"prompt": "Hello", "completion": "Hello to you"},
+    )
+    one, two = (question.messages(nonce)[0]["content"] for nonce in (fresh_nonce(), fresh_nonce()))
+    assert one != two
+    same = next(place for place, pair in enumerate(zip(one, two, strict=True)) if len({*pair}) > 1)
+    assert "Is it polite?" in one[:same]
+    assert "from 0 (worst) to 10 (best)" in one[:same]
 
 
 def test_retry_after():
