@@ -35,7 +35,7 @@ _FIRST_PARTY = {
     ("backend", "unsloth"): "grpokit-unsloth",
 }
 """Components of our own distributions, which a core installation lacks."""
-_OUR_PLUGINS = {"hf", "trl", "unsloth", "math", "cppo", "reasoning-gym"}
+_OUR_PLUGINS = {"hf", "trl", "unsloth", "math", "cppo", "reasoning-gym", "rewards-model"}
 _MEANT = {
     ("backend", "vllm"): "vLLM samples and another backend trains: write "
     "`backend: {use: hf, with: {rollouts: vllm}}`",
