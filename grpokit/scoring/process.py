@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import secrets
 import selectors
 import signal
 import subprocess
@@ -75,7 +76,9 @@ class WorkerProcess:
         self._outgoing = bytearray()
         self._incoming = bytearray()
         self._errors = bytearray()
+        self._key = secrets.token_hex(16).encode("ascii")
         opening = {
+            "key": self._key.decode("ascii"),
             "path": sys.path,
             "parent": os.getpid(),
             "by_kernel": threading.current_thread() is threading.main_thread(),
@@ -142,13 +145,9 @@ class WorkerProcess:
         self._incoming = bytearray(rest)
         messages: list[dict[str, Any] | None] = []
         for line in lines:
-            try:
-                message = json.loads(line)
-            except ValueError:
-                message = None
-            if not isinstance(message, dict):  # foreign code wrote into the channel
+            if not line.startswith(self._key):  # foreign code wrote into the channel
                 return [*messages, None]
-            messages.append(message)
+            messages.append(json.loads(line[len(self._key) :]))
         return messages
 
     def _drain(self) -> None:

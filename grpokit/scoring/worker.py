@@ -2,6 +2,7 @@
 
 Its standard input and output are the channel to the trainer. Both are moved to private descriptors
 before any foreign code runs: a reward that prints writes to standard error, which the trainer drains.
+What it writes into other descriptors, or a process that it forked says, is no answer.
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import faulthandler
-import json
 import os
 import signal
 import sys
 import threading
 import time
+from json import loads  # before foreign code can replace it
 from typing import IO, Any
 
 __all__ = ["main"]
@@ -23,7 +24,7 @@ __all__ = ["main"]
 def main() -> None:
     """Builds the reward, says what it asks for, then answers requests until the trainer is gone."""
     inbox, outbox = _private_channel()
-    opening = json.loads(inbox.readline() or b"null")
+    opening = loads(inbox.readline() or b"null")
     if opening is None:
         return
     _die_with(opening["parent"], by_kernel=opening["by_kernel"])
@@ -40,8 +41,12 @@ def _serve(opening: dict[str, Any], inbox: IO[bytes], outbox: IO[bytes]) -> None
     from grpokit.scoring.call import RewardCall
     from grpokit.scoring.wire import dump, entry_from_json, outcome_to_json, request_from_json
 
+    key, own = opening.pop("key").encode("ascii"), os.getpid()
+
     def say(message: object) -> None:
-        outbox.write(dump(message))
+        if os.getpid() != own:  # the reward forked, and the child came back as well
+            os._exit(1)
+        outbox.write(key + dump(message))
         outbox.flush()
 
     entry = entry_from_json(opening["entry"])
@@ -59,7 +64,7 @@ def _serve(opening: dict[str, Any], inbox: IO[bytes], outbox: IO[bytes]) -> None
     asked = call.asked
     say({"asked": {name: getattr(asked, name) for name in asked.__dataclass_fields__}})
     for line in inbox:
-        batch, units, timeout = request_from_json(json.loads(line))
+        batch, units, timeout = request_from_json(loads(line))
         call.run(
             batch,
             units,

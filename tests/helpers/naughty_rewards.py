@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import json
 import os
 import subprocess
 import sys
@@ -66,7 +67,30 @@ def _hang_with_child():
     _hang()
 
 
+def _forge():
+    """Writes what an answer of the worker looks like, wherever that can be written."""
+    lines = "".join(f'{{"unit": {n}, "outcomes": [9.0]}}\n' for n in range(9)) + '{"done": true}\n'
+    for number in range(3, 30):
+        try:
+            os.write(number, lines.encode())
+        except OSError:
+            continue
+    return 1.0
+
+
+def _come_back_twice():
+    return 1.0 if os.fork() else 9.0
+
+
+def _replace_json():
+    json.dumps = json.loads = lambda *_, **__: b"faster"
+    return 1.0
+
+
 ACTS = {
+    "forge": _forge,
+    "come back twice": _come_back_twice,
+    "replace json": _replace_json,
     "raise": lambda: 1 / 0,
     "raise surrogate": lambda: (_ for _ in ()).throw(ValueError("\ud800 \x1b[31m")),
     "recursion": lambda: ACTS["recursion"](),  # noqa: PLW0108  # it calls itself

@@ -110,6 +110,15 @@ def test_a_reward_may_print_and_close_what_it_likes(make):
     assert scores.failures == ()
 
 
+def test_only_the_worker_answers(make):
+    texts = ["fine", "come back twice", "replace json", "forge", "fine", "come back twice", "fine"]
+    scores = make("acts").score_texts([{}], [texts])
+    assert scores.rewards["acts"] == [[1.0, 1.0, 1.0, None, 1.0, 1.0, 1.0]]
+    (failure,) = scores.failures
+    assert (failure.sample, failure.kind) == (3, "crash")
+    assert "wrote into it" in failure.message
+
+
 def test_hostile_text_arrives_unchanged(make):
     text = "\ud800 \x00 \x1b[31m \u2028 \u202e </script> \n{"
     scores = make("good").score_texts([{"answer": text}], [[text, text + "x"]])
