@@ -8,7 +8,7 @@ from typing import Any
 
 from grpokit.compose.load import Loaded, resolved
 
-__all__ = ["MISSING", "Difference", "diff_recipes"]
+__all__ = ["MISSING", "Difference", "diff_recipes", "leaves"]
 
 MISSING = "(none)"
 """Stands for a value that one of the two does not have."""
@@ -27,7 +27,7 @@ class Difference:
 
 def diff_recipes(left: Loaded, right: Loaded) -> tuple[Difference, ...]:
     """Every value that is not the same, in the order of the reference."""
-    ours, theirs = dict(_leaves(resolved(left))), dict(_leaves(resolved(right)))
+    ours, theirs = dict(leaves(resolved(left))), dict(leaves(resolved(right)))
     keys = list(dict.fromkeys((*ours, *theirs)))
     order = {name: index for index, name in enumerate(type(left.recipe).model_fields)}
     keys.sort(key=lambda key: order.get(key.partition(".")[0], len(order)))
@@ -44,12 +44,13 @@ def diff_recipes(left: Loaded, right: Loaded) -> tuple[Difference, ...]:
     )
 
 
-def _leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value under its dotted key; places in a list are numbers."""
     if isinstance(value, dict) and value:
         for key, item in value.items():
-            yield from _leaves(item, f"{prefix}.{key}" if prefix else str(key))
+            yield from leaves(item, f"{prefix}.{key}" if prefix else str(key))
     elif isinstance(value, list) and value:
         for index, item in enumerate(value):
-            yield from _leaves(item, f"{prefix}.{index}")
+            yield from leaves(item, f"{prefix}.{index}")
     elif value not in ({}, []):  # an empty collection is the same as none
         yield prefix, value

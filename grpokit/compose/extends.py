@@ -22,9 +22,18 @@ MAX_FILES = 32
 """Files read for one recipe."""
 
 
-def read_with_bases(found: Found, library: Library, report: Report) -> Node | None:
-    """The merged tree without ``extends``, or None when nothing could be read."""
-    return _Reader(library, report).read(found, ())
+def read_with_bases(
+    found: Found, library: Library, report: Report, read: list[Found] | None = None
+) -> Node | None:
+    """The merged tree without ``extends``, or None when nothing could be read.
+
+    ``read`` takes every file that was read, each once, the recipe's own first.
+    """
+    reader = _Reader(library, report)
+    tree = reader.read(found, ())
+    if read is not None:
+        read += reader.sources.values()
+    return tree
 
 
 class _Reader:
@@ -32,9 +41,11 @@ class _Reader:
         self._library = library
         self._report = report
         self._files = 0
+        self.sources: dict[str, Found] = {}
 
     def read(self, found: Found, chain: tuple[str, ...]) -> Node | None:
         self._files += 1
+        self.sources.setdefault(_identity(found), found)
         own = read_recipe(found.source, found.file, self._report)
         if own is None:
             return None

@@ -34,16 +34,24 @@ class Found:
         file: how positions call it.
         source: where to read it.
         plugin: the plugin it comes from; empty for a file.
+        folder: where it lies in a package; None for a file.
     """
 
     name: str
     file: str
     source: Traversable
     plugin: str = ""
+    folder: Traversable | None = None
 
     @property
     def path(self) -> Path | None:
         return self.source if isinstance(self.source, Path) else None
+
+    def beside(self, name: str) -> Traversable | None:
+        """A file in the same folder, whether it is there or not."""
+        if self.path is not None:
+            return self.path.with_name(name)
+        return None if self.folder is None else self.folder.joinpath(name)
 
 
 def looks_like_file(name: str) -> bool:
@@ -77,7 +85,7 @@ class Library:
                 if file.name.endswith(_SUFFIXES) and not file.name.startswith("."):
                     name = prefix + file.name.rpartition(".")[0]
                     shown = display(file, self.cwd) if isinstance(file, Path) else name
-                    yield Found(name=name, file=shown, source=file, plugin=plugin)
+                    yield Found(name=name, file=shown, source=file, plugin=plugin, folder=folder)
 
     def find(
         self, name: str, report: Report, mark: Mark | None = None, *, beside: Path | None = None

@@ -11,7 +11,7 @@ from grpokit.compose.check import apply_resets, validate
 from grpokit.compose.components import check_components
 from grpokit.compose.diagnostics import Diagnostic, Report
 from grpokit.compose.extends import read_with_bases
-from grpokit.compose.library import Library
+from grpokit.compose.library import Found, Library
 from grpokit.compose.nodes import Node, at, dotted, to_data
 from grpokit.compose.nodes import Path as KeyPath
 from grpokit.compose.overrides import apply_overrides
@@ -43,6 +43,7 @@ class Loaded:
             ``file:line:col``, ``--set key`` or ``default``.
         notes: what its author should know, though it runs.
         settings: dotted key of a component -> all its settings, defaults filled in.
+        sources: the files that it was read from: its own, then those that it extends.
     """
 
     recipe: Recipe
@@ -52,6 +53,7 @@ class Loaded:
     provenance: dict[str, str]
     notes: tuple[Diagnostic, ...] = ()
     settings: dict[str, dict[str, Any]] | None = None
+    sources: tuple[Found, ...] = ()
 
 
 def load_recipe(
@@ -75,7 +77,8 @@ def load_recipe(
     report = Report()
     library = Library(catalog, cwd or Path.cwd())
     found = library.find(name_or_path, report)
-    tree = None if found is None else read_with_bases(found, library, report)
+    sources: list[Found] = []
+    tree = None if found is None else read_with_bases(found, library, report, sources)
     if found is None or tree is None:
         raise report.fail(name_or_path)
     unread = any(item.code[0] in "FYX" for item in report.errors)
@@ -102,6 +105,7 @@ def load_recipe(
         provenance=_provenance(tree, recipe, settings, _filled(configs), words),
         notes=report.notes,
         settings=settings,
+        sources=tuple(sources),
     )
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from grpokit.registry.catalog import Catalog, Entry
     from grpokit.spec.recipe import Recipe, Use
 
-__all__ = ["component_records"]
+__all__ = ["component_records", "uses"]
 
 
 def component_records(
@@ -25,7 +25,7 @@ def component_records(
 ) -> tuple[tuple[ComponentRecord, ...], tuple[Problem, ...]]:
     """A record for each component that the recipe names, and a problem for each that is missing."""
     records, problems = [], []
-    for role, kind, key, use in _uses(loaded.recipe):
+    for role, kind, key, use in uses(loaded.recipe):
         try:
             entry = catalog.find(kind, use.use)
         except GrpokitError as error:
@@ -75,7 +75,7 @@ def _settings(loaded: Loaded, key: str, use: Use) -> Mapping[str, Any]:
     return use.with_ if filled is None else filled
 
 
-def _uses(recipe: Recipe) -> Iterator[tuple[str, str, str, Use]]:
+def uses(recipe: Recipe) -> Iterator[tuple[str, str, str, Use]]:
     """(role, kind, dotted key, use) of every component."""
     yield "dataset", "dataset", "dataset", recipe.dataset
     for number, reward in enumerate(recipe.rewards):

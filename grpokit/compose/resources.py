@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from grpokit.compose.dimensions import Dimensions
-from grpokit.compose.memory import trainable
+from grpokit.compose.memory import format_bytes, trainable
 from grpokit.spec.recipe import Recipe
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "environment",
     "free_disk",
     "gpu_memory",
+    "hardware",
 ]
 
 PACKAGES = (
@@ -46,12 +48,67 @@ BYTES_PER_STEP = 3000
 
 
 def environment() -> dict[str, str]:
-    """Python, platform and the versions of the packages that matter, none of them imported."""
-    found = {"python": platform.python_version(), "platform": platform.platform()}
+    """Python, platform, hardware and the versions of the packages that matter; none is imported."""
+    found = {"python": platform.python_version(), "platform": platform.platform(), **hardware()}
     for name in PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
     return found
+
+
+def hardware() -> dict[str, str]:
+    """``cpu``, ``cores``, ``memory`` and, where the driver shows any, ``gpu``: in words."""
+    found = {"cpu": _processor(), "cores": str(_cores())}
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        found["memory"] = format_bytes(size)
+    if threads := os.environ.get("OMP_NUM_THREADS"):
+        found["OMP_NUM_THREADS"] = threads
+    names = _gpu_names()
+    return {**found, "gpu": names} if names else found
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        if model := re.search(r"^model name[ \t]*:[ \t]*(\S.*)$", text, re.MULTILINE):
+            return model[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _cores() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not Linux
+        return os.cpu_count() or 1
+
+
+def _gpu_names() -> str:
+    """``2 x NVIDIA H200, 139.8 GiB``, different ones one after another."""
+    lines = _ask_driver("name,memory.total", os.environ.get("CUDA_VISIBLE_DEVICES", "").strip())
+    counted: dict[str, int] = {}
+    for line in lines:
+        name, _, size = line.rpartition(",")
+        with contextlib.suppress(ValueError):
+            shown = f"{name.strip()}, {format_bytes(int(size) * 2**20)}"
+            counted[shown] = counted.get(shown, 0) + 1
+    return "; ".join(f"{n} x {shown}" if n > 1 else shown for shown, n in counted.items())
+
+
+def _ask_driver(fields: str, visible: str) -> list[str]:
+    """A line a GPU, as the driver's tool prints it; empty without one."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None or visible == "-1" or os.environ.get("CUDA_VISIBLE_DEVICES") == "":
+        return []
+    query = [tool, f"--query-gpu={fields}", "--format=csv,noheader,nounits"]
+    picked = ["-i", visible] if visible else []
+    try:
+        found = subprocess.run(  # noqa: S603  a fixed command
+            [*query, *picked], capture_output=True, text=True, timeout=3, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return found.stdout.splitlines()
 
 
 def available_memory() -> int | None:
@@ -79,18 +136,11 @@ class GpuMemory(NamedTuple):
 
 def gpu_memory() -> GpuMemory | None:
     """Of the first visible NVIDIA GPU, as the driver's tool says; None without one."""
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return None
-    query = [tool, "--query-gpu=memory.free,memory.total", "--format=csv,noheader,nounits"]
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").partition(",")[0].strip()
     try:
-        found = subprocess.run(  # noqa: S603  a fixed command
-            [*query, "-i", visible or "0"], capture_output=True, text=True, timeout=3, check=True
-        )
-        free, total = found.stdout.splitlines()[0].split(",")
+        free, total = _ask_driver("memory.free,memory.total", visible or "0")[0].split(",")
         return GpuMemory(int(free) * 2**20, int(total) * 2**20)
-    except (OSError, ValueError, IndexError, subprocess.SubprocessError):
+    except (ValueError, IndexError):
         return None
 
 
