@@ -50,6 +50,8 @@ class WorkerProcess:
     ) -> None:
         # Equal hash seeds: a reward that walks over a set gives equal scores after a resume.
         environ = {"PYTHONHASHSEED": "0", **os.environ}
+        # Nothing is ever written here: that its end closes says that the trainer is gone.
+        lifeline, self._lifeline = os.pipe()
         self._popen = subprocess.Popen(  # noqa: S603  # our own interpreter and file
             [sys.executable, "-P", str(WORKER)],
             stdin=subprocess.PIPE,
@@ -58,7 +60,9 @@ class WorkerProcess:
             bufsize=0,
             start_new_session=True,
             env=environ,
+            pass_fds=(lifeline,),
         )
+        os.close(lifeline)
         assert self._popen.stdin
         assert self._popen.stdout
         assert self._popen.stderr
@@ -81,6 +85,7 @@ class WorkerProcess:
             "key": self._key.decode("ascii"),
             "path": sys.path,
             "parent": os.getpid(),
+            "lifeline": lifeline,
             "by_kernel": threading.current_thread() is threading.main_thread(),
             "entry": entry_to_json(entry),
             "settings": dict(settings),
@@ -188,6 +193,9 @@ class WorkerProcess:
                 with contextlib.suppress(KeyError):
                     self._selector.unregister(pipe)
                 pipe.close()
+        if self._lifeline >= 0:
+            os.close(self._lifeline)
+            self._lifeline = -1
 
     def finish(self) -> None:
         """Tells the worker that nothing more will come; it begins to end by itself."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import faulthandler
+import fcntl
 import os
 import signal
 import sys
@@ -27,7 +28,7 @@ def main() -> None:
     opening = loads(inbox.readline() or b"null")
     if opening is None:
         return
-    _die_with(opening["parent"], by_kernel=opening["by_kernel"])
+    _die_with(opening["parent"], opening["lifeline"], by_kernel=opening["by_kernel"])
     _offer_to_oom_killer()
     faulthandler.enable()
     sys.path[:] = opening["path"]
@@ -87,11 +88,13 @@ def _private_channel() -> tuple[IO[bytes], IO[bytes]]:
     return inbox, outbox
 
 
-def _die_with(parent: int, *, by_kernel: bool) -> None:
+def _die_with(parent: int, lifeline: int, *, by_kernel: bool) -> None:
     """Ends this process when the trainer dies, also by SIGKILL and in the middle of a call.
 
     The kernel's signal on the parent's death follows the *thread* that started this process, so it
-    is used only if that was the main thread. Otherwise, and off Linux, a thread looks twice a second.
+    is used only if that was the main thread. Otherwise the kernel kills this process when the other
+    end of ``lifeline`` closes. A thread looks twice a second as well: other systems than Linux have
+    no such signal, and a process that the trainer forked may hold the pipe open.
     """
     if by_kernel and sys.platform == "linux":
         set_death_signal = 1  # PR_SET_PDEATHSIG
@@ -100,6 +103,8 @@ def _die_with(parent: int, *, by_kernel: bool) -> None:
                 if os.getppid() != parent:  # it died before the call
                     os._exit(0)
                 return
+    if sys.platform == "linux":
+        _die_when_closed(lifeline)
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -107,6 +112,14 @@ def _die_with(parent: int, *, by_kernel: bool) -> None:
         os._exit(0)
 
     threading.Thread(target=watch, name="grpokit-parent-watch", daemon=True).start()
+
+
+def _die_when_closed(pipe: int) -> None:
+    """Has the kernel kill this process when the pipe's other end closes: no Python must run for it."""
+    with contextlib.suppress(OSError):
+        fcntl.fcntl(pipe, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(pipe, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_ASYNC)
 
 
 def _offer_to_oom_killer() -> None:
