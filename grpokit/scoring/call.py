@@ -24,6 +24,8 @@ __all__ = ["AT_ONCE", "Batch", "Item", "Question", "RewardCall", "Unit", "timeou
 AT_ONCE = 64
 """Coroutines of an async reward that run at the same time, unless it says how many."""
 TRACE_LIMIT = 4000
+TOLD = 2000
+"""Characters of what an error says that are read."""
 
 Unit = Sequence[int]
 """Positions of the completions that one call scores."""
@@ -123,11 +125,11 @@ class RewardCall:
             value = self.function(**self._arguments(batch, unit))
             if inspect.isawaitable(value):
                 value = self._runner().run(_wait(value))
+            return self._read(value, unit)  # a value is foreign code as well
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001  # it becomes a fault of these rows
             return [Outcome(fault=_fault(error))] * len(unit)
-        return self._read(value, unit)
 
     async def _together(
         self, batch: Batch, units: Sequence[Unit], emit: Emit, limit: float | None
@@ -151,13 +153,13 @@ class RewardCall:
         try:
             async with asyncio.timeout(limit) as clock:
                 value = await self.function(**self._arguments(batch, unit))
+            return self._read(value, unit)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001  # it becomes a fault of these rows
             late = isinstance(error, TimeoutError) and clock.expired()
             fault = timeout_fault(limit or 0.0) if late else _fault(error)
             return [Outcome(fault=fault)] * len(unit)
-        return self._read(value, unit)
 
     def _read(self, value: object, unit: Unit) -> list[Outcome]:
         if self.asked.form != "row":
@@ -218,13 +220,6 @@ def timeout_fault(seconds: float) -> Fault:
     )
 
 
-def _is_memory(error: BaseException) -> bool:
-    """Python's and numpy's error, and torch's, which is any RuntimeError."""
-    if isinstance(error, MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)[:2000]
-
-
 def _memory_fault(error: BaseException) -> Fault:
     memory.release_reserve()
     # What the reward was holding would be held as long as the error is.
@@ -241,20 +236,24 @@ def _memory_fault(error: BaseException) -> Fault:
 
 
 def _fault(error: BaseException) -> Fault:
-    if _is_memory(error):
+    if isinstance(error, MemoryError):  # Python's own and numpy's
         return _memory_fault(error)
     if isinstance(error, _MissingColumnError):
         remedy = "map a column with dataset.columns, or use another reward"
         return Fault(kind="exception", message=str(error), remedy=remedy)
     if isinstance(error, GrpokitError):  # on purpose, with words of its own
-        told = f"{error.fact} ({error.place})" if error.place else error.fact
+        told = f"{error.fact} ({error.place})" if error.place else f"{error.fact}"
         kind: FaultKind = "stop" if isinstance(error, RewardError) else "exception"
-        return Fault(kind=kind, message=clean(told), remedy=clean(error.remedy))
+        remedy = clean(str(error.remedy or "")[:TOLD])
+        return Fault(kind=kind, message=clean(told[:TOLD]), remedy=remedy)
     lines = traceback.TracebackException.from_exception(error)
+    text = "".join(lines.format_exception_only()).strip()
+    if isinstance(error, RuntimeError) and "can't allocate memory" in text[:TOLD]:  # torch's
+        return _memory_fault(error)
     frames = [frame for frame in lines.stack if Path(frame.filename) != Path(__file__)]
     if frames:
         lines.stack = traceback.StackSummary.from_list(frames)
-    told = clean("".join(lines.format_exception_only()).strip()[:500])
+    told = clean(text[:500])
     place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
     where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "the reward"
     return Fault(

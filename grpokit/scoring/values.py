@@ -69,6 +69,8 @@ def read_one(value: object) -> Outcome:
         return _read(value)
     except _BadValueError as bad:
         return Outcome(fault=bad.fault)
+    except MemoryError:
+        raise
     except Exception as error:  # noqa: BLE001  # it becomes a fault of this row
         return Outcome(fault=_unreadable(value, error))
 
@@ -82,6 +84,8 @@ def read_many(values: object, count: int) -> list[Outcome]:
         items = _items(values, count)
     except _BadValueError as bad:
         return [Outcome(fault=bad.fault)] * count
+    except MemoryError:
+        raise
     except Exception as error:  # noqa: BLE001  # as in read_one
         return [Outcome(fault=_unreadable(values, error))] * count
     return [read_one(item) for item in items]

@@ -87,7 +87,26 @@ def _replace_json():
     return 1.0
 
 
+class Mute(RuntimeError):
+    def __str__(self):
+        raise ValueError("I do not say it")
+
+
+class Quits(float):
+    def __float__(self):
+        sys.exit(4)
+
+
+def _odd_words():
+    error = GrpokitError("x" * 5000)
+    error.remedy = None
+    raise error
+
+
 ACTS = {
+    "an error without words": lambda: (_ for _ in ()).throw(Mute()),
+    "a number that quits": lambda: Quits(1.0),
+    "an error with odd words": _odd_words,
     "forge": _forge,
     "come back twice": _come_back_twice,
     "replace json": _replace_json,

@@ -16,6 +16,8 @@ FAULTS = [
     ("raise surrogate", "exception", "raised ValueError: "),
     ("recursion", "exception", "raised RecursionError"),
     ("sys.exit", "exception", "raised SystemExit: bye"),
+    ("an error without words", "exception", "Mute: <exception str() failed>"),
+    ("a number that quits", "exception", "raised SystemExit: 4"),
     ("nan", "non-finite", "returned nan"),
     ("inf", "non-finite", "beyond float32"),
     ("huge", "non-finite", "beyond float32"),
@@ -108,6 +110,14 @@ def test_a_reward_may_print_and_close_what_it_likes(make):
     assert scores.rewards["acts"] == [[1.0, 1.0, 1.0]]
     assert scores.rewards["noisy_ideas"] == [[1.0, 1.0, 1.0]]
     assert scores.failures == ()
+
+
+@pytest.mark.parametrize("isolate", [True, False])
+def test_an_error_with_odd_words_is_told_as_far_as_it_goes(make, isolate):
+    texts = ["an error with odd words", "an error without words", "a number that quits"]
+    failures = make("acts", isolate=isolate).score_texts([{}], [texts]).failures
+    assert [failure.kind for failure in failures] == ["exception"] * 3
+    assert failures[0].message == "x" * 2000
 
 
 def test_only_the_worker_answers(make):
