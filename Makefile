@@ -58,7 +58,7 @@ bench: .venv/installed-dev
 		tests/requirements-verifiers.txt tests/requirements-openrlhf.txt
 	$(BIN)/python -m pip install --quiet "pip>=25.1"
 	$(BIN)/python -m pip install --quiet -c plugins/grpokit-hf/constraints.txt --group dev \
-		-e "plugins/grpokit-hf[hub]" -e "plugins/grpokit-cppo[math]" -e plugins/grpokit-math -e plugins/grpokit-reasoning-gym -e "plugins/grpokit-rewards-model[model]" -e plugins/grpokit-trl -e plugins/grpokit-unsloth
+		-e "plugins/grpokit-hf[hub]" -e "plugins/grpokit-cppo[math,math-legacy]" -e plugins/grpokit-math -e plugins/grpokit-reasoning-gym -e "plugins/grpokit-rewards-model[model]" -e plugins/grpokit-trl -e plugins/grpokit-unsloth
 	$(BIN)/python -m pip install --quiet --no-deps --no-compile --upgrade --target .venv/verl -r tests/requirements-verl.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-compile --upgrade --target .venv/hydra -r tests/requirements-hydra.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-compile --upgrade --target .venv/axolotl -r tests/requirements-axolotl.txt

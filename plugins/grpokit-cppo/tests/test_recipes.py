@@ -257,7 +257,7 @@ def overrides(name: str) -> list[str]:
 )
 def test_two_real_steps(commands, name, pools, kept_each):
     if name == MATH:
-        pytest.importorskip("math_verify", reason="needs grpokit-cppo[math]")
+        pytest.importorskip("grpokit_math", reason="needs grpokit-cppo[math]")
     out = commands.folder / name
     status = commands.run(
         "train", name, *overrides(name), "--steps", "2", "--set", f"train.out={out}"

@@ -7,6 +7,6 @@ allocate        further questions for the places that pruning frees; no torch
 algorithm       GRPO's composition with this selection
 answers         where the authors look for answers, in one pass over the text
 rewards         their rewards on GSM8K
-math_accuracy   their reward on MATH, by math-verify
+math_accuracy   their reward on MATH, by the verifier of grpokit-math
 recipes/        recipes that users get by installing the plugin
 """

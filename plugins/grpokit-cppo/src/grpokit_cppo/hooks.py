@@ -81,7 +81,7 @@ def grpokit_rewards() -> Iterable[RewardSpec]:
         ),
         RewardSpec(
             name="math-accuracy",
-            summary="CPPO's reward on MATH: 2 if math-verify finds the solution's answer, else 0.",
+            summary="CPPO's reward on MATH: 2 if the box holds the answer that the solution boxes, else 0.",
             target="grpokit_cppo.math_accuracy:math_accuracy",
             config="grpokit_cppo.math_accuracy:MathConfig",
             columns=("solution",),

@@ -1,8 +1,10 @@
-r"""The accuracy reward of CPPO's experiments on MATH, by the package math-verify.
+r"""The accuracy reward of CPPO's experiments on MATH.
 
-math-verify is an extra, ``grpokit-cppo[math]``, and is imported when the reward is built. Its time
-limits are alarms of the process, which fail outside the main thread, so they are off: a comparison
-that does not end is ended by the deadline of the scoring worker, and that completion has no score.
+Answers are compared by the verifier of grpokit-math (``grpokit-cppo[math]``), which ends a comparison
+that costs too much. ``legacy: true`` asks the package math-verify as the authors do
+(``grpokit-cppo[math-legacy]``). Its time limits are alarms of the process, which fail outside the main
+thread, so they are off: a comparison that does not end is ended by the deadline of the scoring worker,
+and that completion has no score. Both are imported when the reward is built.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from functools import lru_cache
 from importlib import import_module
 from typing import Any
 
-from grpokit.api import ComponentError, Config
+from grpokit.api import ComponentError, Config, Score, last_boxed
 
 __all__ = ["MathConfig", "math_accuracy"]
 
@@ -22,36 +24,59 @@ class MathConfig(Config):
     """Settings of the reward `math-accuracy`."""
 
     legacy: bool = False
-    """As the released code: the arguments of the comparison are the other way round, every completion to a row whose gold answer cannot be read earns 1, and an error earns 0."""
+    """As the released code, by math-verify: a box in the thinking counts, the arguments of the comparison are the other way round, every completion to a row whose gold answer cannot be read earns 1, and an error earns 0. Needs `grpokit-cppo[math-legacy]`."""
 
 
-def math_accuracy(config: MathConfig) -> Callable[[str, Any], float]:
+def math_accuracy(config: MathConfig) -> Callable[[str, Any], Score | float | None]:
     r"""Builds the reward: 2 if the completion's answer equals that of the ``solution``, else 0.
 
-    The answer is what math-verify finds in the whole completion: a ``\boxed{}``, else LaTeX behind words
-    such as "the final answer is". Tags are not looked at, and a number outside LaTeX is no answer.
-    ``\frac12`` is malformed and equals nothing, as in the authors' code.
+    Both stand in the last ``\boxed{}``; that of the completion outside of its thinking. They are
+    compared as ``math/accuracy`` does, whose components are those of this reward. A row without a box
+    is a failure: such a completion has no total and does not train.
 
-    A row whose gold answer cannot be read, and a comparison that raises, are failures: such a
-    completion has no total and does not train.
+    With ``legacy`` the answer is what math-verify finds in the whole completion: a ``\boxed{}``, else
+    LaTeX behind words such as "the final answer is". ``\frac12`` is malformed there and equals nothing.
     """
-    tools = Tools()
+    return _as_released() if config.legacy else _by_verifier()
 
-    def score(completion: str, solution: Any) -> float:
-        gold = tools.gold(str(solution))
-        if not gold:
-            if config.legacy:
-                return 1.0
-            raise ValueError(f"no gold answer can be read in this row: {str(solution)[-80:]!r}")
-        found = tools.answer(completion)
-        if config.legacy:
-            return 2.0 * tools.equal_legacy(gold, found)
-        return 2.0 * (bool(found) and tools.equal(gold, found))
+
+def _by_verifier() -> Callable[[str, Any], Score | None]:
+    try:
+        from grpokit_math.rewards.accuracy import AccuracyConfig, accuracy
+    except ImportError as error:
+        raise _missing("grpokit-math", "math", error) from error
+    judge = accuracy(AccuracyConfig(right=2.0))
+
+    def score(completion: str, solution: Any) -> Score | None:
+        gold = last_boxed(str(solution))
+        if gold is None:
+            raise ValueError(
+                f"no \\boxed{{}} is in the solution of this row: {str(solution)[-80:]!r}"
+            )
+        return judge(completion, gold)
 
     return score
 
 
-class Tools:
+def _as_released() -> Callable[[str, Any], float]:
+    tools = Released()
+
+    def score(completion: str, solution: Any) -> float:
+        gold = tools.gold(str(solution))
+        return 2.0 * tools.equal(tools.answer(completion), gold) if gold else 1.0
+
+    return score
+
+
+def _missing(package: str, extra: str, error: ImportError) -> ComponentError:
+    return ComponentError(
+        f"it needs the package {package}: {error}",
+        place="reward cppo/math-accuracy",
+        remedy=f"run `pip install 'grpokit-cppo[{extra}]'`",
+    )
+
+
+class Released:
     """math-verify with the authors' settings.
 
     Raises:
@@ -65,11 +90,7 @@ class Tools:
             verifier = import_module("math_verify")
             latex = import_module("latex2sympy2_extended")
         except ImportError as error:
-            raise ComponentError(
-                f"it needs the package math-verify: {error}",
-                place="reward cppo/math-accuracy",
-                remedy="run `pip install 'grpokit-cppo[math]'`",
-            ) from error
+            raise _missing("math-verify", "math-legacy", error) from error
         self._parse, self._verify = verifier.parse, verifier.verify
         self._gold_form = [verifier.LatexExtractionConfig()]
         self._answer_form = [
@@ -101,8 +122,6 @@ class Tools:
         )
         return found
 
-    def equal(self, gold: list[Any], found: list[Any]) -> bool:
-        return bool(self._verify(gold, found, timeout_seconds=None, raise_on_error=True))
-
-    def equal_legacy(self, gold: list[Any], found: list[Any]) -> bool:
+    def equal(self, found: list[Any], gold: list[Any]) -> bool:
+        """The answer stands where math-verify expects the gold answer, as released."""
         return bool(self._verify(found, gold, timeout_seconds=None))
