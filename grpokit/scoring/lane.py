@@ -122,6 +122,11 @@ class Lane:
             return True
         return self.ledger is not None and (self._sent or bool(self.ledger.pending))
 
+    @property
+    def late(self) -> bool:
+        """Whether the worker is over its deadline."""
+        return self.busy and time.monotonic() > self.deadline
+
     def receive(self, message: dict[str, Any] | None) -> None:
         """Takes one message of the worker; None means that it is gone.
 
@@ -297,28 +302,34 @@ def drive(
         while any(lane.busy for lane in lanes):
             if should_stop is not None:
                 should_stop()
-            for lane in lanes:
-                if lane.busy and time.monotonic() > lane.deadline:
+            late = [lane for lane in lanes if lane.late]
+            moved = _serve(lanes, selector, 0.0 if late else POLL)
+            for lane in late:  # but what is there already was in time: the trainer itself was busy
+                if lane.late and lane.process not in moved:
                     lane.expire()
-            _serve(lanes, selector)
     except BaseException:
         for lane in lanes:
             lane.abandon()
         raise
 
 
-def _serve(lanes: Sequence[Lane], selector: selectors.BaseSelector) -> None:
-    """One round of reading and writing."""
+def _serve(
+    lanes: Sequence[Lane], selector: selectors.BaseSelector, seconds: float
+) -> set[WorkerProcess | None]:
+    """One round of reading and writing; returns the workers that were heard or spoken to."""
     owners = {id(lane.process): lane for lane in lanes if lane.process is not None}
-    events = selector.select(POLL)
-    if not events:
-        for lane in lanes:
-            lane.look()
-    for key, _ in events:
+    moved: set[WorkerProcess | None] = set()
+    for key, _ in selector.select(seconds):
         process: WorkerProcess = key.data
         lane = owners[id(process)]
         if lane.process is not process:  # replaced while this round was served
             continue
+        if not process.only_prints(key.fileobj):
+            moved.add(process)
         for message in process.handle(key.fileobj):
             if lane.process is process:
                 lane.receive(message)
+    for lane in lanes:
+        if lane.process not in moved:
+            lane.look()
+    return moved

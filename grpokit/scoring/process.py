@@ -117,6 +117,10 @@ class WorkerProcess:
             return self._read()
         return []
 
+    def only_prints(self, pipe: object) -> bool:
+        """Whether this pipe is not the channel: there, a worker that hangs may go on for ever."""
+        return pipe is self._stderr
+
     def last_words(self) -> list[dict[str, Any] | None]:
         """What a process that is gone wrote in its last moment."""
         return self._read()

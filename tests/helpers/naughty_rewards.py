@@ -87,6 +87,13 @@ def _replace_json():
     return 1.0
 
 
+def _leave_a_child_that_prints():
+    if os.fork() == 0:
+        while True:
+            os.write(2, b"x" * 4096)
+    os._exit(9)
+
+
 class Mute(RuntimeError):
     def __str__(self):
         raise ValueError("I do not say it")
@@ -107,6 +114,7 @@ ACTS = {
     "an error without words": lambda: (_ for _ in ()).throw(Mute()),
     "a number that quits": lambda: Quits(1.0),
     "an error with odd words": _odd_words,
+    "leave a child that prints": _leave_a_child_that_prints,
     "forge": _forge,
     "come back twice": _come_back_twice,
     "replace json": _replace_json,

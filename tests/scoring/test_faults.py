@@ -85,6 +85,25 @@ def test_a_hang_costs_its_deadline_and_not_more(make):
     assert scores.seconds["acts"] == pytest.approx(seconds, abs=0.2)
 
 
+def test_the_time_in_which_the_trainer_does_not_look_is_not_the_rewards(make):
+    scorer = make("acts", timeout=0.2)
+    scorer.start()
+    waits = iter([0.0, 0.5])
+    texts = ["fine"] * 3
+    scores = scorer.score_texts([{}], [texts], should_stop=lambda: time.sleep(next(waits, 0.0)))
+    assert scores.rewards["acts"] == [[1.0, 1.0, 1.0]]
+
+
+def test_a_dead_worker_is_noticed_though_its_child_prints_for_ever(make):
+    scorer = make("acts", timeout=30.0)
+    scorer.start()
+    begin = time.monotonic()
+    scores = scorer.score_texts([{}], [["fine", "leave a child that prints", "fine"]])
+    assert scores.rewards["acts"] == [[1.0, None, 1.0]]
+    assert scores.failures[0].message == "its process ended with exit code 9"
+    assert time.monotonic() - begin < 10.0
+
+
 def test_what_a_hanging_reward_started_goes_with_it(make, earlier):
     scorer = make("acts", timeout=1.0)
     scorer.start()
