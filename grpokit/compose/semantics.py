@@ -135,7 +135,8 @@ def _correct(sections: Sections, named: Mapping[str, Named], report: Report) -> 
             _mark(sections, "eval", "correct"),
             f"eval.correct is `{correct}`, and no reward has this name",
             allowed=f"rewards: {', '.join(names)}",
-            remedy=did_you_mean(correct, names) or "name one of them",
+            remedy=did_you_mean(correct, names)
+            or f"name one of them in your recipe, as in `eval: {{correct: {names[0]}}}`",
         )
         return
     place = f"eval.rewards.{names.index(correct)}" if own else f"rewards.{names.index(correct)}"
