@@ -45,10 +45,10 @@ class _Reader:
 
     def read(self, found: Found, chain: tuple[str, ...]) -> Node | None:
         self._files += 1
-        self.sources.setdefault(_identity(found), found)
         own = read_recipe(found.source, found.file, self._report)
         if own is None:
             return None
+        self.sources.setdefault(_identity(found), found)
         bases = [
             base
             for name, mark in self._names(own)
