@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from grpokit.algorithms.allocate import DynamicSampling, Rounds, StdFilter, fixed, rescue
     from grpokit.algorithms.axes import AXES, Clipped
     from grpokit.algorithms.build import build_algorithm
+    from grpokit.algorithms.certainty import token_certainty
     from grpokit.algorithms.clip import clip_off_policy, clip_ratio, dual_clip
     from grpokit.algorithms.compose import Composition
     from grpokit.algorithms.correction import importance_weight, no_correction, truncated_weight
@@ -183,6 +184,7 @@ __all__ = [
     "sequence_sum",
     "sequence_token_ratio",
     "spared_end",
+    "token_certainty",
     "token_logprobs",
     "token_mean",
     "token_mean_local",
@@ -214,6 +216,7 @@ _HOMES = {
     ),
     "axes": ("AXES", "Clipped"),
     "build": ("build_algorithm",),
+    "certainty": ("token_certainty",),
     "clip": ("clip_off_policy", "clip_ratio", "dual_clip"),
     "compose": ("Composition",),
     "correction": ("importance_weight", "no_correction", "truncated_weight"),

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-__all__ = ["token_logprobs"]
+__all__ = ["chunk_logits", "token_logprobs"]
 
 
 def token_logprobs(
@@ -61,7 +61,7 @@ def token_logprobs(
     return logprobs_N, entropy_N
 
 
-def _logits(
+def chunk_logits(
     hidden_NH: Tensor, weight_VH: Tensor, bias_V: Tensor | None, scale: float, softcap: float | None
 ) -> tuple[Tensor, Tensor | None]:
     """Logits of a chunk over the temperature, and tanh(z / softcap) if there is a cap."""
@@ -98,7 +98,7 @@ class _TokenLogprobs(torch.autograd.Function):
         with torch.autocast(hidden_NH.device.type, enabled=False):
             for start in range(0, count, chunk):
                 rows = slice(start, start + chunk)
-                z_NV, _ = _logits(hidden_NH[rows], weight_VH, bias_V, scale, softcap)
+                z_NV, _ = chunk_logits(hidden_NH[rows], weight_VH, bias_V, scale, softcap)
                 high_N1 = z_NV.amax(-1, keepdim=True)
                 # Clamped, so that a token that is impossible adds 0 * -1e30 to the entropy, not NaN.
                 z_NV = z_NV.sub_(high_N1).clamp_(min=-1e30)
@@ -126,7 +126,9 @@ class _TokenLogprobs(torch.autograd.Function):
         with torch.autocast(hidden_NH.device.type, enabled=False):
             for start in range(0, hidden_NH.shape[0], ctx.chunk):
                 rows = slice(start, start + ctx.chunk)
-                z_NV, tanh_NV = _logits(hidden_NH[rows], weight_VH, bias_V, ctx.scale, ctx.softcap)
+                z_NV, tanh_NV = chunk_logits(
+                    hidden_NH[rows], weight_VH, bias_V, ctx.scale, ctx.softcap
+                )
                 grad_NV = _grad_logits(
                     z_NV.sub_(norm_N[rows, None]),
                     targets_N[rows],

@@ -27,6 +27,7 @@ _BLOCKS = "▁▂▃▄▅▆▇█"
 _STAGES = {
     "load": "loading the model",
     "generate": "generating",
+    "measure": "asking the policy",
     "score": "scoring",
     "update": "updating",
     "save": "saving",

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, cast
 
 from grpokit.compose.prompts import PromptMaker
@@ -18,6 +19,7 @@ from grpokit.engine.ranks import Ranks
 from grpokit.engine.totals import Totals
 from grpokit.errors import NonFiniteError
 from grpokit.scoring.budget import ErrorBudget
+from grpokit.scoring.facts import Facts
 from grpokit.scoring.scorer import Scorer
 from grpokit.spec.contracts import (
     Algorithm,
@@ -204,8 +206,11 @@ class Loop:
             position = drawn.position
             with stages("generate"):
                 rollout = self.ranks.generate(self.backend, make(drawn.rows), sampling, self.poll)
+            facts = self.facts(rollout, stages)
             with stages("score"):
-                scores = self.ranks.score(lambda part: self.scorer.score(part, self.poll), rollout)
+                scores = self.ranks.score(
+                    partial(self.scorer.score, should_stop=self.poll, facts=facts), rollout
+                )
                 self.unfinished = Unfinished(index, rollout, scores)
                 self.budget.add(scores)
             self.ranks.every(self.poll)
@@ -214,6 +219,13 @@ class Loop:
             if not allocation.more:
                 return self.cut(whole, allocation.keep, position, index)
             count = allocation.more
+
+    def facts(self, rollout: Rollout, stages: Stages) -> Facts | None:
+        """What rewards want to know from the policy that drew; most want nothing."""
+        if not self.scorer.measures:
+            return None
+        with stages("measure"):
+            return self.ranks.facts(self.scorer, self.backend, rollout, self.poll)
 
     def together(
         self, before: Gathered | None, rollout: Rollout, scores: Scores, index: int

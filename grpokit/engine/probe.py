@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 from grpokit.compose.data import open_dataset
 from grpokit.compose.prompts import make_prompts
 from grpokit.engine.session import make_backend
+from grpokit.scoring.facts import facts_of
 from grpokit.scoring.scorer import Scorer, scoring_options, setups
 from grpokit.spec.sampling import sampling_of
 
@@ -55,16 +57,15 @@ def probe(recipe: Recipe, catalog: Catalog) -> Probe:
     prompts = make_prompts(recipe.prompt, dataset, range(count))
     backend = make_backend(catalog, recipe)
     start = time.perf_counter()
-    try:
+    with ExitStack() as stack:
+        stack.callback(backend.close)
         backend.open_checkpoint(recipe, None)
         loaded = time.perf_counter()
         rollout = backend.generate(prompts, sampling_of(recipe))
         drawn = time.perf_counter()
-    finally:
-        backend.close()
-    options = scoring_options(recipe.scoring)
-    with Scorer(setups(catalog, recipe.rewards), **options) as scorer:
-        scores = scorer.score(rollout)
+        rewards = setups(catalog, recipe.rewards)
+        scorer = stack.enter_context(Scorer(rewards, **scoring_options(recipe.scoring)))
+        scores = scorer.score(rollout, facts=facts_of(scorer, backend, rollout))
     done = [completion for group in rollout.completions for completion in group]
     return Probe(
         questions=count,

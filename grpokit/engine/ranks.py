@@ -21,9 +21,11 @@ from typing import Any
 
 from grpokit.engine.merge import merge_scores, pick_rollout
 from grpokit.errors import GrpokitError, PreflightError, error_as_data, error_from_data
+from grpokit.scoring.facts import Asker, Facts, Inquiry, facts_of, measuring
 from grpokit.spec.contracts import Model, ShouldStop
 from grpokit.spec.flow import (
     Completion,
+    Measurement,
     Message,
     Prompt,
     Rollout,
@@ -188,12 +190,33 @@ class Ranks:
         )
         return pick_rollout_of(whole, len(prompts))
 
+    def facts(
+        self, scorer: Asker, model: Model, rollout: Rollout, poll: ShouldStop | None = None
+    ) -> Facts | None:
+        """What rewards want to know about this rank's share; None where they want nothing.
+
+        All ranks ask the model together, those without a group too: they may share its weights.
+        """
+        if self.count == 1 or not scorer.measures:
+            return facts_of(scorer, model, rollout, poll)
+        mine = self.mine(rollout)
+        asked: list[Inquiry] = []
+        told: list[Measurement] = []
+        self.every(lambda: asked.append(scorer.inquire(mine, poll)))
+        wanted = asked[0].wanted
+        self.every(lambda: told.append(measuring(model).measure(mine, wanted, poll)))
+        return Facts(inquiry=asked[0], measured=told[0])
+
+    def mine(self, rollout: Rollout) -> Rollout:
+        """The groups that this rank scores."""
+        share = self.share(len(rollout.prompts))
+        return pick_rollout(rollout, range(share.start, share.stop))
+
     def score(self, score: Callable[[Rollout], Scores], rollout: Rollout) -> Scores:
         """Scores of all groups; each rank scores its own share."""
         if self.count == 1:
             return score(rollout)
-        share = self.share(len(rollout.prompts))
-        mine = pick_rollout(rollout, range(share.start, share.stop))
+        mine = self.mine(rollout)
         parts = self.every(lambda: asdict(score(mine)) if mine.prompts else None)
         found = [_scores(part) for part in parts if part is not None]
         seconds = {name: max(part.seconds[name] for part in found) for name in found[0].seconds}
@@ -233,6 +256,11 @@ class Spread:
         self, prompts: Sequence[Prompt], sampling: Sampling, should_stop: ShouldStop | None = None
     ) -> Rollout:
         return self.ranks.generate(self.model, prompts, sampling, should_stop or _never)
+
+    def facts(
+        self, scorer: Asker, rollout: Rollout, should_stop: ShouldStop | None = None
+    ) -> Facts | None:
+        return self.ranks.facts(scorer, self.model, rollout, should_stop)
 
 
 def _never() -> None:

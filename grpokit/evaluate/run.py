@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from grpokit import __version__
@@ -20,6 +21,7 @@ from grpokit.errors import PreflightError, RewardError
 from grpokit.evaluate.records import Evaluation, Item
 from grpokit.registry.resolve import source_hash
 from grpokit.scoring.budget import check_stop
+from grpokit.scoring.facts import facts_of
 from grpokit.scoring.scorer import Scorer, scoring_options, setups
 from grpokit.spec.contracts import Dataset, Model, ShouldStop
 from grpokit.spec.flow import Prompt, Rollout, Sampling, ScoreFailure, Scores
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from grpokit.scoring.scorer import RewardSetup, Share
     from grpokit.spec.recipe import Recipe, ScoringSection
 
-__all__ = ["BATCH", "Exam", "Progress", "during_training", "evaluate", "prepare"]
+__all__ = ["BATCH", "Exam", "Progress", "digest", "during_training", "evaluate", "prepare"]
 
 BATCH = 32
 """Questions a call of ``generate``; constant, because batching can change the last bits."""
@@ -82,7 +84,7 @@ def prepare(recipe: Recipe, catalog: Catalog, *, limit: int | None = None) -> Ex
     fingerprint = {
         "grpokit": __version__,
         "dataset": dataset.fingerprint,
-        "items": _digest([prompt.id for prompt in prompts]),
+        "items": digest([prompt.id for prompt in prompts]),
         "prompt": recipe.prompt.model_dump(mode="json"),
         "sampling": asdict(sampling),
         "batch": BATCH,
@@ -112,7 +114,7 @@ def _count(dataset: Dataset, wanted: int | None) -> int:
 def _reward_print(reward: RewardSetup) -> str:
     entry = reward.entry
     code = f"{entry.id} {entry.plugin.version} {source_hash(entry)}"
-    return f"{code} {_digest(dict(reward.settings))}"
+    return f"{code} {digest(dict(reward.settings))}"
 
 
 def _deciding(asked: str | None, rewards: Sequence[RewardSetup]) -> str:
@@ -128,7 +130,8 @@ def _deciding(asked: str | None, rewards: Sequence[RewardSetup]) -> str:
     return asked
 
 
-def _digest(data: Any) -> str:
+def digest(data: Any) -> str:
+    """First 16 hex digits of the SHA-256 of plain data."""
     text = json.dumps(data, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -159,13 +162,12 @@ def evaluate(
     failures: list[ScoreFailure] = []
     total = len(exam.prompts)
 
-    def score(part: Rollout) -> Scores:
-        return scorer.score(part, should_stop)
-
     if progress:
         progress(0, total)
     for first in range(0, total, BATCH):
         rollout = model.generate(exam.prompts[first : first + BATCH], exam.sampling, should_stop)
+        facts = facts_of(scorer, model, rollout, should_stop)
+        score = partial(scorer.score, should_stop=should_stop, facts=facts)
         scores = share(score, rollout) if share else score(rollout)
         check_stop(scores)
         items += _items(exam, rollout, scores)

@@ -58,7 +58,7 @@ def _text_problems(item: ComponentSpec) -> Iterator[str]:
         yield from _prompt_problems(item)
     elif not _is_target(item.target):
         yield f"target {item.target!r} must look like 'package.module:attribute'"
-    for key in ("config", "preflight", "export"):
+    for key in ("config", "preflight", "export", "continuations"):
         value = getattr(item, key, "")
         if value != "" and not _is_target(value):
             yield f"{key} {value!r} must look like 'package.module:attribute', or be empty"

@@ -5,21 +5,41 @@ from __future__ import annotations
 import inspect
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from grpokit.errors import GrpokitError, RewardError
+from grpokit.errors import ComponentError, GrpokitError, RewardError
+from grpokit.registry.catalog import Entry
+from grpokit.registry.resolve import create
 from grpokit.scoring import memory
-from grpokit.scoring.signature import Asked, ask, source
-from grpokit.scoring.values import Fault, FaultKind, Outcome, clean, read_many, read_one
+from grpokit.scoring.signature import Asked, ask
+from grpokit.scoring.values import (
+    Fault,
+    FaultKind,
+    Outcome,
+    clean,
+    read_continuations,
+    read_many,
+    read_one,
+)
 from grpokit.spec.rewards import DEADLINE, at_once_of
 
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["AT_ONCE", "Batch", "Item", "Question", "RewardCall", "Unit", "timeout_fault"]
+__all__ = [
+    "AT_ONCE",
+    "Batch",
+    "ContinuationsCall",
+    "Item",
+    "Question",
+    "RewardCall",
+    "Unit",
+    "ahead_of",
+    "timeout_fault",
+]
 
 AT_ONCE = 64
 """Coroutines of an async reward that run at the same time, unless it says how many."""
@@ -48,13 +68,17 @@ class Question:
 
 @dataclass(frozen=True)
 class Item:
-    """One completion; ``question`` is the position of its prompt in the batch."""
+    """One completion; ``question`` is the position of its prompt in the batch.
+
+    ``facts`` are what the policy says about it, by the names of ``signature.MEASURED``.
+    """
 
     question: int
     sample: int
     completion: str
     finish: str = "stop"
     tokens: int | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def truncated(self) -> bool:
@@ -81,11 +105,14 @@ class Batch:
 
 
 class RewardCall:
-    """Calls one reward function and reads what it returns."""
+    """Calls one reward function and reads what it returns.
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    ``needs`` are those of the reward's spec: they decide which facts it can ask for.
+    """
+
+    def __init__(self, function: Callable[..., Any], needs: Collection[str] = ()) -> None:
         self.function = function
-        self.asked = ask(function)
+        self.asked = ask(function, needs)
         self._loop: asyncio.Runner | None = None
 
     def run(
@@ -172,13 +199,15 @@ class RewardCall:
         columns = questions[0].row.keys()
         arguments: dict[str, Any] = {}
         for name in self._names(columns):
-            hit = source(name, self.asked.form, columns)
+            hit = self.asked.source(name, columns)
             if hit is None:
                 if name in self.asked.required:
                     raise _MissingColumnError(name)
                 continue
             if hit.kind == "column":
                 values = [_column(question, hit.name) for question in questions]
+            elif hit.kind == "measured":
+                values = [item.facts.get(hit.name) for item in items]
             else:
                 owners: Sequence[Any] = items if hit.kind == "completion" else questions
                 values = [getattr(owner, hit.name) for owner in owners]
@@ -191,8 +220,34 @@ class RewardCall:
             facts = (
                 ("completion", "prompt") if self.asked.form == "row" else ("completions", "prompts")
             )
-            names |= dict.fromkeys((*facts, "messages", "finish", "truncated", "tokens", *columns))
+            more = ("messages", "finish", "truncated", "tokens", *self.asked.measured)
+            names |= dict.fromkeys((*facts, *more, *columns))
         return names
+
+
+class ContinuationsCall(RewardCall):
+    """Calls the function that a reward's spec names in ``continuations``: of one completion at a time."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        if self.asked.form != "row" or self.asked.is_async:
+            raise ComponentError(
+                "the function that gives a reward's continuations takes one completion and returns them",
+                remedy="name its parameter `completion`, and write it as a plain function",
+            )
+
+    def _read(self, value: object, unit: Unit) -> list[Outcome]:
+        del unit
+        return [read_continuations(value)]
+
+
+def ahead_of(entry: Entry, settings: Mapping[str, Any]) -> ContinuationsCall | None:
+    """What asks for the log-probs that this reward wants to know; None for most."""
+    target = getattr(entry.spec, "continuations", "")
+    if not target:
+        return None
+    itself = replace(entry, spec=replace(entry.spec, target=target))
+    return ContinuationsCall(create(itself, settings))
 
 
 class _MissingColumnError(Exception):

@@ -37,13 +37,31 @@ CAREFUL = 8
 
 
 class Ledger:
-    """The outcomes of one batch under one reward, and the units that are still to be called."""
+    """The outcomes of one batch under one reward, and the units that are still to be called.
 
-    def __init__(self, batch: Batch, asked: Asked) -> None:
+    ``faults`` are completions for which the reward failed before: they have their outcome. ``ahead``:
+    not scores are wanted but what the reward wants to know.
+    """
+
+    def __init__(
+        self,
+        batch: Batch,
+        asked: Asked,
+        faults: Mapping[int, Fault] | None = None,
+        *,
+        ahead: bool = False,
+    ) -> None:
         self.batch = batch
         self.asked = asked
+        self.ahead = ahead
+        self.faults = faults or {}
         self.outcomes: list[Outcome | None] = [None] * len(batch.items)
-        self.pending: deque[list[int]] = deque(batch.units(asked))
+        for position, fault in self.faults.items():
+            self.outcomes[position] = Outcome(fault=fault)
+        units = batch.units(asked)
+        self.pending: deque[list[int]] = deque(
+            unit for unit in units if not all(position in self.faults for position in unit)
+        )
 
     def answer(self, unit: list[int], outcomes: Sequence[Outcome]) -> None:
         """Books a call's outcomes; a whole batch that raised is put back, row by row."""
@@ -53,7 +71,8 @@ class Ledger:
             self.pending.extendleft([position] for position in reversed(unit))
             return
         for position, outcome in zip(unit, outcomes, strict=True):
-            self.outcomes[position] = outcome
+            if position not in self.faults:
+                self.outcomes[position] = outcome
 
     def lose(self, unit: list[int], fault: Fault) -> None:
         """Books a call that killed its worker."""
@@ -63,7 +82,7 @@ class Ledger:
         """Books every remaining call as failed."""
         while self.pending:
             for position in self.pending.popleft():
-                self.outcomes[position] = Outcome(fault=fault)
+                self.outcomes[position] = Outcome(fault=self.faults.get(position, fault))
 
 
 class Lane:
@@ -83,6 +102,7 @@ class Lane:
         self.settings = settings
         self.timeout = timeout
         self.asked: Asked | None = None
+        self.ahead: Asked | None = None
         self.ledger: Ledger | None = None
         self.process: WorkerProcess | None = None
         self.deadline = 0.0
@@ -101,10 +121,13 @@ class Lane:
         self._ready = False
         self.deadline = time.monotonic() + START
 
-    def begin(self, batch: Batch) -> None:
-        """Takes a batch; :func:`drive` scores it."""
-        assert self.asked is not None
-        self.ledger = Ledger(batch, self.asked)
+    def begin(
+        self, batch: Batch, faults: Mapping[int, Fault] | None = None, *, ahead: bool = False
+    ) -> None:
+        """Takes a batch; :func:`drive` scores it, or asks what the reward wants to know."""
+        asked = self.ahead if ahead else self.asked
+        assert asked is not None
+        self.ledger = Ledger(batch, asked, faults, ahead=ahead)
         self._lost = 0
         self._chunk = None
         self._began = time.monotonic()
@@ -136,6 +159,7 @@ class Lane:
             self._gone()
         elif "asked" in message:
             self.asked = Asked.from_json(message["asked"])
+            self.ahead = Asked.from_json(message["ahead"]) if message["ahead"] else None
             self._ready = True
             self._send()
         elif "error" in message:
@@ -206,20 +230,21 @@ class Lane:
         if ledger is None or not ledger.pending or not self._ready or self._sent:
             return
         assert self.process is not None
-        assert self.asked is not None
         units = list(ledger.pending)[: self._chunk]
         for _ in units:
             ledger.pending.popleft()
         self._flight = dict(enumerate(units))
         self._largest = max(map(len, units))
         self._sent = True
-        self.process.send(request(ledger.batch, units, self.asked, self.timeout))
+        self.process.send(
+            request(ledger.batch, units, ledger.asked, self.timeout, ahead=ledger.ahead)
+        )
         self._allow()
 
     def _allow(self) -> None:
         """The next answer's deadline. Coroutines run together and end by their own clock first."""
-        assert self.asked is not None
-        if self.asked.is_async:
+        assert self.ledger is not None
+        if self.ledger.asked.is_async:
             size, extra = self._largest, 1.0
         else:  # of thousands in flight, only the first is looked at after each answer
             size, extra = len(next(iter(self._flight.values()), (0,))), 0.0
@@ -243,15 +268,14 @@ class Lane:
         self._flight = {}
         if ledger is None:
             return
-        assert self.asked is not None
-        if self.asked.is_async and len(flight) > 1:  # any of them can have been it
+        if ledger.asked.is_async and len(flight) > 1:  # any of them can have been it
             ledger.pending.extendleft(reversed(flight))
             self._chunk = CAREFUL if len(flight) > CAREFUL else 1
         elif flight:
             ledger.pending.extendleft(reversed(flight[1:]))
             fault = fault_of(self.timeout * len(flight[0]))
             ledger.lose(flight[0], fault)
-            self._chunk = CAREFUL if self.asked.is_async else None
+            self._chunk = CAREFUL if ledger.asked.is_async else None
             self._count_loss(ledger, fault)
         self.seconds = time.monotonic() - self._began
         if ledger.pending:

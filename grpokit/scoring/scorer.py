@@ -18,11 +18,19 @@ from typing import Any, Self, TypedDict
 from grpokit.errors import PreflightError
 from grpokit.registry.catalog import Catalog, Entry
 from grpokit.registry.resolve import create
-from grpokit.scoring.call import Batch, Item, Question, RewardCall
+from grpokit.scoring.call import (
+    Batch,
+    ContinuationsCall,
+    Item,
+    Question,
+    RewardCall,
+    ahead_of,
+)
+from grpokit.scoring.facts import Facts, Inquiry, needs_model, no_model
 from grpokit.scoring.lane import Lane, Ledger, drive
 from grpokit.scoring.memory import MEMORY
 from grpokit.scoring.signature import Asked
-from grpokit.scoring.values import Outcome
+from grpokit.scoring.values import Fault, Outcome
 from grpokit.scoring.wire import UnsendableError, dump
 from grpokit.spec.contracts import Problem
 from grpokit.spec.flow import Message, Rollout, ScoreFailure, Scores
@@ -31,6 +39,7 @@ from grpokit.spec.recipe import RewardSection, ScoringSection
 __all__ = ["RewardSetup", "Scorer", "ScoringOptions", "Share", "scoring_options", "setups"]
 
 Table = list[list[float | None]]
+NO_FAULTS: Mapping[int, Fault] = {}
 Share = Callable[[Callable[[Rollout], Scores], Rollout], Scores]
 """Applies a function that scores to a rollout: here, or each of several processes to a part of it."""
 
@@ -94,6 +103,7 @@ class Scorer:
         self._selector: selectors.BaseSelector | None = None
         self._lanes: list[Lane] = []
         self._calls: list[RewardCall] = []
+        self._ahead: list[ContinuationsCall | None] = []
 
     def __enter__(self) -> Self:
         self.start()
@@ -116,7 +126,10 @@ class Scorer:
         if self._lanes or self._calls:
             return
         if not self.isolate:
-            self._calls = [RewardCall(create(s.entry, s.settings)) for s in self.setups]
+            self._calls = [
+                RewardCall(create(s.entry, s.settings), s.entry.spec.needs) for s in self.setups
+            ]
+            self._ahead = [ahead_of(s.entry, s.settings) for s in self.setups]
             return
         self._selector = selectors.DefaultSelector()
         self._lanes = [
@@ -141,7 +154,7 @@ class Scorer:
             call.close()
         if self._selector is not None:
             self._selector.close()
-        self._lanes, self._calls, self._selector = [], [], None
+        self._lanes, self._calls, self._ahead, self._selector = [], [], [], None
 
     def asked(self) -> dict[str, Asked]:
         """Reward name -> what it asks for."""
@@ -163,19 +176,53 @@ class Scorer:
                 found.append(_missing(setup, missing, columns, f"rewards.{position}"))
         return tuple(found)
 
-    def score(self, rollout: Rollout, should_stop: Callable[[], None] | None = None) -> Scores:
+    @property
+    def measures(self) -> bool:
+        """Whether a reward needs to know what the policy says about the completions."""
+        return any(needs_model(setup.entry) for setup in self.setups)
+
+    def inquire(self, rollout: Rollout, should_stop: Callable[[], None] | None = None) -> Inquiry:
+        """What the rewards want to know about the completions before they score them.
+
+        The texts whose log-probs a reward wants come from its worker; a completion for which that
+        fails has no score of this reward.
+        """
+        self.start()
+        batch = _batch(rollout)
+        asked = self.asked()
+        found: dict[str, list[Outcome]] = {}
+        if self.isolate:
+            indices = [prompt.index for prompt in rollout.prompts]
+            lanes = [lane for lane in self._lanes if lane.ahead is not None]
+            self._drive(lanes, [(batch, NO_FAULTS)] * len(lanes), indices, should_stop, ahead=True)
+            ledgers = {id(lane): _complete(lane) for lane in lanes}
+            for setup, lane in zip(self.setups, self._lanes, strict=True):
+                if id(lane) in ledgers:
+                    found[setup.name] = ledgers[id(lane)]
+        else:
+            for setup, call in zip(self.setups, self._ahead, strict=True):
+                if call is not None:
+                    found[setup.name] = _in_process(call, Ledger(batch, call.asked), should_stop)[0]
+        return Inquiry.of(
+            {name: each.facts() for name, each in asked.items()}, found, len(batch.items)
+        )
+
+    def score(
+        self,
+        rollout: Rollout,
+        should_stop: Callable[[], None] | None = None,
+        facts: Facts | None = None,
+    ) -> Scores:
         """Scores every completion of a rollout.
 
-        ``should_stop`` is called while workers are waited for; what it raises ends them.
+        ``should_stop`` is called while workers are waited for; what it raises ends them. ``facts`` are
+        what the policy says about the completions, where rewards want to know it.
+
+        Raises:
+            PreflightError: a reward needs facts and there are none.
         """
-        items = [
-            Item(p, g, c.text, c.finish, len(c.token_ids))
-            for p, group in enumerate(rollout.completions)
-            for g, c in enumerate(group)
-        ]
-        questions = [Question(prompt.row, prompt.messages) for prompt in rollout.prompts]
         indices = [prompt.index for prompt in rollout.prompts]
-        return self._score(Batch(questions, items), indices, should_stop)
+        return self._score(_batch(rollout), indices, should_stop, facts)
 
     def score_texts(
         self,
@@ -202,24 +249,20 @@ class Scorer:
         """What each reward says about one text, with components, note and failure."""
         talk: Sequence[Any] = messages
         batch = Batch([Question(row, talk)], [Item(0, 0, text)])
-        self.start()
-        if self.isolate:
-            results = self._in_workers(batch, [0], None)
-        else:
-            results = [_in_process(call, batch, None) for call in self._calls]
+        results = self._outcomes(batch, [0], None)
         return {
             setup.name: outcomes[0]
             for setup, (outcomes, _) in zip(self.setups, results, strict=True)
         }
 
     def _score(
-        self, batch: Batch, indices: Sequence[int], should_stop: Callable[[], None] | None
+        self,
+        batch: Batch,
+        indices: Sequence[int],
+        should_stop: Callable[[], None] | None,
+        facts: Facts | None = None,
     ) -> Scores:
-        self.start()
-        if self.isolate:
-            results = self._in_workers(batch, indices, should_stop)
-        else:
-            results = [_in_process(call, batch, should_stop) for call in self._calls]
+        results = self._outcomes(batch, indices, should_stop, facts)
         tables = _Tables(batch, indices)
         for setup, (outcomes, _) in zip(self.setups, results, strict=True):
             tables.add(setup, outcomes)
@@ -235,30 +278,63 @@ class Scorer:
             weights={setup.name: setup.weight for setup in self.setups},
         )
 
-    def _in_workers(
-        self, batch: Batch, indices: Sequence[int], should_stop: Callable[[], None] | None
+    def _outcomes(
+        self,
+        batch: Batch,
+        indices: Sequence[int],
+        should_stop: Callable[[], None] | None,
+        facts: Facts | None = None,
     ) -> list[tuple[list[Outcome], float]]:
+        """What each reward said, and its seconds."""
+        if facts is None and self.measures:
+            raise no_model([setup.entry for setup in self.setups])
+        self.start()
+        work = [
+            (batch, NO_FAULTS) if facts is None else facts.work(s.name, batch) for s in self.setups
+        ]
+        if self.isolate:
+            self._drive(self._lanes, work, indices, should_stop)
+            return [(_complete(lane), lane.seconds) for lane in self._lanes]
+        return [
+            _in_process(call, Ledger(own, call.asked, faults), should_stop)
+            for call, (own, faults) in zip(self._calls, work, strict=True)
+        ]
+
+    def _drive(
+        self,
+        lanes: Sequence[Lane],
+        work: Sequence[tuple[Batch, Mapping[int, Fault]]],
+        indices: Sequence[int],
+        should_stop: Callable[[], None] | None,
+        *,
+        ahead: bool = False,
+    ) -> None:
         assert self._selector is not None
         try:
-            for lane in self._lanes:
-                lane.begin(batch)
+            for lane, (batch, faults) in zip(lanes, work, strict=True):
+                lane.begin(batch, faults, ahead=ahead)
             drive(self._lanes, self._selector, should_stop)
         except UnsendableError as error:
             for lane in self._lanes:
                 lane.abandon()
-            raise _unsendable(batch, indices, error) from error
-        results = []
-        for lane in self._lanes:
-            assert lane.ledger is not None
-            results.append((_complete(lane.ledger), lane.seconds))
-        return results
+            raise _unsendable(work[0][0], indices, error) from error
+
+
+def _batch(rollout: Rollout) -> Batch:
+    return Batch(
+        questions=[Question(prompt.row, prompt.messages) for prompt in rollout.prompts],
+        items=[
+            Item(p, g, c.text, c.finish, len(c.token_ids))
+            for p, group in enumerate(rollout.completions)
+            for g, c in enumerate(group)
+        ],
+    )
 
 
 def _in_process(
-    call: RewardCall, batch: Batch, should_stop: Callable[[], None] | None
+    call: RewardCall, ledger: Ledger, should_stop: Callable[[], None] | None
 ) -> tuple[list[Outcome], float]:
     began = time.monotonic()
-    ledger = Ledger(batch, call.asked)
     units: list[list[int]] = []
 
     def book(number: int, found: list[Outcome]) -> None:
@@ -270,11 +346,16 @@ def _in_process(
         units = list(ledger.pending) if call.asked.is_async else [ledger.pending[0]]
         for _ in units:
             ledger.pending.popleft()
-        call.run(batch, units, book)
-    return _complete(ledger), time.monotonic() - began
+        call.run(ledger.batch, units, book)
+    return _all(ledger), time.monotonic() - began
 
 
-def _complete(ledger: Ledger) -> list[Outcome]:
+def _complete(lane: Lane) -> list[Outcome]:
+    assert lane.ledger is not None
+    return _all(lane.ledger)
+
+
+def _all(ledger: Ledger) -> list[Outcome]:
     outcomes = [outcome for outcome in ledger.outcomes if outcome is not None]
     assert len(outcomes) == len(ledger.outcomes)
     return outcomes

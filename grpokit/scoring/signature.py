@@ -5,6 +5,9 @@ are ``completion`` (text), ``finish`` ("stop" or "length"), ``truncated``, ``tok
 None where only text is scored), ``sample`` (0 to group - 1), ``prompt`` (the last user message),
 ``messages`` and ``row`` (all columns). A column with such a name is still there, in ``row``.
 
+A reward whose spec ``needs`` a capability of ``MEASURED`` gets the facts that stand there as well: what
+the policy says about the completion. For every other reward these names are columns.
+
 In the ``batch`` form every value is a list with one entry a completion, and plural names mean the
 same as singular ones. In the ``group`` form, what belongs to the prompt (``prompt``, ``messages``,
 ``row`` and columns) is one value under its singular name and a list under its plural one.
@@ -20,10 +23,15 @@ from typing import Any, Literal
 from grpokit.errors import ComponentError
 from grpokit.spec.rewards import RewardForm, form_of
 
-__all__ = ["Asked", "Source", "ask", "missing_columns", "source"]
+__all__ = ["MEASURED", "Asked", "Source", "ask", "missing_columns", "source"]
 
 COMPLETION_FACTS = ("completion", "finish", "truncated", "tokens", "sample")
 PROMPT_FACTS = ("prompt", "messages", "row")
+MEASURED = {
+    "token-statistics": ("logprobs", "self_certainty", "vocabulary_size"),
+    "continuations": ("continuation_logprobs",),
+}
+"""Capability -> facts that a reward gets which needs it."""
 PLURALS = {
     "completions": "completion",
     "prompts": "prompt",
@@ -42,6 +50,7 @@ class Asked:
         required: parameters without a default.
         optional: parameters with one.
         everything: it takes ``**kwargs`` and gets every fact and column.
+        measured: facts of the policy that it can ask for.
     """
 
     form: RewardForm
@@ -49,6 +58,7 @@ class Asked:
     required: tuple[str, ...]
     optional: tuple[str, ...]
     everything: bool
+    measured: tuple[str, ...] = ()
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Asked:
@@ -58,11 +68,22 @@ class Asked:
             required=tuple(data["required"]),
             optional=tuple(data["optional"]),
             everything=data["everything"],
+            measured=tuple(data["measured"]),
         )
+
+    def source(self, name: str, columns: Collection[str]) -> Source | None:
+        """Where this reward's parameter comes from."""
+        return source(name, self.form, columns, self.measured)
+
+    def facts(self) -> tuple[str, ...]:
+        """The facts of the policy that it does ask for."""
+        found = [self.source(name, ()) for name in (*self.required, *self.optional)]
+        named = {hit.name for hit in found if hit is not None and hit.kind == "measured"}
+        return tuple(name for name in self.measured if self.everything or name in named)
 
     def missing(self, columns: Collection[str]) -> tuple[str, ...]:
         """Required names that nothing provides."""
-        return tuple(name for name in self.required if source(name, self.form, columns) is None)
+        return tuple(name for name in self.required if self.source(name, columns) is None)
 
     def columns(self, columns: Iterable[str]) -> tuple[str, ...]:
         """The columns of a data set that the reward wants to see."""
@@ -70,7 +91,7 @@ class Asked:
         found = {
             hit.name: hit
             for name in (*self.required, *self.optional)
-            if (hit := source(name, self.form, columns)) is not None
+            if (hit := self.source(name, columns)) is not None
         }
         if self.everything or "row" in found:
             return columns
@@ -81,18 +102,22 @@ class Asked:
 class Source:
     """Where a parameter's value comes from. ``many``: a list with one entry a completion."""
 
-    kind: Literal["completion", "prompt", "column"]
+    kind: Literal["completion", "measured", "prompt", "column"]
     name: str
     many: bool
 
 
-def source(name: str, form: RewardForm, columns: Collection[str]) -> Source | None:
+def source(
+    name: str, form: RewardForm, columns: Collection[str], measured: Collection[str] = ()
+) -> Source | None:
     """Resolves one parameter name; None if nothing provides it."""
     singles = [name] if form == "row" else [name, *_singulars(name)]
     for single in singles:
         plural = single != name
         if single in COMPLETION_FACTS:
             return Source("completion", single, form != "row")
+        if single in measured:
+            return Source("measured", single, form != "row")
         if single in PROMPT_FACTS:
             return Source("prompt", single, form == "batch" or plural)
         if single in columns:
@@ -111,8 +136,8 @@ def _singulars(name: str) -> list[str]:
     return found
 
 
-def ask(function: Callable[..., Any]) -> Asked:
-    """Reads a reward's signature.
+def ask(function: Callable[..., Any], needs: Collection[str] = ()) -> Asked:
+    """Reads the signature of a reward whose spec ``needs`` these capabilities.
 
     Raises:
         ComponentError: it cannot be called by parameter names.
@@ -140,6 +165,7 @@ def ask(function: Callable[..., Any]) -> Asked:
         required=tuple(p.name for p in named if p.default is p.empty),
         optional=tuple(p.name for p in named if p.default is not p.empty),
         everything=any(p.kind is p.VAR_KEYWORD for p in parameters),
+        measured=tuple(fact for need in MEASURED if need in needs for fact in MEASURED[need]),
     )
 
 

@@ -14,8 +14,9 @@ from numbers import Number, Real
 from typing import Any, Literal
 
 from grpokit.spec.contracts import Score
+from grpokit.spec.flow import Continuation
 
-__all__ = ["Fault", "FaultKind", "Outcome", "clean", "read_many", "read_one"]
+__all__ = ["Fault", "FaultKind", "Outcome", "clean", "read_continuations", "read_many", "read_one"]
 
 FaultKind = Literal[
     "exception", "timeout", "non-finite", "type", "length", "crash", "memory", "stop"
@@ -26,6 +27,8 @@ NOTE = 2000
 """Characters of a note, and of a component's name, that are kept."""
 PARTS = 100
 """Components of one score."""
+CONTINUATIONS = 16
+"""Continuations of one completion, each of which costs a row of a forward pass."""
 NUMBER = (
     "return a number, None for 'does not apply', or grpokit.api.Score(value=..., components=...)"
 )
@@ -43,12 +46,16 @@ class Fault:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What one reward said about one completion: a score, an abstention (None) or a fault."""
+    """What one reward said about one completion: a score, an abstention (None) or a fault.
+
+    Or, where it was asked for them, the continuations whose log-probs it wants to know.
+    """
 
     value: float | None = None
     components: Mapping[str, float] = field(default_factory=dict)
     note: str = ""
     fault: Fault | None = None
+    continuations: tuple[Continuation, ...] = ()
 
 
 class _BadValueError(Exception):
@@ -89,6 +96,30 @@ def read_many(values: object, count: int) -> list[Outcome]:
     except Exception as error:  # noqa: BLE001  # as in read_one
         return [Outcome(fault=_unreadable(values, error))] * count
     return [read_one(item) for item in items]
+
+
+def read_continuations(value: object) -> Outcome:
+    """The continuations of one completion; None is none."""
+    if value is None:
+        return Outcome()
+    texts = isinstance(value, list | tuple) and all(isinstance(one, Continuation) for one in value)
+    if not texts:
+        told, remedy = f"gave {_describe(value)}", "return a list of grpokit.api.Continuation"
+    elif len(value) > CONTINUATIONS:  # type: ignore[arg-type]  # a list
+        told, remedy = f"gave {len(value)}", f"give at most {CONTINUATIONS} a completion"  # type: ignore[arg-type]
+    elif not all(_encodable(one) for one in value):  # type: ignore[attr-defined]
+        told, remedy = "gave a text that no tokenizer reads", "leave lone surrogates out"
+    else:
+        return Outcome(continuations=tuple(value))  # type: ignore[arg-type]
+    return Outcome(fault=Fault(kind="type", message=f"its continuations: {told}", remedy=remedy))
+
+
+def _encodable(one: Continuation) -> bool:
+    before: object = one.before
+    target: object = one.target
+    if not isinstance(before, str) or not isinstance(target, str):
+        return False
+    return clean(before) == before and clean(target) == target
 
 
 def _unreadable(value: object, error: Exception) -> Fault:

@@ -2,8 +2,10 @@
 
     trainer: {"path": [...], "entry": {...}, "settings": {...}, ...}        once
     worker:  {"asked": {...}}  or  {"error": {...}}                         once
-    trainer: {"questions": [...], "items": [...], "units": [...], "timeout": 10.0}
+    trainer: {"questions": [...], "items": [...], "units": [...], "timeout": 10.0, "ahead": false}
     worker:  {"unit": 0, "outcomes": [...]} ... {"done": true}
+
+``ahead``: not scores are asked for but the continuations whose log-probs the reward wants to know.
 
 The trainer's first line holds a random key, and every line of the worker begins with it: what else
 foreign code writes into the channel, on purpose or not, is no answer. Text goes as ASCII with
@@ -26,9 +28,11 @@ from grpokit.scoring.call import Batch, Item, Question, Unit
 from grpokit.scoring.signature import Asked
 from grpokit.scoring.values import Fault, Outcome
 from grpokit.spec.components import RewardSpec
+from grpokit.spec.flow import Continuation
 
 __all__ = [
     "UnsendableError",
+    "asked_to_json",
     "dump",
     "entry_from_json",
     "entry_to_json",
@@ -77,6 +81,8 @@ def entry_to_json(entry: Entry) -> dict[str, Any]:
             "summary": spec.summary,
             "target": spec.target,
             "config": spec.config,
+            "needs": sorted(spec.needs),
+            "continuations": getattr(spec, "continuations", ""),
         },
         "plugin": {
             "name": plugin.name,
@@ -88,17 +94,21 @@ def entry_to_json(entry: Entry) -> dict[str, Any]:
 
 
 def entry_from_json(data: Mapping[str, Any]) -> Entry:
+    spec = data["spec"]
     return Entry(
         id=data["id"],
         kind="reward",
-        spec=RewardSpec(**data["spec"]),
+        spec=RewardSpec(**{**spec, "needs": frozenset(spec["needs"])}),
         plugin=PluginRecord(**data["plugin"], state="loaded"),
     )
 
 
-def request(batch: Batch, units: Sequence[Unit], asked: Asked, timeout: float) -> bytes:
-    """A batch as one line, with only those columns that the reward asks for."""
+def request(
+    batch: Batch, units: Sequence[Unit], asked: Asked, timeout: float, *, ahead: bool = False
+) -> bytes:
+    """A batch as one line, with only those columns and facts that the reward asks for."""
     names = {*asked.required, *asked.optional}
+    facts = asked.facts()
     talk = asked.everything or bool(names & {"prompt", "prompts", "messages"})
     questions = [
         [
@@ -107,9 +117,20 @@ def request(batch: Batch, units: Sequence[Unit], asked: Asked, timeout: float) -
         ]
         for question in batch.questions
     ]
-    items = [[i.question, i.sample, i.completion, i.finish, i.tokens] for i in batch.items]
-    units = [list(unit) for unit in units]
-    return dump({"questions": questions, "items": items, "units": units, "timeout": timeout})
+    items = []
+    for i in batch.items:
+        measured = {name: i.facts[name] for name in facts if name in i.facts}
+        plain = [i.question, i.sample, i.completion, i.finish, i.tokens]
+        items.append([*plain, measured] if measured else plain)
+    return dump(
+        {
+            "questions": questions,
+            "items": items,
+            "units": [list(unit) for unit in units],
+            "timeout": timeout,
+            "ahead": ahead,
+        }
+    )
 
 
 def request_from_json(data: Mapping[str, Any]) -> tuple[Batch, list[list[int]], float]:
@@ -120,11 +141,17 @@ def request_from_json(data: Mapping[str, Any]) -> tuple[Batch, list[list[int]], 
     return batch, data["units"], data["timeout"]
 
 
+def asked_to_json(asked: Asked) -> dict[str, Any]:
+    return {name: getattr(asked, name) for name in asked.__dataclass_fields__}
+
+
 def outcome_to_json(outcome: Outcome) -> Any:
     """A bare score where there is nothing else to say."""
     if outcome.fault is not None:
         fault = outcome.fault
         return {"fault": [fault.kind, fault.message, fault.remedy, fault.trace]}
+    if outcome.continuations:
+        return {"continuations": [[one.before, one.target] for one in outcome.continuations]}
     if not outcome.components and not outcome.note:
         return outcome.value
     return {"value": outcome.value, "components": outcome.components, "note": outcome.note}
@@ -136,4 +163,9 @@ def outcome_from_json(data: Any) -> Outcome:
     if "fault" in data:
         kind, message, remedy, trace = data["fault"]
         return Outcome(fault=Fault(kind=kind, message=message, remedy=remedy, trace=trace))
+    if "continuations" in data:
+        texts = data["continuations"]
+        return Outcome(
+            continuations=tuple(Continuation(before=b, target=target) for b, target in texts)
+        )
     return Outcome(value=data["value"], components=data["components"], note=data["note"])

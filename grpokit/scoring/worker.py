@@ -39,8 +39,14 @@ def _serve(opening: dict[str, Any], inbox: IO[bytes], outbox: IO[bytes]) -> None
     from grpokit.errors import GrpokitError
     from grpokit.registry.resolve import create, resolve
     from grpokit.scoring import memory
-    from grpokit.scoring.call import RewardCall
-    from grpokit.scoring.wire import dump, entry_from_json, outcome_to_json, request_from_json
+    from grpokit.scoring.call import RewardCall, ahead_of
+    from grpokit.scoring.wire import (
+        asked_to_json,
+        dump,
+        entry_from_json,
+        outcome_to_json,
+        request_from_json,
+    )
 
     key, own = opening.pop("key").encode("ascii"), os.getpid()
 
@@ -57,16 +63,18 @@ def _serve(opening: dict[str, Any], inbox: IO[bytes], outbox: IO[bytes]) -> None
             function = create(entry, opening["settings"])
         else:  # nothing to check, so no pydantic: half of the start-up
             function = resolve(entry.spec.target, entry)
-        call = RewardCall(function)
+        call = RewardCall(function, entry.spec.needs)
+        ahead = ahead_of(entry, opening["settings"])
     except GrpokitError as error:
         place = error.place or f"reward {entry.origin}"
         say({"error": {"fact": error.fact, "place": place, "remedy": error.remedy}})
         return
-    asked = call.asked
-    say({"asked": {name: getattr(asked, name) for name in asked.__dataclass_fields__}})
+    say({"asked": asked_to_json(call.asked), "ahead": ahead and asked_to_json(ahead.asked)})
     for line in inbox:
-        batch, units, timeout = request_from_json(loads(line))
-        call.run(
+        message = loads(line)
+        batch, units, timeout = request_from_json(message)
+        chosen = ahead if ahead is not None and message["ahead"] else call
+        chosen.run(
             batch,
             units,
             lambda number, outcomes: say(

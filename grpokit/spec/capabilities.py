@@ -11,6 +11,8 @@ CAPABILITIES: dict[Capability, str] = {
     "old-logprobs": "several optimiser steps a rollout batch, with the old policy's log-probs",
     "reference": "log-probabilities under a frozen reference policy",
     "entropy": "per-token entropy of the policy",
+    "token-statistics": "what the policy says about each token of a completion, for rewards",
+    "continuations": "log-probabilities of other texts in the place of an answer, for rewards",
     "custom-loss": "the algorithm's own loss function is what is minimised",
     "exact-resume": "a resumed run equals the uninterrupted one bit by bit",
     "lora": "low-rank adapters",

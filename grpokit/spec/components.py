@@ -68,6 +68,9 @@ class RewardSpec(ComponentSpec):
         deterministic: the same completion always earns the same score.
         paid: a call costs money. A plan tries it on two rows, and ``train`` does not probe it unasked.
         pays: what else it pays for on purpose, so that ``rewards check`` does not warn: ``length``.
+        continuations: ``"module:function"``, called by parameter names as the reward is (form ``row``; with
+            ``config`` a factory). It gives the :class:`~grpokit.api.Continuation` of one completion whose
+            log-probs the reward gets as ``continuation_logprobs``.
     """
 
     kind: ClassVar[str] = "reward"
@@ -76,6 +79,7 @@ class RewardSpec(ComponentSpec):
     deterministic: bool = True
     paid: bool = False
     pays: tuple[str, ...] = ()
+    continuations: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

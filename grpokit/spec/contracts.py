@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         Gathered,
         LossInputs,
         LossOutputs,
+        Measurement,
         Message,
         Outcome,
         Prompt,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         Selection,
         StepRecord,
         Update,
+        Wanted,
     )
     from grpokit.spec.recipe import Recipe
 
@@ -38,6 +40,7 @@ __all__ = [
     "Feed",
     "LoopBackend",
     "LossFunction",
+    "Measures",
     "Model",
     "Preflight",
     "Problem",
@@ -213,6 +216,24 @@ class Model(Protocol):
     @property
     def identity(self) -> Mapping[str, Any]:
         """Model id, weights hash, template hash, dtype, versions: the evaluation's fingerprint."""
+
+
+@runtime_checkable
+class Measures(Protocol):
+    """A model that says how probable texts are: capabilities `token-statistics`, `continuations`.
+
+    Rewards cannot call a model: they run elsewhere. What they need is measured between drawing and
+    scoring, with the weights that drew, and handed to them as facts.
+    """
+
+    def measure(
+        self, rollout: Rollout, wanted: Wanted, should_stop: ShouldStop | None = None
+    ) -> Measurement:
+        """What is wanted of each completion. No gradients, and nothing of the model changes.
+
+        How rows are put together changes rounding alone. Processes that share a model call it
+        together, each with rows of its own, perhaps none.
+        """
 
 
 @runtime_checkable

@@ -1,6 +1,6 @@
 """What flows through one step. Read this file first.
 
-    Draw -> Prompt_P -generate-> Rollout_PG -score-> Scores_PG -advantages-> Advantages_PG
+    Draw -> Prompt_P -generate-> Rollout_PG -(measure)-> score-> Scores_PG -advantages-> Advantages_PG
          -allocate-> (another round, or) -select-> Selection_N -loss/update-> Update
          -record-> StepRecord; the Outcome goes to the parts that remember
 
@@ -22,11 +22,13 @@ __all__ = [
     "Advantages",
     "Allocation",
     "Completion",
+    "Continuation",
     "Draw",
     "Gathered",
     "LossInputs",
     "LossOutputs",
     "LossTotals",
+    "Measurement",
     "Message",
     "Outcome",
     "Prompt",
@@ -38,6 +40,7 @@ __all__ = [
     "Selection",
     "StepRecord",
     "Update",
+    "Wanted",
 ]
 
 
@@ -127,6 +130,52 @@ class Rollout:
     def rows(self) -> list[tuple[int, int]]:
         """All (p, g), prompt by prompt."""
         return [(p, g) for p, group in enumerate(self.completions) for g in range(len(group))]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Continuation:
+    """Text in the place of a completion, to ask how probable its end is.
+
+    ``before`` follows the prompt; ``target`` is what the policy gives log-probs for.
+    """
+
+    before: str
+    target: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What rewards want to know from the policy about a rollout, row by row in the order of ``rows()``.
+
+    Attributes:
+        logprobs: log-probs of the completions' own tokens.
+        self_certainty: KL(U || p) at each of them.
+        continuations: those of each row; empty where no reward asks for any.
+    """
+
+    logprobs: bool = False
+    self_certainty: bool = False
+    continuations: tuple[tuple[Continuation, ...], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """What the policy said, row by row. All at temperature 1, in nats, with nothing cut off.
+
+    Attributes:
+        logprobs: T values a row; None if nobody wanted them.
+        self_certainty: T values a row, KL(U || p_t) = logsumexp(z_t) - mean(z_t) - log V, where U is
+            uniform over the V entries of the model's output.
+        continuations: for each continuation of a row, the log-probs of its target's tokens: those
+            that overlap the target in the encoding of ``before + target``. None where it has no
+            token, or is longer than the model can read.
+        vocabulary: V.
+    """
+
+    logprobs: tuple[tuple[float, ...], ...] | None = None
+    self_certainty: tuple[tuple[float, ...], ...] | None = None
+    continuations: tuple[tuple[tuple[float, ...] | None, ...], ...] = ()
+    vocabulary: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ from grpokit.api import (
     Completion,
     GrpokitError,
     LossFunction,
+    Measurement,
     Message,
     OutOfMemoryError,
     Prompt,
@@ -28,6 +29,7 @@ from grpokit.api import (
     Selection,
     ShouldStop,
     Update,
+    Wanted,
     derive_seed,
 )
 from grpokit_hf import state
@@ -35,6 +37,7 @@ from grpokit_hf.config import HfConfig
 from grpokit_hf.load import Policy, load_adapter, load_policy, pick_team, use_threads
 from grpokit_hf.locate import Located, ensure, locate
 from grpokit_hf.machine import versions
+from grpokit_hf.measure import Limits, measure
 from grpokit_hf.nn.batch import make_rows
 from grpokit_hf.nn.decode import Drawn
 from grpokit_hf.nn.pick import row_uniforms
@@ -42,7 +45,7 @@ from grpokit_hf.parallel import Team
 from grpokit_hf.text.tokenizer import ChatTokenizer
 from grpokit_hf.update import Job, Trainer, free_memory
 from grpokit_hf.weights import weights_hash
-from grpokit_hf.window import check_window
+from grpokit_hf.window import check_window, window
 
 if TYPE_CHECKING:
     from grpokit_hf.vllm.rollouts import Rollouts
@@ -66,6 +69,7 @@ class HfBackend:
         self._adapter_hash = ""
         self._sampler: Sampler | None = None
         self._rollouts: Rollouts | None = None
+        self._recipe: Recipe | None = None
 
     # ------------------------------------------------------------- opening
 
@@ -117,7 +121,7 @@ class HfBackend:
         tokenizer = ChatTokenizer(folder, eos=section.eos, chat_template=section.chat_template)
         for note in tokenizer.notes:
             log.info("%s", note)
-        self._weights = weights
+        self._weights, self._recipe = weights, recipe
         # vLLM first: it loads in its own process, and on a GPU it measures what is free.
         sampler = self._start_vllm(recipe, weights or folder)
         self._policy = load_policy(
@@ -246,6 +250,24 @@ class HfBackend:
             text=self.policy.tokenizer.decode(drawn.tokens),
             finish="stop" if drawn.ended else "length",
         )
+
+    def measure(
+        self, rollout: Rollout, wanted: Wanted, should_stop: ShouldStop | None = None
+    ) -> Measurement:
+        """What the policy says about completions, whoever drew them; as many rows a forward as in training."""
+        assert self._recipe is not None
+        optim, trainer = self._recipe.optim, self._trainer
+        limits = Limits(
+            rows=optim.micro_batch if trainer is None else trainer.limit_rows,
+            tokens=optim.micro_tokens,
+            longest=self.longest,
+        )
+        return measure(self.policy, rollout, wanted, limits, should_stop)
+
+    @property
+    def longest(self) -> float:
+        """Tokens that the model reads."""
+        return window(self.policy.base)
 
     # ------------------------------------------------------------- training
 

@@ -8,7 +8,12 @@ from typing import Any
 
 from grpokit.api import PreflightError, Prompt, Sampling
 
-__all__ = ["check_window"]
+__all__ = ["check_window", "window"]
+
+
+def window(model: Any) -> float:
+    """Positions that ``model`` was trained on; infinity where it does not say."""
+    return getattr(model.config.get_text_config(), "max_position_embeddings", None) or math.inf
 
 
 def check_window(
@@ -19,14 +24,14 @@ def check_window(
     Raises:
         PreflightError: it does not.
     """
-    window = getattr(model.config.get_text_config(), "max_position_embeddings", None) or math.inf
+    limit = window(model)
     longest = max(range(len(ids)), key=lambda p: len(ids[p]), default=None)
-    if longest is None or len(ids[longest]) + sampling.max_tokens <= window:
+    if longest is None or len(ids[longest]) + sampling.max_tokens <= limit:
         return
     raise PreflightError(
         f"a prompt of {len(ids[longest])} tokens and {sampling.max_tokens} new ones exceed "
-        f"the {window} positions of the model",
+        f"the {limit} positions of the model",
         place=f"data set row {prompts[longest].index}",
-        remedy=f"set rollout.max_prompt_tokens: {max(1, int(window) - sampling.max_tokens)} "
+        remedy=f"set rollout.max_prompt_tokens: {max(1, int(limit) - sampling.max_tokens)} "
         "with on_long_prompt: drop, or fewer new tokens",
     )

@@ -80,7 +80,7 @@ class UnslothBackend(HfBackend):
         tokenizer = ChatTokenizer(folder, eos=section.eos, chat_template=section.chat_template)
         for note in tokenizer.notes:
             log.info("%s", note)
-        self._weights = weights
+        self._weights, self._recipe = weights, recipe
         if train and adapter is None:
             adapter = adapter_of(recipe)
         policy = load_policy(
@@ -129,6 +129,10 @@ class UnslothBackend(HfBackend):
         if should_stop is not None:
             should_stop()
         return by_vllm(self.policy, own, seeds, sampling)
+
+    @property
+    def longest(self) -> float:
+        return min(super().longest, self.policy.longest)
 
     def _check_rows(self, prompts: Sequence[Prompt], sampling: Sampling) -> None:
         """Prompt and completion fit into ``max_seq_length``: Unsloth would cut them without an error."""

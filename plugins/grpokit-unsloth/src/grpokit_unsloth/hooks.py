@@ -28,6 +28,8 @@ def grpokit_backends() -> list[BackendSpec]:
                     "old-logprobs",
                     "reference",
                     "entropy",
+                    "token-statistics",
+                    "continuations",
                     "custom-loss",
                     "exact-resume",
                     "lora",

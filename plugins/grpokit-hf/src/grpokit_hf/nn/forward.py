@@ -74,11 +74,11 @@ class Forward:
     ) -> tuple[Tensor, Tensor | None]:
         """logprobs_M and, if asked for, entropy_M."""
         with self.precision():
-            hidden_MH = self.hidden_shared(batch) if self.shared else self.hidden_plain(batch)
+            hidden_MH = self.hidden(batch)
             weight: Any = self.head.weight
             bias: Any = getattr(self.head, "bias", None)
             logprobs_M, entropy_M = algorithms.token_logprobs(
-                hidden_MH if self.logit_scale == 1 else hidden_MH * self.logit_scale,
+                hidden_MH,
                 weight,
                 batch.targets_NT[batch.mask_NT],
                 bias_V=bias,
@@ -88,6 +88,32 @@ class Forward:
                 entropy=with_entropy,
             )
         return logprobs_M, entropy_M
+
+    @torch.no_grad()
+    def certainty(self, batch: Batch, wanted_M: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-probs at temperature 1 and KL(U || p) of the wanted tokens among the M of the batch."""
+        with self.precision():
+            weight: Any = self.head.weight
+            bias: Any = getattr(self.head, "bias", None)
+            return algorithms.token_certainty(
+                self.hidden(batch)[wanted_M],
+                weight,
+                batch.targets_NT[batch.mask_NT][wanted_M],
+                bias_V=bias,
+                chunk=self.logit_rows,
+                softcap=self.softcap,
+            )
+
+    @property
+    def vocabulary(self) -> int:
+        """Entries of a row of logits."""
+        weight: Any = self.head.weight
+        return int(weight.shape[0])
+
+    def hidden(self, batch: Batch) -> Tensor:
+        """hidden_MH that the head takes to logits."""
+        hidden_MH = self.hidden_shared(batch) if self.shared else self.hidden_plain(batch)
+        return hidden_MH if self.logit_scale == 1 else hidden_MH * self.logit_scale
 
     def precision(self) -> AbstractContextManager[Any]:
         if self.autocast is None:

@@ -70,6 +70,18 @@ class ChatTokenizer:
         """Token ids of text that is already rendered."""
         return tuple(self.backend.encode(text, add_special_tokens=False).ids)
 
+    def encode_target(self, before: str, target: str) -> tuple[tuple[int, ...], int]:
+        """Token ids of ``before + target`` as one text, and how many at the end overlap ``target``.
+
+        A token may reach over the border; it belongs to the target then. None does where the target
+        is empty.
+        """
+        found = self.backend.encode(before + target, add_special_tokens=False)
+        border = len(before)
+        inside = [end > border for _, end in found.offsets]
+        first = inside.index(True) if target and any(inside) else len(inside)
+        return tuple(found.ids), len(inside) - first
+
     def count(self, text: str) -> int:
         return len(self.encode_text(text))
 
