@@ -46,6 +46,11 @@ class MappedDataset:
         return tuple(dict.fromkeys((*self._inner.columns, *self._columns)))
 
     @property
+    def skipped(self) -> tuple[str, ...]:
+        """What was left out, as ``place: reason``, where the data set knows it."""
+        return tuple(getattr(self._inner, "skipped", ()))
+
+    @property
     def fingerprint(self) -> str:
         """Changes with the content, with the mapping and with the limit."""
         if not self._columns and self._limit is None:
@@ -77,7 +82,7 @@ def map_columns(known: tuple[str, ...], mapping: Mapping[str, str]) -> list[tupl
     return [(new, old) for new, old in mapping.items() if old not in known]
 
 
-def open_dataset(catalog: Catalog, section: DatasetSection) -> Dataset:
+def open_dataset(catalog: Catalog, section: DatasetSection) -> MappedDataset:
     """Opens the data set that a recipe names.
 
     Raises:

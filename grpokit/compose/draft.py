@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -63,6 +63,22 @@ def needs_reference(recipe: Recipe, settings: dict[str, dict[str, Any]] | None =
         for name in ("beta", "kl_above")
     ]
     return any(isinstance(weight, int | float) and weight > 0 for weight in weights)
+
+
+def _left_out(skipped: Sequence[str], key: str) -> Iterator[Problem]:
+    """A warning where the data set did not take all rows; the recipe allowed that."""
+    if not skipped:
+        return
+    count = len(skipped)
+    rows = "1 row is" if count == 1 else f"{count} rows are"
+    first = skipped[0] if count == 1 else f"the first is {skipped[0]}"
+    yield Problem(
+        level="warning",
+        fact=f"{rows} left out: {first}",
+        remedy=f"repair the data; `{key}.with.on_bad_row: error` tells of every such row",
+        code="P212",
+        key=key,
+    )
 
 
 @dataclass
@@ -170,6 +186,7 @@ class Draft:
         except GrpokitError as error:
             self._add(error, "P210" if isinstance(error, ComponentError) else code, key)
             return None, []
+        self.findings += _left_out(dataset.skipped, key)
         prompts = []
         for index, row in enumerate(rows):
             try:

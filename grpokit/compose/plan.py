@@ -30,6 +30,7 @@ PLAN_CODES: dict[str, str] = {
     "P209": "The run may need more disk space than there is.",
     "P210": "A component cannot be found, imported or built.",
     "P211": "The held-out data set cannot be used.",
+    "P212": "Rows were left out of the data set, as the recipe allows (warning).",
 }
 """What a plan can find, beside the backend's own codes and the advice (H..)."""
 

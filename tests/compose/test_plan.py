@@ -180,6 +180,25 @@ def test_the_held_out_data_set_is_checked_too():
     assert [p.code for p in plan.errors] == ["P211"]
 
 
+def test_rows_that_are_left_out_are_told(tmp_path):
+    def told(*lines):
+        (tmp_path / "rows.jsonl").write_text(
+            "\n".join(('{"question": "?", "answer": "1"}', *lines))
+        )
+        found = {"use": "jsonl", "with": {"path": str(tmp_path / "rows.jsonl")}}
+        found["with"]["on_bad_row"] = "skip"
+        wanted = recipe(dataset=found, rewards=[{"use": "exact"}], backend={"use": "hf"})
+        loaded = Loaded(recipe=wanted, name="toy", path=None, data={}, provenance={})
+        plan = make_plan(loaded, Catalog.load())
+        return [f"{p.level} {p.key}: {p.fact}" for p in plan.findings if p.code == "P212"]
+
+    assert told() == []
+    (one,) = told("broken")
+    assert one.startswith(f"warning dataset: 1 row is left out: {tmp_path}/rows.jsonl:2: ")
+    (two,) = told("broken", "[]")
+    assert "2 rows are left out: the first is" in two
+
+
 def test_all_problems_come_at_once_and_stop_the_run_with_the_preflight_code():
     plan = planned(
         model={"id": "elsewhere"},

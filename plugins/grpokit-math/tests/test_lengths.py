@@ -28,14 +28,15 @@ RIGHT, WRONG = "\\boxed{4}", "\\boxed{5}"
 )
 @pytest.mark.parametrize("legacy", [False, True])
 def test_cosine(text, tokens, score, legacy):
-    found = lengths.cosine_length(CosineConfig(legacy=legacy))(text, "4", tokens)
+    found = lengths.cosine_length(CosineConfig(legacy=legacy, unit="tokens"))(text, "4", tokens)
     assert found == pytest.approx(score)
 
 
 def test_cosine_beyond_its_end():
     assert lengths.cosine_length(CosineConfig())(RIGHT, "4", 2000) == 0.5
     # The cosine of open-r1 comes back up: twice too long is as good as empty.
-    assert lengths.cosine_length(CosineConfig(legacy=True))(RIGHT, "4", 2000) == pytest.approx(1.0)
+    legacy = lengths.cosine_length(CosineConfig(legacy=True, unit="tokens"))
+    assert legacy(RIGHT, "4", 2000) == pytest.approx(1.0)
     assert lengths.cosine_length(CosineConfig(exceeded=-10.0))(RIGHT, "4", 1000) == -10.0
     assert lengths.cosine_length(CosineConfig(exceeded=-10.0))(RIGHT, "4", 999) > 0.5
 
@@ -100,6 +101,18 @@ def test_len_reward_abstains():
 
 
 def test_len_reward_of_open_r1_looks_at_the_whole_step():
-    score = lengths.len_reward(LenConfig(legacy=True))
+    score = lengths.len_reward(LenConfig(legacy=True, unit="tokens"))
     found = score([RIGHT, RIGHT, "x", WRONG], ["4", "4", None, "4"], [0, 50, 100, 0])
     assert found == [0.5, 0.0, -0.5, 0.0]
+
+
+@pytest.mark.parametrize(("legacy", "share"), [(False, 0.5), (True, 0.25)])
+def test_what_is_counted_unless_it_is_said(legacy, share):
+    """open-r1 counts characters: 9 of them here, and 18 tokens."""
+    cosine = lengths.cosine_length(CosineConfig(max=36, legacy=legacy))
+    expected = 0.5 + 0.25 * (1 + math.cos(math.pi * share))
+    assert cosine(RIGHT, "4", 18) == pytest.approx(expected)
+    texts, tokens = [RIGHT, f"so {RIGHT}"], [2, 1]
+    golds = ["4", "4"] if legacy else "4"
+    found = lengths.len_reward(LenConfig(legacy=legacy))(texts, golds, tokens)
+    assert found == ([0.5, -0.5] if legacy else [-0.5, 0.5])

@@ -28,8 +28,8 @@ class CosineConfig(AnswerConfig):
 
     max: int = Field(default=1000, ge=1)
     """Length at which the cosine ends."""
-    unit: Unit = "tokens"
-    """What is counted; open-r1 counts characters."""
+    unit: Unit | None = None
+    """What is counted: `tokens` where it is not set, and under `legacy` `characters`."""
     correct_short: float = 1.0
     """Score of a right answer of length 0."""
     correct_long: float = 0.5
@@ -70,8 +70,8 @@ class OverlongConfig(Config):
 class LenConfig(AnswerConfig):
     """Settings of the reward `len-reward`."""
 
-    unit: Unit = "tokens"
-    """What is counted; open-r1 counts characters."""
+    unit: Unit | None = None
+    """What is counted: `tokens` where it is not set, and under `legacy` `characters`."""
     legacy: bool = False
     """As open-r1: shortest and longest are those of the whole step in place of the prompt's group, and rows without a gold answer count as right."""
 
@@ -88,7 +88,7 @@ def cosine_length(
 
     def score(completion: str, answer: Any, tokens: int | None) -> float | None:
         gold = gold_text(answer)
-        length = _length(completion, tokens, config.unit)
+        length = _length(completion, tokens, config)
         if length is None or (gold is None and not config.legacy):
             return None
         if gold is None:
@@ -155,7 +155,7 @@ def _shares(
     config: LenConfig,
 ) -> list[float | None]:
     lengths = [
-        _length(text, count, config.unit) for text, count in zip(completions, tokens, strict=True)
+        _length(text, count, config) for text, count in zip(completions, tokens, strict=True)
     ]
     known = [length for length in lengths if length is not None]
     if len(known) < len(lengths):
@@ -169,7 +169,8 @@ def _shares(
     return scores
 
 
-def _length(completion: str, tokens: int | None, unit: Unit) -> int | None:
+def _length(completion: str, tokens: int | None, config: CosineConfig | LenConfig) -> int | None:
+    unit = config.unit or ("characters" if config.legacy else "tokens")
     if unit == "tokens":
         return tokens
     return len(completion) if unit == "characters" else len(completion.split())
