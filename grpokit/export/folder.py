@@ -319,6 +319,7 @@ class _Job:
             "timeout": scoring.timeout,
             "max_error_rate": scoring.max_error_rate,
             "isolate": scoring.isolate,
+            "memory": scoring.memory,
         }
         return (
             options

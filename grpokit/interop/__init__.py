@@ -3,6 +3,8 @@
 names       dotted names: `math/boxed` is `math_boxed`, and `boxed` where only one plugin has it
 rows        data set rows as flat columns and back, without loss
 rewards     the rewards of a recipe, scored together, with deadlines and an error budget
+together    questions of several threads at the same time, scored as one batch
+talk        text and messages of prompts and completions
 models      folders of catalogued models
 trl         TRL: `grpokit.interop.trl.math_boxed`, and `functions(rewards)`
 verl        verl: `pkg://grpokit.interop.verl` with a reward's name, and `compute_score(rewards)`

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from grpokit.errors import RewardError
-from grpokit.interop.rewards import Asking, Rewards, reason, refuse_groups
+from grpokit.interop.rewards import UNKNOWN, Asking, Rewards, reason, refuse
 from grpokit.interop.rows import with_answer
 from grpokit.spec.flow import Scores
 
@@ -73,14 +73,18 @@ def reward_func(
                 f"{len(queries)} completions at a time", remedy="OpenRLHF asks about one at a time"
             )
         if not checked:
-            refuse_groups(rewards, "OpenRLHF asks about one completion at a time")
+            refuse(
+                rewards,
+                ("group", *UNKNOWN),
+                "OpenRLHF asks about one completion at a time, by its text",
+            )
             checked.append(True)
         asking = Asking(
             row=_row(labels[0]),
             messages=[{"role": "user", "content": prompts[0]}],
             texts=[completion_of(queries[0], prompts[0], ends)],
         )
-        return _result(rewards.score([asking]), fallback, correct)
+        return _result(rewards.score_one(asking), fallback, correct)
 
     return function
 

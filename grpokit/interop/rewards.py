@@ -7,6 +7,7 @@ and a completion for which a weighted reward failed has no total. Nothing become
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,14 +15,23 @@ from typing import Any
 
 from grpokit.errors import ComponentError, RewardError
 from grpokit.interop.names import installed
+from grpokit.interop.together import Together
 from grpokit.registry.catalog import Catalog
 from grpokit.registry.resolve import build_config
+from grpokit.scoring.memory import MEMORY
 from grpokit.scoring.scorer import RewardSetup, Scorer, setups
 from grpokit.scoring.signature import Asked
 from grpokit.spec.flow import Completion, Message, Prompt, Rollout, Sampling, Scores
 from grpokit.spec.recipe import RewardSection
 
-__all__ = ["Asking", "Rewards", "reason", "refuse_groups"]
+__all__ = ["UNKNOWN", "Asking", "Rewards", "reason", "refuse"]
+
+UNKNOWN = ("finish", "truncated", "sample")
+"""Facts of a completion that a trainer does not tell where it hands over the text alone."""
+ALONE = "use a reward that scores a completion by itself, from its text"
+
+_LEFT: list[Scorer] = []
+"""Scorers of a process that this one was forked from: their workers are not ours to end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,11 +55,13 @@ class Rewards:
         timeout: seconds a completion, as ``scoring.timeout``.
         max_error_rate: as ``scoring.max_error_rate``; TRL's and axolotl's runs stop beyond it.
         isolate: call them in worker processes that can be killed.
+        memory: GiB a worker may take, as ``scoring.memory``; None is no limit.
         max_tokens: length limit of completions: whoever has as many tokens counts as truncated.
         catalog: the installed components by default.
         foreign: import rewards that are named by path (``verl:file.py``).
 
-    Nothing starts before the first score. Safe to use from several threads, one after the other.
+    Nothing starts before the first score, and a copy in another process (forked, or pickled) starts
+    workers of its own. Safe to use from several threads.
     """
 
     def __init__(
@@ -59,17 +71,33 @@ class Rewards:
         timeout: float = 10.0,
         max_error_rate: float = 0.05,
         isolate: bool = True,
+        memory: float | None = MEMORY,
         max_tokens: int | None = None,
         catalog: Catalog | None = None,
         foreign: bool = False,
     ) -> None:
         self.sections = tuple(RewardSection.model_validate(dict(each)) for each in sections)
         self.timeout, self.max_error_rate, self.isolate = timeout, max_error_rate, isolate
-        self.max_tokens = max_tokens
+        self.memory, self.max_tokens = memory, max_tokens
         self._catalog, self._foreign = catalog, foreign
-        self._scorer: Scorer | None = None
         self._setups: tuple[RewardSetup, ...] = ()
+        self._begin()
+
+    def _begin(self) -> None:
+        """What belongs to one process."""
+        self._process = os.getpid()
+        self._scorer: Scorer | None = None
         self._lock = threading.RLock()
+        self._together = Together(self.score)
+
+    def __getstate__(self) -> dict[str, Any]:
+        own = ("_process", "_scorer", "_lock", "_together", "_setups")
+        return {name: value for name, value in self.__dict__.items() if name not in own}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._setups = ()
+        self._begin()
 
     @property
     def setups(self) -> tuple[RewardSetup, ...]:
@@ -100,12 +128,12 @@ class Rewards:
 
     def asked(self) -> dict[str, Asked]:
         """Reward name -> what it asks for."""
-        with self._lock:
+        with self._here():
             return self._started().asked()
 
     def score(self, askings: Sequence[Asking]) -> Scores:
         """Scores all completions of the prompts."""
-        with self._lock:
+        with self._here():
             scorer = self._started()
             if all(each.tokens is not None for each in askings):
                 return scorer.score(self._rollout(askings))
@@ -115,17 +143,37 @@ class Rewards:
                 messages=[_messages(each) for each in askings],
             )
 
+    def score_one(self, asking: Asking) -> Scores:
+        """Scores one question. Those that several threads ask at the same time are scored together.
+
+        A judge would otherwise answer one completion after the other, where a trainer asks about
+        each in a thread of its own.
+        """
+        if all(each.form == "row" for each in self.asked().values()):
+            return self._together(asking)
+        return self.score([asking])  # who is scored together would be a matter of chance
+
     def close(self) -> None:
         """Ends the workers; the next score starts them again."""
-        with self._lock:
+        with self._here():
             if self._scorer is not None:
                 atexit.unregister(self.close)
                 self._scorer.close()
                 self._scorer = None
 
+    def _here(self) -> threading.RLock:
+        """The lock of this process. A fork has its parent's workers, and leaves them alone."""
+        if self._process != os.getpid():
+            if self._scorer is not None:
+                _LEFT.append(self._scorer)
+            self._begin()
+        return self._lock
+
     def _started(self) -> Scorer:
         if self._scorer is None:
-            self._scorer = Scorer(self.setups, timeout=self.timeout, isolate=self.isolate)
+            self._scorer = Scorer(
+                self.setups, timeout=self.timeout, isolate=self.isolate, memory=self.memory
+            )
             self._scorer.start()
             atexit.register(self.close)
         return self._scorer
@@ -187,11 +235,17 @@ def reason(scores: Scores) -> RewardError:
     return RewardError(f"no reward applies to this completion ({names} returned None)")
 
 
-def refuse_groups(rewards: Rewards, why: str) -> None:
-    """Refuses rewards that compare the completions of a prompt: each would be compared with itself."""
+def refuse(rewards: Rewards, unknown: Sequence[str], why: str, remedy: str = ALONE) -> None:
+    """Refuses rewards that ask for what a trainer does not tell: they would get an invented value.
+
+    ``group`` among the unknown is a completion's group: each would be compared with itself alone.
+    """
     for name, asked in rewards.asked().items():
-        if asked.form == "group":
-            raise RewardError(
-                f"{name} compares the completions of a prompt, and {why}",
-                remedy="use a reward that scores a completion by itself",
-            )
+        lacking = [f"`{fact}`" for fact in unknown if {fact, f"{fact}s"} & {*asked.required}]
+        if "group" in unknown and asked.form == "group":
+            what = "compares the completions of a prompt"
+        elif lacking:
+            what = f"asks for {' and '.join(lacking)}"
+        else:
+            continue
+        raise RewardError(f"{name} {what}, and {why}", remedy=remedy)

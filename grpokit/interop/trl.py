@@ -5,7 +5,8 @@
 ``target``. ``functions`` gives the rewards of a recipe, with settings and weights.
 
 A reward that abstains gives None, which TRL leaves out. One that fails gives None too, and beyond
-``max_error_rate`` the run stops with its message.
+``max_error_rate`` the run stops with its message. TRL adds up the rest: among several dotted names the
+sum then lacks one reward. ``functions`` gives None for all of them instead.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from typing import Any
 
 from grpokit.errors import RewardError
 from grpokit.interop.names import dotted, find_reward, installed
-from grpokit.interop.rewards import Asking, Rewards
-from grpokit.interop.rows import unpack, with_answer
+from grpokit.interop.rewards import Asking, Rewards, refuse
+from grpokit.interop.rows import PACKED, unpack, with_answer
+from grpokit.interop.talk import messages_of, text_of
 from grpokit.scoring.budget import ErrorBudget
 from grpokit.spec.flow import Scores
 
@@ -44,13 +46,13 @@ def __getattr__(name: str) -> Any:
     if name not in _cache:
         entry = find_reward(name, installed())
         rewards = Rewards([{"use": entry.id, "name": dotted(entry.spec.name)}])
-        _cache[name] = functions(rewards, aliases=True)[0]
+        (function,) = functions(rewards)
+        function.__qualname__ = name  # another process finds it by this name
+        _cache[name] = function
     return _cache[name]
 
 
-def functions(
-    rewards: Rewards, *, group: int | None = None, aliases: bool = False
-) -> list[Function]:
+def functions(rewards: Rewards, *, group: int | None = None) -> list[Function]:
     """One function a reward, for ``reward_funcs``; ``rewards.weights`` are the ``reward_weights``.
 
     All rewards are scored together, once a batch: where one with a weight fails, the completion gets
@@ -58,18 +60,17 @@ def functions(
 
     Args:
         rewards: the rewards of a recipe.
-        group: completions a prompt, where the trainer keeps them together.
-        aliases: look for the gold answer under its names elsewhere.
+        group: ``num_generations``, which rewards that compare the completions of a prompt need.
     """
-    batch = _Batch(rewards, group, aliases=aliases)
+    batch = _Batch(rewards, group)
     return [_function(batch, name) for name in rewards.names]
 
 
 class _Batch:
     """The rewards' scores of the batch that TRL asks about, one reward after the other."""
 
-    def __init__(self, rewards: Rewards, group: int | None, *, aliases: bool) -> None:
-        self.rewards, self.group, self.aliases = rewards, group, aliases
+    def __init__(self, rewards: Rewards, group: int | None) -> None:
+        self.rewards, self.group = rewards, group
         self._budget = ErrorBudget(rewards.max_error_rate)
         self._asked: tuple[Any, ...] = ()
         self._served: set[str] = set()
@@ -81,6 +82,8 @@ class _Batch:
         # TRL hands the same lists to every function of a batch, once to each; holding them keeps
         # their identity. Whoever asks one function again has new questions, even in the same lists.
         asked = (prompts, completions, ids, *(part for each in columns.items() for part in each))
+        if self._scores is None:
+            self._refuse_cut()
         if self._scores is None or name in self._served or not _same(asked, self._asked):
             scores = self.rewards.score(list(self._askings(prompts, completions, ids, columns)))
             self._budget.add(scores)
@@ -102,8 +105,9 @@ class _Batch:
             )
 
     def _row(self, columns: Mapping[str, Any], index: int) -> dict[str, Any]:
-        row = unpack({name: values[index] for name, values in columns.items()})
-        return with_answer(row) if self.aliases else row
+        found = {name: values[index] for name, values in columns.items()}
+        row = unpack(found)
+        return row if PACKED in found else with_answer(row)  # what we exported is as it was
 
     def _spans(self, asked: Sequence[Any]) -> list[tuple[int, int]]:
         """Where one prompt's completions begin and end."""
@@ -112,24 +116,31 @@ class _Batch:
             spans = [(first, first + size) for first in range(0, len(asked), size)]
             if all(asked[i] == asked[first] for first, last in spans for i in range(first, last)):
                 return spans
+        self._refuse_torn()
         starts = [i for i in range(len(asked)) if i == 0 or asked[i] != asked[i - 1]]
-        spans = list(zip(starts, [*starts[1:], len(asked)], strict=True))
-        self._refuse_torn(spans)
-        return spans
+        return list(zip(starts, [*starts[1:], len(asked)], strict=True))
 
-    def _refuse_torn(self, spans: Sequence[tuple[int, int]]) -> None:
-        torn = self.group is not None and any(last - first != self.group for first, last in spans)
-        groups = (
-            [n for n, asked in self.rewards.asked().items() if asked.form == "group"]
-            if torn
-            else []
-        )
+    def _refuse_torn(self) -> None:
+        asked = self.rewards.asked()
+        groups = ", ".join(name for name, each in asked.items() if each.form == "group")
+        if groups and not self.group:
+            raise RewardError(
+                f"{groups} compares the completions of a prompt, and TRL does not say how many there are",
+                remedy="take it from functions(rewards, group=NUM_GENERATIONS)",
+            )
         if groups:
             raise RewardError(
-                f"{', '.join(groups)} compares the {self.group} completions of a prompt, and this "
+                f"{groups} compares the {self.group} completions of a prompt, and this "
                 "process has only some of them",
                 remedy="make per_device_train_batch_size a multiple of num_generations",
             )
+
+    def _refuse_cut(self) -> None:
+        """TRL counts tokens, and does not say whether there would have been more."""
+        if self.rewards.max_tokens is None:
+            unknown, why = ("finish", "truncated"), "TRL does not say whether a completion was cut"
+            remedy = "take it from functions(Rewards(..., max_tokens=MAX_COMPLETION_LENGTH))"
+            refuse(self.rewards, unknown, why, remedy)
 
 
 def _same(first: Sequence[Any], second: Sequence[Any]) -> bool:
@@ -156,7 +167,7 @@ def _function(batch: _Batch, name: str) -> Function:
             for total, value in zip(totals, values, strict=True)
         ]
 
-    reward.__name__ = reward.__qualname__ = name
+    reward.__name__ = name
     reward.__doc__ = f"The reward {name} of grpokit."
     return reward
 
@@ -169,25 +180,3 @@ def _log(scores: Scores, name: str, log_metric: Callable[[str, float], None]) ->
             log_metric(f"components/{key}", sum(values) / len(values))
     failed = sum(failure.reward == name for failure in scores.failures)
     log_metric(f"failed/{name}", float(failed))
-
-
-def text_of(completion: Any) -> str:
-    """The text of a completion: itself, or what the assistant says in a list of messages."""
-    if isinstance(completion, str):
-        return completion
-    said = [each for each in completion if each.get("role", "assistant") == "assistant"]
-    return "".join(_content(each.get("content")) for each in said)
-
-
-def messages_of(prompt: Any) -> list[dict[str, Any]]:
-    """The messages of a prompt; plain text is what the user says."""
-    if isinstance(prompt, str):
-        return [{"role": "user", "content": prompt}]
-    return [{"role": each["role"], "content": _content(each.get("content"))} for each in prompt]
-
-
-def _content(content: Any) -> str:
-    """Text, or the text parts of a list of parts."""
-    if isinstance(content, str):
-        return content
-    return "".join(part.get("text") or "" for part in content or ())

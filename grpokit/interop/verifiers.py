@@ -18,9 +18,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from grpokit.interop.names import dotted, find_reward, installed
-from grpokit.interop.rewards import Asking, Rewards, reason, refuse_groups
+from grpokit.interop.rewards import UNKNOWN, Asking, Rewards, reason, refuse
 from grpokit.interop.rows import unpack, with_answer
-from grpokit.interop.trl import messages_of
+from grpokit.interop.talk import messages_of
 from grpokit.spec.flow import Scores
 
 __all__ = ["score"]
@@ -38,6 +38,7 @@ def __getattr__(name: str) -> Any:
         entry = find_reward(name, installed())
         rewards = Rewards([{"use": entry.id, "name": dotted(entry.spec.name)}])
         _cache[name] = _function(rewards, name, _single)
+        _cache[name].__qualname__ = name  # another process finds it by this name
     return _cache[name]
 
 
@@ -74,15 +75,19 @@ def _function(rewards: Rewards, name: str, read: Callable[[Scores], Found]) -> F
 
     def work(asking: Asking) -> Found:
         if not checked:
-            refuse_groups(rewards, "verifiers asks about one trace at a time")
+            refuse(
+                rewards,
+                ("group", *UNKNOWN),
+                "verifiers asks about one trace at a time, by its text",
+            )
             checked.append(True)
-        return read(rewards.score([asking]))
+        return read(rewards.score_one(asking))
 
     async def reward(task: Any, trace: Any) -> Found:
         # Scoring waits for a worker process: the event loop of verifiers goes on meanwhile.
         return await asyncio.to_thread(work, _asking(task, trace))
 
-    reward.__name__ = reward.__qualname__ = name
+    reward.__name__ = name
     reward.__doc__ = f"The reward {name} of grpokit."
     return reward
 

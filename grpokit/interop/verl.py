@@ -8,9 +8,11 @@ come from ``reward_kwargs``:
 
 ``compute_score`` gives the weighted rewards of a recipe as one function.
 
+The gold answer is verl's ``ground_truth``; every other column is what ``extra_info`` holds.
+
 verl has no "does not apply". Without a ``fallback`` such a completion raises, and so does one whose
-reward failed: verl 0.9 logs it and trains without that completion. With a ``fallback`` it gets that
-score, and ``unscored`` counts it.
+reward failed: verl 0.9 logs it and trains without that completion (with ``trainer.use_v1=False`` the
+run ends). With a ``fallback`` it gets that score, and ``unscored`` counts it.
 """
 
 from __future__ import annotations
@@ -22,8 +24,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from grpokit.interop.names import dotted, find_reward, installed
-from grpokit.interop.rewards import Asking, Rewards, reason, refuse_groups
-from grpokit.interop.rows import MESSAGES, unpack, with_answer
+from grpokit.interop.rewards import UNKNOWN, Asking, Rewards, reason, refuse
+from grpokit.interop.rows import MESSAGES, PACKED, unpack, with_answer
+from grpokit.interop.talk import messages_of
 from grpokit.spec.flow import Scores
 
 __all__ = ["VERLS_OWN", "compute_score"]
@@ -67,6 +70,7 @@ def compute_score(
         correct: the reward that decides about ``acc``, and from where on.
         components: ``NAME/PART`` of each component to report.
     """
+    checked: list[bool] = []
 
     def function(
         data_source: Any,  # noqa: ARG001  # verl's name
@@ -75,10 +79,13 @@ def compute_score(
         extra_info: Mapping[str, Any] | None = None,
         **_: Any,
     ) -> dict[str, float]:
-        asking = _asking(solution_str, ground_truth, extra_info or {}, aliases=False)
-        return _result(rewards.score([asking]), fallback, correct, components)
+        asking = _asking(solution_str, ground_truth, extra_info or {})
+        if not checked:
+            _refuse(rewards, asking)
+            checked.append(True)
+        return _result(rewards.score_one(asking), fallback, correct, components)
 
-    function.__name__ = function.__qualname__ = name
+    function.__name__ = name
     return function
 
 
@@ -96,28 +103,37 @@ def _single(name: str) -> Function:
         fallback: float | None = None,
         **_: Any,
     ) -> dict[str, float]:
-        asking = _asking(solution_str, ground_truth, extra_info or {}, aliases=True)
+        asking = _asking(solution_str, ground_truth, extra_info or {})
         with lock:
             key = json.dumps(_data(settings or {}), sort_keys=True)
             if key not in made:
                 entry = find_reward(name, installed())
                 section = {"use": entry.id, "name": dotted(entry.spec.name)}
                 found = Rewards([{**section, "with": json.loads(key)}])
-                refuse_groups(found, "verl asks about one at a time")
+                _refuse(found, asking)
                 made[key] = found
-        return _result(made[key].score([asking]), fallback, (made[key].names[0], 1.0), ())
+        return _result(made[key].score_one(asking), fallback, (made[key].names[0], 1.0), ())
 
-    function.__name__ = function.__qualname__ = name
+    function.__name__ = function.__qualname__ = name  # another process finds it by this name
     return function
 
 
-def _asking(text: str, gold: Any, extra: Mapping[str, Any], *, aliases: bool) -> Asking:
-    columns = {key: value for key, value in extra.items() if key not in VERLS_OWN}
-    row = unpack(columns)
-    if aliases:
-        row = with_answer({**row, "ground_truth": gold})
+def _refuse(rewards: Rewards, asking: Asking) -> None:
+    unknown = ("group", *UNKNOWN, *(() if asking.messages else ("prompt", "messages")))
+    refuse(rewards, unknown, "verl asks about one completion at a time, by its text")
+
+
+def _asking(text: str, gold: Any, extra: Mapping[str, Any]) -> Asking:
+    row = unpack({key: value for key, value in extra.items() if key not in VERLS_OWN})
+    # A data set of verl's own keeps the whole solution under `answer` in `extra_info`; one that we
+    # exported has the row as it was, and its answer as text in `ground_truth`.
+    if PACKED not in extra:
+        row = with_answer(row if gold is None else {**row, "answer": gold})
     said = extra.get(MESSAGES)
-    return Asking(row=row, messages=json.loads(said) if isinstance(said, str) else (), texts=[text])
+    messages = (
+        json.loads(said) if isinstance(said, str) else messages_of(extra.get("raw_prompt", ()))
+    )
+    return Asking(row=row, messages=messages, texts=[text])
 
 
 def _result(

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import yaml
@@ -142,6 +143,17 @@ def test_odd_names_are_names_of_functions(tmp_path, target):
         assert funcs == [f"grpokit_rewards.{name}" for name in names]
     if target == "verl":
         assert "custom_reward_function.name=Rewards_" in (out / "train.sh").read_text()
+
+
+@pytest.mark.parametrize("target", ["trl", "verl"])
+def test_the_rewards_keep_their_limits(tmp_path, target):
+    limits = {"timeout": 3.5, "max_error_rate": 0.25, "isolate": False, "memory": 2.5}
+    loaded = recipe(tmp_path, scoring=limits)
+    out = tmp_path / "out"
+    export_recipe(loaded, CATALOG, target=target, folder=out, rows=3)
+    found: dict[str, Any] = {}
+    exec((out / "grpokit_rewards.py").read_text(), found)
+    assert {name: getattr(found["REWARDS"], name) for name in limits} == limits
 
 
 def test_a_folder_in_use_is_left_alone(tmp_path):

@@ -83,17 +83,44 @@ def scored(name):
 tell({name: scored(name) for name in names})
 """
 
+# Its reward manager as its reward workers call it, all completions at the same time, with rows as its
+# own data preparation writes them.
 VERL = """
-from verl.utils.import_utils import load_extern_object
-def one(function, text, answer):
-    try:
-        return function(data_source="x", solution_str=text, ground_truth=answer, extra_info={})["score"]
-    except Exception as error:
-        assert "no reward applies" in str(error), error
+import asyncio
+import numpy as np, torch
+from omegaconf import OmegaConf
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+from verl import DataProto
+from verl.experimental.reward_loop.reward_manager.naive import NaiveRewardManager
+from verl.trainer.ppo.reward import get_custom_reward_fn
+letters = {letter: i for i, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+bytewise = Tokenizer(models.BPE(vocab=letters, merges=[]))
+bytewise.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+bytewise.decoder = decoders.ByteLevel()
+tokenizer = PreTrainedTokenizerFast(tokenizer_object=bytewise, clean_up_tokenization_spaces=False)
+def asked_of(text, answer):
+    ids = tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
+    tensors = {"prompts": torch.ones(1, 2, dtype=torch.long), "responses": ids,
+               "attention_mask": torch.ones(1, 2 + ids.shape[1], dtype=torch.long)}
+    extra = {"split": "train", "index": 0, "question": "q", "answer": f"So it is 5.\\n#### {answer}0"}
+    row = {"data_source": "openai/gsm8k", "extra_info": extra, "uid": "u",
+           "reward_model": {"style": "rule", "ground_truth": answer}}
+    plain = {key: np.array([value], dtype=object) for key, value in row.items()}
+    return DataProto.from_dict(tensors=tensors, non_tensors=plain)
+def read(result):
+    if isinstance(result, Exception):
+        assert "no reward applies" in str(result), result
         return None
+    return result["reward_score"]
 def scored(name):
-    function = load_extern_object("pkg://grpokit.interop.verl", name)
-    return [one(function, text, answer) for text, answer in cases]
+    function = {"path": "pkg://grpokit.interop.verl", "name": name}
+    config = OmegaConf.create({"reward": {"custom_reward_function": function}})
+    manager = NaiveRewardManager(config, tokenizer, get_custom_reward_fn(config))
+    async def every():
+        calls = [manager.run_single(asked_of(text, answer)) for text, answer in cases]
+        return await asyncio.gather(*calls, return_exceptions=True)
+    return [read(each) for each in manager.loop.run_until_complete(every())]
 tell({name: scored(name) for name in names})
 """
 

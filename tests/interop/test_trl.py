@@ -203,6 +203,23 @@ def test_groups_come_from_the_order_of_prompts(odd):
         ask(function, completions[:4], prompts=prompts[:4])
 
 
+def test_what_trl_does_not_say_is_refused(odd):
+    """How many completions a prompt has, and whether one was cut."""
+    (place,) = functions(odd("place"))
+    with pytest.raises(RewardError, match=r"functions\(rewards, group=NUM_GENERATIONS\)"):
+        ask(place, ["x", "xx"])
+    (says,) = functions(odd("says"))
+    with pytest.raises(RewardError, match="says asks for `finish`, and TRL"):
+        ask(says, ["x"])
+
+
+def test_the_answer_of_other_data_sets(odd):
+    (function,) = functions(odd(NUMBER))
+    assert ask(function, ["7", "8"], solution=["7", "7"]) == [1.0, 0.0]
+    ours = [json.dumps({"answer": n, "solution": "8"}) for n in (7, 7)]
+    assert ask(function, ["7", "8"], grpokit_row=ours) == [1.0, 0.0]
+
+
 def test_facts_of_completions(odd):
     (function,) = functions(odd("says", max_tokens=3), group=2)
     assert ask(function, ["ab", "abc"]) == [20.0, 131.0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from concurrent.futures import ThreadPoolExecutor
 
@@ -61,8 +62,62 @@ def test_a_reward_of_groups_is_refused(tmp_path, monkeypatch):
     catalog = Catalog.load()
     monkeypatch.setattr("grpokit.interop.verl.installed", lambda: catalog)
     monkeypatch.setattr("grpokit.interop.rewards.installed", lambda: catalog)
-    with pytest.raises(RewardError, match="one at a time"):
+    with pytest.raises(RewardError, match="one completion at a time"):
         call(grpokit.interop.verl.alone_shortest, "7")
+
+
+VERLS_GSM8K = {
+    "split": "train",
+    "index": 0,
+    "question": "How many clips did Natalia sell?",
+    "answer": "In May 48/2 = <<48/2=24>>24, so 48+24 = <<48+24=72>>72.\n#### 72",
+}
+"""``extra_info`` as verl's own data preparation writes it."""
+
+
+@pytest.mark.parametrize("made", [False, True])
+def test_the_gold_answer_is_the_ground_truth(made):
+    """verl's own data sets keep the whole solution under `answer` beside it."""
+    rewards = Rewards([{"use": "exact"}])
+    function = compute_score(rewards) if made else grpokit.interop.verl.exact
+    given = {"data_source": "openai/gsm8k", "ground_truth": "72", "extra_info": VERLS_GSM8K}
+    assert function(solution_str="72", **given)["score"] == 1.0
+    assert function(solution_str=VERLS_GSM8K["answer"], **given)["score"] == 0.0
+    # A row that we exported is as it was: here its answer is a number.
+    packed = {"grpokit_row": json.dumps({"answer": 72}), "question": "?"}
+    number = compute_score(Rewards([{"use": "number"}]))
+    ours = {**given, "ground_truth": "72", "extra_info": packed}
+    assert number(solution_str="#### 72", **ours)["score"] == 1.0
+    rewards.close()
+
+
+def test_what_verl_does_not_tell_is_refused(tmp_path, monkeypatch):
+    source = """
+def cut(completion, truncated):
+    return float(truncated)
+
+def asks(completion, prompt):
+    return float(prompt == "3 + 4?")
+"""
+    hooks = reward_hooks("cut", "grpokit_unknown.rewards:cut")
+    more = reward_hooks("asks", "grpokit_unknown.rewards:asks")
+    install(tmp_path, "grpokit-unknown", hooks, files={"rewards.py": source})
+    install(tmp_path, "grpokit-asking", more)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    catalog = Catalog.load()
+    cut = Rewards([{"use": "unknown/cut"}], catalog=catalog)
+    with pytest.raises(RewardError, match="cut asks for `truncated`, and verl"):
+        call(compute_score(cut), "7")
+    asks = Rewards([{"use": "asking/asks"}], catalog=catalog)
+    with pytest.raises(RewardError, match="asks asks for `prompt`, and verl"):
+        call(compute_score(asks), "7")
+    given = {"data_source": "x", "solution_str": "7", "ground_truth": "7"}
+    talk = [{"role": "user", "content": "3 + 4?"}]
+    told = compute_score(asks)
+    assert told(**given, extra_info={"raw_prompt": talk})["score"] == 1.0
+    assert told(**given, extra_info={"grpokit_messages": json.dumps(talk)})["score"] == 1.0
+    for each in (cut, asks):
+        each.close()
 
 
 def test_no_score_is_invented():
