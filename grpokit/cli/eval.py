@@ -78,7 +78,7 @@ def evaluate_command(
     loaded = load_recipe(source, overrides=changes, catalog=catalog)
     tell(loaded.notes)
     exam = prepare(loaded.recipe, catalog)
-    evaluations = _evaluate_all(subjects, loaded.recipe, exam, catalog)
+    evaluations = evaluate_all(subjects, loaded.recipe, exam, catalog)
     _tell(evaluations, out, folder or Path("evals"), as_json=as_json)
 
 
@@ -107,7 +107,7 @@ def _short(path: Path) -> Path:
     return whole.relative_to(here) if whole.is_relative_to(here) else path
 
 
-def _evaluate_all(
+def evaluate_all(
     subjects: list[Subject], recipe: Recipe, exam: Exam, catalog: Catalog
 ) -> list[Evaluation]:
     """One model after the other, so that only one is in memory."""

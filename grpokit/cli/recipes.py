@@ -1,4 +1,4 @@
-"""``grpokit recipes``: list, show, check, compare; the JSON Schema for editors."""
+"""``grpokit recipes``: list, show, check, compare, receipts; the JSON Schema for editors."""
 
 from __future__ import annotations
 
@@ -11,15 +11,22 @@ import typer
 
 from grpokit.cli import render
 from grpokit.cli.consent import ForeignRewards
-from grpokit.errors import ExitCode, PreflightError
+from grpokit.cli.recipes_receipt import app as receipts
+from grpokit.errors import ExitCode, PreflightError, RecipeError
 
 if TYPE_CHECKING:
     from grpokit.compose.diagnostics import Diagnostic
     from grpokit.compose.library import Found
     from grpokit.compose.load import Loaded
+    from grpokit.receipts.model import Receipt
     from grpokit.registry.catalog import Catalog
 
-app = typer.Typer(no_args_is_help=True, help="List, show, check and compare recipes.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="List, show, check and compare recipes; what they were measured to do.",
+)
+
+app.add_typer(receipts)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Overrides = Annotated[
@@ -47,18 +54,36 @@ def list_recipes(as_json: Json = False) -> None:
     from grpokit.compose.library import Library
 
     rows = [
-        {"name": found.name, "summary": _summary(found), "plugin": found.plugin, "file": found.file}
+        {
+            "name": found.name,
+            "summary": _summary(found),
+            "plugin": found.plugin,
+            "file": found.file,
+            "receipt": _receipt_in_short(found),
+        }
         for found in Library(_catalog(), Path.cwd()).named.values()
     ]
     if as_json:
         render.print_json({"recipes": rows})
         return
     render.table(
-        ["recipe", "summary"],
-        [(row["name"], row["summary"]) for row in rows],
+        ["recipe", "receipt", "summary"],
+        [(row["name"], row["receipt"] or "", row["summary"]) for row in rows],
         styles={"recipe": "bold"},
     )
     render.say("Look into one with `grpokit recipes show NAME`; run it with `grpokit train NAME`.")
+    render.say("A receipt is what training gave: `grpokit recipes verify NAME` checks it.")
+
+
+def _receipt_in_short(found: Found) -> str | None:
+    from grpokit.cli.recipes_show import in_short
+    from grpokit.receipts.shelf import receipt_of
+
+    try:
+        receipt = receipt_of(found)
+    except RecipeError:
+        return "cannot be read"
+    return in_short(receipt) if receipt is not None else None
 
 
 def _summary(found: Found) -> str:
@@ -93,13 +118,37 @@ def show(
     if as_json:
         data = all_values(loaded) if resolved else loaded.data
         origins = loaded.provenance if resolved else {}
-        render.print_json({"name": loaded.name, "recipe": data, "provenance": origins})
+        receipt = None if overrides else _receipt(loaded)
+        render.print_json(
+            {"name": loaded.name, "recipe": data, "provenance": origins, "receipt": receipt}
+        )
     elif resolved:
         render.say(annotated(all_values(loaded), loaded.provenance).rstrip("\n"))
     elif overrides or loaded.path is None:
         render.say(to_yaml(loaded.data).rstrip("\n"))
     else:
         render.say(loaded.path.read_text(encoding="utf-8").rstrip("\n"))
+    if not overrides and not as_json:
+        _say_receipt(name, loaded)
+
+
+def _receipt(loaded: Loaded) -> Receipt | None:
+    from grpokit.receipts.shelf import receipt_of
+
+    return receipt_of(loaded.sources[0])
+
+
+def _say_receipt(name: str, loaded: Loaded) -> None:
+    """As comments, so that what is printed is a recipe."""
+    try:
+        receipt = _receipt(loaded)
+    except RecipeError as error:
+        render.warn(f"warning: {error}", "yellow")
+        return
+    if receipt is not None:
+        from grpokit.cli.recipes_show import receipt_lines
+
+        render.say("\n" + "\n".join(receipt_lines(name, receipt)))
 
 
 @app.command()
@@ -123,7 +172,7 @@ def check(
             codes.add(error.exit_code)
             found = error.diagnostics
         else:
-            found = loaded.notes
+            found = (*loaded.notes, *_receipt_notes(loaded))
         ok = not any(item.level == "error" for item in found)
         results.append({"recipe": name, "ok": ok, "problems": [_as_data(item) for item in found]})
         if not as_json:
@@ -132,6 +181,14 @@ def check(
         render.print_json({"recipes": results})
     if codes:
         raise typer.Exit(ExitCode.USAGE if ExitCode.USAGE in codes else max(codes))
+
+
+def _receipt_notes(loaded: Loaded) -> tuple[Diagnostic, ...]:
+    """What is wrong with the receipt beside a recipe. It stops no run."""
+    from grpokit.receipts.shelf import note
+
+    found = note(loaded)
+    return () if found is None else (found,)
 
 
 def _as_data(item: Diagnostic) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def train(
                 place="grpokit train",
                 remedy="try: grpokit train quickstart",
             )
-        _train_new(recipe, changes, foreign=foreign, plain=plain, skip_check=skip_reward_check)
+        train_new(recipe, changes, foreign=foreign, plain=plain, skip_check=skip_reward_check)
     else:
         _train_resumed(resume, recipe, changes, force=force, foreign=foreign, plain=plain)
 
@@ -89,9 +89,10 @@ def _refuse_launchers() -> None:
         )
 
 
-def _train_new(
+def train_new(
     name: str, changes: list[str], *, foreign: bool, plain: bool, skip_check: bool
-) -> None:
+) -> RunDir:
+    """A new run of a recipe, from its first step to its last."""
     from grpokit.cli.train_check import RECORD, RewardCheck
     from grpokit.compose.load import load_recipe
     from grpokit.compose.plan import plan_json
@@ -107,6 +108,7 @@ def _train_new(
     run = RunDir.create(Path(plan.recipe.train.out), loaded.name, plan.recipe, plan_json(plan))
     run.write_json(RECORD, check.record())
     _run(plan.recipe, run, catalog, title=loaded.name, plain=plain)
+    return run
 
 
 def _train_resumed(
@@ -128,7 +130,7 @@ def _train_resumed(
     saved = run.recipe()
     source = name or str(run.path / "recipe.yaml")
     loaded = load_recipe(source, overrides=changes, catalog=catalog)
-    _refuse_changes(saved, loaded.recipe, run, force=force)
+    forced = _refuse_changes(saved, loaded.recipe, run, force=force)
     if _complete(run, loaded.recipe):
         render.say(
             f"{run.path} is complete already: all {loaded.recipe.train.steps} steps are done"
@@ -139,6 +141,7 @@ def _train_resumed(
     with run:  # not while another process trains in it
         if loaded.recipe != saved:
             run.write_recipe(loaded.recipe)
+        run.resumes.append([{"environment": dict(plan.environment), "forced": forced + changed}])
         if changed:  # the next resume compares with what trains from now on
             run.write_plan(plan_json(plan))
     _run(loaded.recipe, run, catalog, title=run.path.name, plain=plain)
@@ -160,17 +163,16 @@ def _checked_plan(
     return plan
 
 
-def _refuse_changes(saved: Recipe, asked: Recipe, run: RunDir, *, force: bool) -> None:
+def _refuse_changes(saved: Recipe, asked: Recipe, run: RunDir, *, force: bool) -> tuple[str, ...]:
+    """What was forced, a line a key."""
     from grpokit.engine.rundir import changed_keys
 
     changed = changed_keys(saved, asked)
-    if not changed:
-        return
     lines = tuple(
         f"{key}: the run has {json.dumps(old)}, asked for is {json.dumps(new)}"
         for key, (old, new) in changed.items()
     )
-    if not force:
+    if lines and not force:
         raise RecipeError(
             "the recipe differs from the one this run was started with",
             place=str(run.path),
@@ -179,15 +181,15 @@ def _refuse_changes(saved: Recipe, asked: Recipe, run: RunDir, *, force: bool) -
         )
     for line in lines:
         render.warn(f"changed by --force: {line}")
+    return lines
 
 
 def _refuse_components(
     saved: Mapping[str, Any], now: Mapping[str, Any], run: RunDir, *, force: bool
-) -> bool:
+) -> tuple[str, ...]:
     """A reward or data set that changed since the start makes a resumed run another run.
 
-    What only watches (evaluation, callbacks) may change. True if something did change, and the user
-    forced it.
+    What only watches (evaluation, callbacks) may change. Returns what the user forced, a line each.
     """
 
     def identity(plan: Mapping[str, Any]) -> dict[str, str]:
@@ -221,7 +223,7 @@ def _refuse_components(
         )
     for line in lines:
         render.warn(f"changed, continued by --force: {line}")
-    return bool(lines)
+    return lines
 
 
 def _complete(run: RunDir, recipe: Recipe) -> bool:

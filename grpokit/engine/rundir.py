@@ -4,6 +4,7 @@ runs/quickstart-20260131-184502/
     recipe.yaml      the resolved recipe: every value, defaults included
     plan.json        components with versions and hashes, environment, arithmetic
     reward-check.json  what the check of the rewards found, or that it was skipped
+    resumes.jsonl    a line a resume: the environment, and what --force changed
     metrics.jsonl    a line a step
     rollouts.jsonl   a line a prompt and step: completions, scores, advantages
     failures.jsonl   the first failure of each reward and kind, with its trace
@@ -63,6 +64,7 @@ class RunDir:
         self.path = path
         self.metrics = JsonLines(path / "metrics.jsonl")
         self.rollouts = JsonLines(path / "rollouts.jsonl")
+        self.resumes = JsonLines(path / "resumes.jsonl")
         self._lock: IO[str] | None = None
 
     @classmethod
