@@ -14,12 +14,17 @@ import sys
 import tempfile
 import threading
 import time
+from dataclasses import replace
 from typing import Any
 
 __all__ = ["main"]
 
-ROUNDS = 5
+CALLS = 100
+"""Calls whose seconds are measured, unless they take longer than ``PATIENCE``."""
+PATIENCE = 1.0
 THREADS = 4
+SWITCH = 1e-5
+"""Seconds until another thread has its turn, so that threads meet within a call."""
 SHOWN = 5
 
 
@@ -42,33 +47,35 @@ def main() -> None:
 def _audit(request: dict[str, Any]) -> dict[str, Any]:
     from grpokit.errors import GrpokitError
     from grpokit.registry.resolve import create
+    from grpokit.scoring import memory
     from grpokit.scoring.call import RewardCall
     from grpokit.scoring.wire import entry_from_json, request_from_json
 
     entry = entry_from_json(request["entry"])
+    memory.limit(request["memory"])
     before = time.monotonic()
     try:
         function = create(entry, request["settings"])
-        call = RewardCall(function)
+        call = RewardCall(function, entry.spec.needs)
     except GrpokitError as error:
         return {"error": str(error)}
     answer: dict[str, Any] = {
         "import_seconds": time.monotonic() - before,
         "torch": "torch" in sys.modules,
-        "pickle": _pickle(function),
     }
     batch, _, _ = request_from_json(request["request"])
     kept = copy.deepcopy([dict(question.row) for question in batch.questions])
     first = _scores(call, batch)
     events = _listen()
     seconds: list[float] = []
-    for _ in range(ROUNDS):
+    end = time.monotonic() + PATIENCE
+    while len(seconds) < CALLS and (not seconds or time.monotonic() < end):
         _scores(call, batch, seconds)
     answer |= {"main": first, "seconds": seconds}
     answer["mutated"] = _changed(kept, [dict(question.row) for question in batch.questions])
     call.close()
-    answer["alone"] = _in_threads(function, batch, 1)
-    answer["together"] = _in_threads(function, batch, THREADS)
+    answer["alone"] = _in_threads(function, entry.spec.needs, batch, 1)
+    answer["together"] = _in_threads(function, entry.spec.needs, batch, THREADS)
     answer["connected"] = sorted(events["connected"])[:SHOWN]
     answer["written"] = sorted(events["written"])[:SHOWN]
     return answer
@@ -94,14 +101,21 @@ def _scores(call: Any, batch: Any, seconds: list[float] | None = None) -> list[A
     return found
 
 
-def _in_threads(function: Any, batch: Any, count: int) -> list[list[Any]]:
+def _in_threads(function: Any, needs: Any, batch: Any, count: int) -> list[list[Any]]:
+    """The scores that each thread got. Each begins with another item: two that judge the same at
+    the same time would not notice what they share.
+    """
     from grpokit.scoring.call import RewardCall
 
     found: list[list[Any]] = [[] for _ in range(count)]
+    sys.setswitchinterval(SWITCH)
 
     def work(number: int) -> None:
-        call = RewardCall(function)
-        found[number] = _scores(call, batch)
+        call = RewardCall(function, needs)
+        turn = number % len(batch.items) if call.asked.form == "row" else 0
+        items = [*batch.items[turn:], *batch.items[:turn]]
+        scores = _scores(call, replace(batch, items=items))
+        found[number] = [*scores[len(scores) - turn :], *scores[: len(scores) - turn]]
         call.close()
 
     threads = [threading.Thread(target=work, args=(k,), daemon=True) for k in range(count)]
@@ -114,16 +128,6 @@ def _in_threads(function: Any, batch: Any, count: int) -> list[list[Any]]:
 
 def _changed(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> bool:
     return json.dumps(before, default=repr) != json.dumps(after, default=repr)
-
-
-def _pickle(function: Any) -> str:
-    import pickle
-
-    try:
-        pickle.dumps(function)
-    except Exception as error:  # noqa: BLE001  # foreign code may raise anything here
-        return f"{type(error).__name__}: {error}"[:200]
-    return ""
 
 
 def _listen() -> dict[str, set[str]]:

@@ -8,16 +8,20 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
+from grpokit.compose.trials import paid
 from grpokit.errors import PreflightError
 from grpokit.probes import contract
-from grpokit.probes.expand import Case, NotApplicable, expand, make_cases
+from grpokit.probes.expand import make_cases
 from grpokit.probes.gold import choose_way, gold_column, gold_of, names_gold, sees_row
 from grpokit.probes.judge import Result, judge, margins_of, rates
 from grpokit.probes.library import Probe, Way, probes
-from grpokit.probes.measure import TOTAL, Bench, Measured, OutOfTimeError
-from grpokit.probes.outside import Audit, audited, percentile, start_audits
+from grpokit.probes.measure import TOTAL, Bench, Cell, Measured, OutOfTimeError
+from grpokit.probes.odd import leaks, odd_rows, varied
+from grpokit.probes.outside import Audit, audit_texts, audited, percentile, start_audits, unheard
+from grpokit.probes.pieces import pieces, text_of, work_of
 from grpokit.probes.report import Checked, Finding, Report
 from grpokit.probes.strategies import format_share, padding, scoreboard
+from grpokit.scoring.facts import needs_model
 from grpokit.scoring.scorer import RewardSetup, Scorer
 from grpokit.scoring.signature import Asked
 from grpokit.spec.components import RewardSpec
@@ -133,45 +137,36 @@ class _Run:
             self._probe()
             self._odd()
             self._time()
+            self._vary()
         except OutOfTimeError:
             self.notes.append(f"the check ended after its {self.seconds:g} seconds")
             tried = {result.probe.id for result in self.results}
             self.missed += [probe.id for probe in self._probes() if probe.id not in tried]
-        for audit in self.audits:
-            self._heard(audit)
+        for audit, here in zip(self.audits, self._here(), strict=True):
+            self._heard(audit, here)
 
     def _probes(self) -> list[Probe]:
         return [probe for probe in probes() if probe.short or not self.short]
 
     def _probe(self) -> None:
-        """Everything but the probes that are timed, case by case where time is short."""
+        """Everything but the probes that are timed, bit by bit where time is short."""
         assert self.way is not None
-        plain = [probe for probe in self._probes() if probe.within is None]
-        work: list[tuple[Case, list[tuple[Probe, str]]]] = []
-        for case in self.cases:
-            found = [
-                (probe, text)
-                for probe in plain
-                if (text := _text(probe, case, self.way)) is not None
-            ]
-            work.append((case, found))
-        groups = [[each] for each in work] if self.short else [work]
-        measured: list[tuple[Case, list[Measured]]] = []
-        began = time.monotonic()
-        for group in groups:
-            texts = [[text for _, text in found] for _, found in group]
-            answered = self.bench.measure([case for case, _ in group], self.way, texts)
-            for (case, found), row in zip(group, answered, strict=True):
-                pairs = zip(found, row, strict=True)
-                self.results += [Result(probe, case, m) for (probe, _), m in pairs]
-                measured.append((case, row))
-        if self.bench.completions:
-            self.per_completion = (time.monotonic() - began) / sum(len(r) for _, r in measured)
-        if any(getattr(setup.entry.spec, "paid", False) for setup in self.setups):
+        work = work_of([p for p in self._probes() if p.within is None], self.cases, self.way)
+        rows: dict[int, list[Measured]] = {}
+        began, before = time.monotonic(), self.bench.completions
+        for number, found in pieces(self.bench, self.way, work, bits=self.short):
+            case = work[number][0]
+            self.results += [Result(probe, case, measured) for probe, measured in found]
+            rows.setdefault(number, []).extend(measured for _, measured in found)
+            asked = self.bench.completions - before
+            self.per_completion = (time.monotonic() - began) / asked if asked else None
+        if paid(self.setups):
             self.notes.append("calls cost money: nothing was asked twice")
             return
-        self.audits = start_audits(self.setups, self.asked, self.cases[0], self.way)
-        again = measured[:2] if self.short else measured
+        self.audits = start_audits(self.scorer, self.cases[0], self.way)
+        self.notes += unheard(self.setups, self.audits)
+        again = [(work[number][0], row) for number, row in rows.items()]
+        again = again[:2] if self.short else again
         self.findings += contract.repeats(self.bench, self.way, again, self.setups)
 
     def _odd(self) -> None:
@@ -180,9 +175,18 @@ class _Run:
             return
         first = self.results[0]
         steady = [setup for setup in self.setups if setup.name not in self._unsteady()]
-        self.findings += contract.odd_rows(
+        self.findings += odd_rows(
             self.bench, self.way, first.case, self.column, steady, first.measured
         )
+
+    def _vary(self) -> None:
+        """Rewards that may give everything the same."""
+        assert self.way is not None
+        names = [s.name for s in self.setups if s.weight and not needs_model(s.entry)]
+        names = [TOTAL, *names] if len(names) > 1 else [TOTAL] * len(names)
+        same = [name for name in names if contract.constant(self.results, name)]
+        if same and not paid(self.setups):
+            self.findings += varied(self.bench, self.way, self.cases[0], same, len(self.results))
 
     def _unsteady(self) -> set[str]:
         """Rewards whose scores change anyway: comparing them says nothing more."""
@@ -196,26 +200,34 @@ class _Run:
         case = self.cases[0]
         first = self.results[0].measured if self.results else None
         for probe in self._probes():
-            text = _text(probe, case, self.way) if probe.within is not None else None
+            text = text_of(probe, case, self.way) if probe.within is not None else None
             if text is None or first is None or probe.within is None:
                 continue
             if self.short and hung >= HUNG:
                 self.missed.append(probe.id)
                 continue
-            cell, seconds = self.bench.time(case.prompt, text, probe.within + SLACK)
-            if seconds > probe.within and not (self.short and cell is None):  # a busy machine
-                cell, seconds = self.bench.time(case.prompt, text, probe.within + SLACK)
-            hung += cell is None
-            measured = Measured(text, cell or first.wrong, first.right, first.wrong)
+            limit = probe.within + SLACK
+            found, seconds = self.bench.time(case, self.way, text, limit, first)
+            if seconds > probe.within and not (self.short and found is None):  # a busy machine
+                found, seconds = self.bench.time(case, self.way, text, limit, first)
+            hung += found is None
+            measured = found or Measured(text, first.wrong, first.right, first.wrong)
             self.results.append(Result(probe, case, measured, seconds))
 
-    def _heard(self, audit: Audit) -> None:
+    def _here(self) -> Sequence[Sequence[Cell] | None]:
+        """What the completions of the audits get in the workers of training."""
+        if self.short or not self.audits or self.way is None:
+            return [None] * len(self.audits)
+        texts = audit_texts(self.cases[0], self.way)
+        return self.bench.ask([self.cases[0].prompt], [texts]) * len(self.audits)
+
+    def _heard(self, audit: Audit, here: Sequence[Cell] | None) -> None:
         answer = audit.finish(self.bench.end)
         if "lost" in answer and self.short:
             self.notes.append(f"{audit.setup.name}: calls from other threads: {answer['lost']}")
             return
         unsteady = audit.setup.name in self._unsteady()
-        self.findings += audited(audit, answer, compare=not unsteady)
+        self.findings += audited(audit, answer, here, compare=not unsteady)
         if "seconds" in answer:
             self.latency[audit.setup.name] = percentile(answer["seconds"])
             self.import_seconds[audit.setup.name] = answer["import_seconds"]
@@ -225,7 +237,10 @@ class _Run:
         weights = {setup.name: setup.weight for setup in self.setups}
         self._read()
         self.findings += contract.failures(self.results, weights)
-        self.findings += contract.leaks(self.cases if self.subjects else ())
+        for setup in self.setups:
+            if self.reads[setup.name]:
+                self.findings += contract.abstentions(self.results, setup)
+        self.findings += leaks(self.cases if self.subjects else ())
         self.findings += self._margins(weights)
         declared = frozenset(
             word
@@ -274,6 +289,12 @@ class _Run:
     def _read(self) -> None:
         """Which rewards look at the gold answer: by the columns they ask for, or by what they do."""
         self.reads = {setup.name: self._reads(setup) for setup in self.setups}
+        modelled = [setup.name for setup in self.setups if needs_model(setup.entry)]
+        if modelled:
+            self.notes.append(
+                f"{', '.join(modelled)}: no model is open, so what the policy says was made up, the same "
+                "for every token; promises were tried, and nothing is known of what it pays for"
+            )
         weighted = [setup for setup in self.setups if setup.weight and self.reads[setup.name]]
         if not weighted:
             self.notes.append(
@@ -286,7 +307,7 @@ class _Run:
             self.subjects += readers
 
     def _reads(self, setup: RewardSetup) -> bool:
-        if self.blind:
+        if self.blind or needs_model(setup.entry):
             return False
         if names_gold(setup, self.asked[setup.name]):
             return True
@@ -310,6 +331,7 @@ class _Run:
             id=setup.entry.id,
             weight=setup.weight,
             reads_answer=self.reads[name],
+            needs_model=needs_model(setup.entry),
             lowest=lowest,
             highest=highest,
             latency=self.latency.get(name),
@@ -319,10 +341,3 @@ class _Run:
             false_rejects=counted.false_rejects,
             right_tried=counted.right_tried,
         )
-
-
-def _text(probe: Probe, case: Case, way: Way) -> str | None:
-    try:
-        return expand(probe, case, way)
-    except NotApplicable:
-        return None

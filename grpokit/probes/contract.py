@@ -1,36 +1,34 @@
-"""The promises that are not about one completion: order, repetition, odd rows, threads, failures."""
+"""The promises that are not about one completion: order, repetition, failures, ranges."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
-from grpokit.probes.expand import Case, same_answer
-from grpokit.probes.judge import EXPLOIT, ROUNDING, Result, margins_of
+from grpokit.probes.expand import Case
+from grpokit.probes.judge import ROUNDING, Result, margins_of
 from grpokit.probes.library import Severity, Way, contracts
-from grpokit.probes.measure import TOTAL, Bench, Cell, Measured
+from grpokit.probes.measure import Bench, Cell, Measured
 from grpokit.probes.report import Finding
 from grpokit.scoring.scorer import RewardSetup
 from grpokit.spec.components import RewardSpec
-from grpokit.spec.flow import Message
 
 __all__ = [
+    "abstentions",
     "broken",
+    "constant",
     "declared_range",
+    "differ",
     "failures",
-    "leaks",
     "margins",
-    "odd_rows",
     "ranges",
     "repeats",
 ]
 
-LEAK = 0.05
 MARGIN = 0.05
 _KINDS = {
     "exception": "contract.raises",
+    "stop": "contract.stops",
     "timeout": "contract.deadline",
     "crash": "contract.crash",
     "memory": "contract.crash",
@@ -62,6 +60,8 @@ def broken(
 def margins(results: Sequence[Result], subject: str, *, weight: float = 1.0) -> Iterator[Finding]:
     """A right answer must earn more than a wrong one, on 95% of the rows that have scores."""
     found = margins_of(results, subject)
+    if not found:
+        return  # time was over before anything was asked
     known = [(case, margin) for case, margin in found if margin is not None]
     silent = len(found) - len(known)
     if known and silent:
@@ -95,6 +95,36 @@ def margins(results: Sequence[Result], subject: str, *, weight: float = 1.0) -> 
         )
 
 
+def abstentions(results: Sequence[Result], setup: RewardSetup) -> Iterator[Finding]:
+    """Lazy completions without a score: nothing pushes a policy away from them."""
+    name = setup.name
+    tried = [
+        result
+        for result in results
+        if result.probe.expect in ("wrong", "nothing")
+        and result.measured.margin(name) is not None
+        and name not in result.measured.cell.faults
+    ]
+    silent = [result for result in tried if result.measured.cell.values[name] is None]
+    if silent:
+        ids = list(dict.fromkeys(result.probe.id for result in silent))
+        yield broken(
+            "contract.abstains",
+            name,
+            f"no score for {len(silent)} of {len(tried)} bad completions ({_listed(ids)}), "
+            "so nothing makes them rarer",
+            weight=setup.weight,
+            completion=silent[0].measured.text,
+            row=silent[0].case.prompt.index,
+            violations=len(silent),
+            tried=len(tried),
+        )
+
+
+def _listed(ids: Sequence[str]) -> str:
+    return ", ".join(ids[:4]) + (" ..." if len(ids) > 4 else "")
+
+
 def failures(results: Sequence[Result], weights: Mapping[str, float]) -> Iterator[Finding]:
     """Exceptions, lost workers and values that are no scores, by reward and kind.
 
@@ -115,7 +145,7 @@ def failures(results: Sequence[Result], weights: Mapping[str, float]) -> Iterato
         yield broken(
             promise,
             name,
-            f"{message} ({len(hits)} completions: {', '.join(ids[:4])}{' ...' if len(ids) > 4 else ''})",
+            f"{message} ({len(hits)} completion{'s' if len(hits) > 1 else ''}: {_listed(ids)})",
             weight=weights[name],
             fix=remedy,
             completion=result.measured.text,
@@ -152,43 +182,66 @@ def repeats(
         if changed is not None:
             yield _changed("contract.batch_independence", setup, changed, "in reverse order")
             continue
-        if not bench.together and by_case:
+        if not bench.apart and not bench.together and by_case:
             sample = by_case[0][1][:3]
             alone = [bench.ask([cases[0].prompt], [[m.text]])[0][0] for m in sample]
             for before, cell in zip(sample, alone, strict=True):
-                if _differ(before.cell, cell, name):
-                    pair = (before, cell.values[name])
+                if differ(before.cell, cell, name):
+                    pair = (before, cell)
                     yield _changed("contract.batch_independence", setup, pair, "alone")
                     break
 
 
 def _first_change(
     before: Sequence[Sequence[Measured]], after: Sequence[Sequence[Measured]], name: str
-) -> tuple[Measured, float | None] | None:
+) -> tuple[Measured, Cell] | None:
     for one, other in zip(before, after, strict=True):
         for left, right in zip(one, other, strict=True):
-            if _differ(left.cell, right.cell, name):
-                return left, right.cell.values[name]
+            if differ(left.cell, right.cell, name):
+                return left, right.cell
     return None
 
 
-def _differ(left: Cell, right: Cell, name: str) -> bool:
-    if name in left.faults or name in right.faults:
-        return False  # failures are findings of their own
-    return left.values[name] != right.values[name]
+_BY_CHANCE = ("timeout", "crash", "memory")
+"""Failures that a busy machine makes as well."""
 
 
-def _changed(
-    promise: str, setup: RewardSetup, change: tuple[Measured, float | None], how: str
-) -> Finding:
+def differ(left: Cell, right: Cell, name: str) -> bool:
+    """Another score, or one that is there only once. Equal failures are findings of their own."""
+    faults = [cell.faults.get(name) for cell in (left, right)]
+    if any(fault is not None and fault.kind in _BY_CHANCE for fault in faults):
+        return False
+    if all(faults):
+        return False
+    return any(faults) or left.values[name] != right.values[name]
+
+
+def _changed(promise: str, setup: RewardSetup, change: tuple[Measured, Cell], how: str) -> Finding:
     before, after = change
+    first, then = (_told(cell, setup.name) for cell in (before.cell, after))
     return broken(
         promise,
         setup.name,
-        f"{before.cell.values[setup.name]} first, {after} {how}",
+        f"{first} first, {then} {how}",
         weight=setup.weight,
         completion=before.text,
     )
+
+
+def _told(cell: Cell, name: str) -> str:
+    fault = cell.faults.get(name)
+    return str(cell.values[name]) if fault is None else f"`{fault.message}`"
+
+
+def constant(results: Sequence[Result], subject: str) -> bool:
+    """Whether each row's completions all get the same: then nothing is better than anything."""
+    seen: dict[int, set[float]] = {}
+    for result in results:
+        measured = result.measured
+        for cell in (measured.cell, measured.right, measured.wrong):
+            if (value := cell.values[subject]) is not None:
+                seen.setdefault(id(result.case), set()).add(value)
+    return bool(seen) and all(len(values) == 1 for values in seen.values())
 
 
 def ranges(results: Sequence[Result], setup: RewardSetup) -> tuple[float | None, float | None]:
@@ -200,79 +253,6 @@ def ranges(results: Sequence[Result], setup: RewardSetup) -> tuple[float | None,
         if (value := cell.values[setup.name]) is not None
     ]
     return min(seen, default=None), max(seen, default=None)
-
-
-def leaks(cases: Sequence[Case]) -> Iterator[Finding]:
-    """Gold answers that stand in the question, word by word."""
-    hits = [case for case in cases if len(case.gold) > 1 and _inside(case.gold, case.question)]
-    if cases and len(hits) > LEAK * len(cases):
-        rows = ", ".join(str(case.prompt.index) for case in hits[:5])
-        fact = f"the gold answer stands in the prompt of {len(hits)} of {len(cases)} rows ({rows})"
-        yield broken("contract.gold_leak", TOTAL, fact, violations=len(hits), tried=len(cases))
-
-
-def _inside(gold: str, text: str) -> bool:
-    start = text.find(gold)
-    while start >= 0:
-        end = start + len(gold)
-        before, after = text[start - 1 : start], text[end : end + 1]
-        if not (before + gold[0]).isalnum() * bool(before) and not (
-            gold[-1] + after
-        ).isalnum() * bool(after):
-            return True
-        start = text.find(gold, start + 1)
-    return False
-
-
-def odd_rows(
-    bench: Bench, way: Way, case: Case, column: str, setups: Sequence[RewardSetup], right: Measured
-) -> Iterator[Finding]:
-    """Rows without a gold answer, with a column more, and with other messages before the question."""
-    row = dict(case.prompt.row)
-    without = {name: value for name, value in row.items() if name != column}
-    talk: tuple[Message, ...] = (
-        {"role": "system", "content": "Be brief."},
-        {"role": "user", "content": "What is 1 + 1?"},
-        {"role": "assistant", "content": way.write("2")},
-        *(m for m in case.prompt.messages if m["role"] != "system"),
-    )
-    empty = {
-        "a row without the column": without,
-        "a gold answer of None": row | {column: None},
-        "an empty gold answer": row | {column: ""},
-        "a gold answer of NaN": row | {column: math.nan},
-    }
-    prompts = [replace(case.prompt, row=changed) for changed in empty.values()]
-    extra = replace(case.prompt, row=row | {"a_column_that_nobody_knows": "x"})
-    other = replace(case.prompt, messages=talk)
-    # Not the right answer: a reward that reads it elsewhere pays for it with good reason. Nor the
-    # missing value's own name, which is a text like any other.
-    wrong = [text for text in ("", "-1", "x", "0") if not same_answer(text, case.gold)]
-    texts = [*map(way.write, wrong), ""]
-    pair = [way.write(case.gold), way.write(case.wrong)]
-    cells = bench.ask([*prompts, extra, other], [*([texts] * len(prompts)), pair, pair])
-    for setup in setups:
-        name, weight = setup.name, setup.weight
-        low, margin = right.wrong.values[name], right.margin(name)
-        for (what, _), answered in zip(empty.items(), cells, strict=False):
-            for text, cell in zip(texts, answered, strict=True):
-                value = cell.values[name]
-                if value is None or low is None or not margin or margin <= ROUNDING:
-                    continue
-                if (value - low) / margin > EXPLOIT + ROUNDING:
-                    fact = f"{what}: the completion earns {value:g}"
-                    yield broken("contract.gold_none", name, fact, weight=weight, completion=text)
-                    break
-        for promise, told, answered in (
-            ("contract.kwargs_tolerance", "with an unknown column", cells[-2]),
-            ("contract.chat_vs_text", "with other messages before the question", cells[-1]),
-        ):
-            fault = answered[0].faults.get(name)
-            if fault is not None and name not in right.cell.faults:
-                yield broken(promise, name, f"{told}: {fault.message}", weight=weight)
-            elif not bench.together and _differ(answered[0], right.right, name):
-                fact = f"{right.right.values[name]}, and {answered[0].values[name]} {told}"
-                yield broken(promise, name, fact, weight=weight)
 
 
 def declared_range(

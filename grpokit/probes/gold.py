@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,8 @@ GOLD = ("answer", "solution", "gold", "target", "ground_truth", "label", "refere
 QUESTION = ("question", "problem", "prompt")
 TRIED = 3
 """Rows on which the ways to write an answer are compared."""
+PART = 0.3
+"""Of the seconds of a short check."""
 _FIRST = {"boxed": "boxed", "hash": "hash", "think-answer": "tags"}
 
 
@@ -62,34 +65,45 @@ def gold_of(row: Mapping[str, Any], column: str) -> str:
 def choose_way(bench: Bench, cases: Sequence[Case], template: str = "plain") -> Way:
     """The way in which the weighted sum tells right from wrong most clearly.
 
-    Equal ways: the one that pays the right answer most, then the one that the prompt asks for.
+    Equal ways: the one that pays the right answer most, then the one that the prompt asks for. Where
+    the check has little time, one row decides, and slow rewards do not see every way.
     """
     first = _FIRST.get(template, "")
     found = sorted(ways(), key=lambda way: way.name != first)
-    tried = cases[:TRIED]
-    if not tried:
-        return found[0]
-    texts = [
-        [text for way in found for text in (way.write(case.gold), way.write(case.wrong))]
-        for case in tried
-    ]
-    if bench.together:  # neighbours count, so a short and a long one are tried
-        near: list[list[str]] = [["", "x" * 400]] * len(tried)
-        rows = [bench.measure(tried, way, near) for way in found]
-        values = [
-            [(m.right.values[TOTAL], m.wrong.values[TOTAL]) for row in each for m in row]
-            for each in rows
-        ]
-    else:
-        cells = bench.ask([case.prompt for case in tried], texts)
-        values = [
-            [(row[2 * k].values[TOTAL], row[2 * k + 1].values[TOTAL]) for row in cells]
-            for k in range(len(found))
-        ]
+    short = bench.end is not None
+    tried = cases[: 1 if short else TRIED]
+    end = time.monotonic() + PART * (bench.end - time.monotonic()) if bench.end else None
+    values: list[list[tuple[float | None, float | None]]] = []
+    for group in [[way] for way in found] if short or bench.together else [found]:
+        if values and end is not None and time.monotonic() > end:
+            break
+        values += _earned(bench, tried, group)
 
     def worth(position: int) -> tuple[float, float, int]:
         gap = sum((right or 0.0) - (wrong or 0.0) for right, wrong in values[position])
         paid = sum(right or 0.0 for right, _ in values[position])
         return round(gap, 6), round(paid, 6), -position
 
-    return found[max(range(len(found)), key=worth)]
+    return found[max(range(len(values)), key=worth)]
+
+
+def _earned(
+    bench: Bench, cases: Sequence[Case], group: Sequence[Way]
+) -> list[list[tuple[float | None, float | None]]]:
+    """For each way, what the right and the wrong answer of each row earn."""
+    if bench.together:  # neighbours count, so a short and a long one are tried
+        near: list[list[str]] = [["", "x" * 400]] * len(cases)
+        rows = [bench.measure(cases, way, near) for way in group]
+        return [
+            [(m.right.values[TOTAL], m.wrong.values[TOTAL]) for row in each for m in row]
+            for each in rows
+        ]
+    texts = [
+        [text for way in group for text in (way.write(case.gold), way.write(case.wrong))]
+        for case in cases
+    ]
+    cells = bench.ask([case.prompt for case in cases], texts)
+    return [
+        [(row[2 * k].values[TOTAL], row[2 * k + 1].values[TOTAL]) for row in cells]
+        for k in range(len(group))
+    ]

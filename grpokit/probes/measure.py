@@ -4,20 +4,41 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from grpokit.probes.expand import Case
 from grpokit.probes.library import Way
+from grpokit.scoring.facts import facts_of
 from grpokit.scoring.scorer import Scorer
-from grpokit.spec.flow import Completion, Prompt, Rollout, Sampling, ScoreFailure, Scores
+from grpokit.spec.contracts import ShouldStop
+from grpokit.spec.flow import (
+    Completion,
+    Measurement,
+    Prompt,
+    Rollout,
+    Sampling,
+    ScoreFailure,
+    Scores,
+    Wanted,
+)
 
-__all__ = ["TOTAL", "Bench", "Cell", "Measured", "OutOfTimeError"]
+__all__ = [
+    "MADE_UP",
+    "TOTAL",
+    "Bench",
+    "Cell",
+    "Measured",
+    "OutOfTimeError",
+    "rollout_of",
+    "tokens_of",
+]
 
 TOTAL = "weighted sum"
 """The subject that trains; no reward can have this name."""
 CHARACTERS = 4
 """Characters of a token, about: rewards that count tokens shall see a number."""
 LEAST = 1e-9
+LOGPROB, CERTAINTY, VOCABULARY = -0.5, 5.0, 32_000
 
 
 class OutOfTimeError(Exception):
@@ -55,19 +76,46 @@ class Measured:
         return (score - low) / margin
 
 
+class MadeUp:
+    """A policy that is equally sure of every token: what rewards hear where no model is open.
+
+    So no completion is told from another by what the policy says of it.
+    """
+
+    def measure(
+        self, rollout: Rollout, wanted: Wanted, should_stop: ShouldStop | None = None
+    ) -> Measurement:
+        del should_stop
+        counts = [len(c.token_ids) for group in rollout.completions for c in group]
+        return Measurement(
+            logprobs=tuple((LOGPROB,) * count for count in counts),
+            self_certainty=tuple((CERTAINTY,) * count for count in counts),
+            continuations=tuple(
+                tuple((LOGPROB,) * tokens_of(each.target) for each in row)
+                for row in wanted.continuations
+            ),
+            vocabulary=VOCABULARY,
+        )
+
+
+MADE_UP = MadeUp()
+
+
 class Bench:
     """A scorer, a way to write answers, and a clock.
 
     ``together`` is for rewards of the form ``group``: each completion stands in a group with the
-    right and the wrong answer of its row, because its score depends on its neighbours.
+    right and the wrong answer of its row, because its score depends on its neighbours. ``apart``:
+    every reward judges one completion a call, so that one alone gets what it gets among others.
     """
 
     def __init__(self, scorer: Scorer, *, seconds: float | None = None) -> None:
         self.scorer = scorer
         self.end = None if seconds is None else time.monotonic() + seconds
-        self.together = any(asked.form == "group" for asked in scorer.asked().values())
+        forms = {asked.form for asked in scorer.asked().values()}
+        self.together = "group" in forms
+        self.apart = forms == {"row"}
         self.completions = 0
-        self.seconds: dict[str, float] = {}
 
     def measure(
         self,
@@ -110,7 +158,7 @@ class Bench:
             turned = self.ask(prompts[::-1], [group[::-1] for group in texts[::-1]])
             return [group[::-1] for group in turned[::-1]]
         # Two questions may come from one row; failures name their place in the rollout.
-        found = self._score(_rollout(prompts, texts))
+        found = self._score(rollout_of(prompts, texts))
         faults: dict[tuple[int, int], dict[str, ScoreFailure]] = {}
         for failure in found.failures:
             faults.setdefault((failure.prompt_index, failure.sample), {})[failure.reward] = failure
@@ -126,26 +174,32 @@ class Bench:
             for p, group in enumerate(texts)
         ]
 
-    def time(self, prompt: Prompt, text: str, within: float) -> tuple[Cell | None, float]:
-        """One completion alone, and the seconds it took; no cell if it took longer than ``within``."""
-        self.ask([prompt], [["warm"]])  # a worker that was lost starts again here
+    def time(
+        self, case: Case, way: Way, text: str, within: float, known: Measured
+    ) -> tuple[Measured | None, float]:
+        """One completion, and the seconds it took; None if it took longer than ``within``.
+
+        It is alone where that changes no score; ``known`` has the right and the wrong answer then.
+        """
+        self.ask([case.prompt], [["warm"]])  # a worker that was lost starts again here
+        pair = [] if self.apart else [way.write(case.gold), way.write(case.wrong)]
         began = time.monotonic()
         end, self.end = self.end, min(self.end or 1e18, began + within)
         try:
-            cell = self.ask([prompt], [[text]])[0][0]
+            cells = self.ask([case.prompt], [[*pair, text]])[0]
         except OutOfTimeError:
             if end is not None and time.monotonic() >= end:
                 raise
             return None, time.monotonic() - began
         finally:
             self.end = end
-        return cell, time.monotonic() - began
+        right, wrong = cells[:-1] or (known.right, known.wrong)
+        return Measured(text, cells[-1], right, wrong), time.monotonic() - began
 
     def _score(self, rollout: Rollout) -> Scores:
-        found = self.scorer.score(rollout, self._poll)
+        facts = facts_of(self.scorer, MADE_UP, rollout, self._poll)
+        found = self.scorer.score(rollout, self._poll, facts)
         self.completions += len(rollout.rows())
-        for name, seconds in found.seconds.items():
-            self.seconds[name] = self.seconds.get(name, 0.0) + seconds
         return found
 
     def _poll(self) -> None:
@@ -153,13 +207,18 @@ class Bench:
             raise OutOfTimeError
 
 
-def _rollout(prompts: Sequence[Prompt], texts: Sequence[Sequence[str]]) -> Rollout:
+def tokens_of(text: str) -> int:
+    """How many tokens the text is said to have."""
+    return len(text) // CHARACTERS + 1
+
+
+def rollout_of(prompts: Sequence[Prompt], texts: Sequence[Sequence[str]]) -> Rollout:
     return Rollout(
-        prompts=tuple(replace(prompt, index=prompt.index) for prompt in prompts),
+        prompts=tuple(prompts),
         prompt_ids=((),) * len(prompts),
         completions=tuple(
             tuple(
-                Completion(token_ids=(0,) * (len(text) // CHARACTERS + 1), text=text, finish="stop")
+                Completion(token_ids=(0,) * tokens_of(text), text=text, finish="stop")
                 for text in group
             )
             for group in texts

@@ -57,6 +57,7 @@ class Strategy:
 class Checked:
     """One reward: what it reads, and what it gave.
 
+    ``needs_model``: it pays for what the policy says of a completion, which is made up here.
     ``latency`` is the 99th percentile of a call, in seconds, in its own process.
     """
 
@@ -64,6 +65,7 @@ class Checked:
     id: str
     weight: float
     reads_answer: bool
+    needs_model: bool = False
     lowest: float | None = None
     highest: float | None = None
     latency: float | None = None

@@ -9,12 +9,14 @@ import socket
 import time
 from pathlib import Path
 
-from grpokit.api import last_boxed, parse_number, reward
+from grpokit.api import Continuation, RewardError, last_boxed, parse_number, reward
 
 SEEN = []
 
 
 def _right(completion, answer):
+    if answer is None:
+        raise ValueError("this row has no gold answer")
     found = parse_number(last_boxed(completion) or "")
     return found is not None and found == parse_number(str(answer))
 
@@ -145,3 +147,102 @@ def knows_one_row(completion, row):
 def ranked(completions, answer):
     right = [_right(text, answer) for text in completions]
     return [float(each) / (1 + sum(right)) for each in right]
+
+
+def standardises(completions, answers):
+    right = [float(_right(c, a)) for c, a in zip(completions, answers, strict=True)]
+    return [each - sum(right) / len(right) for each in right]
+
+
+def tires(completion, answer):
+    SEEN.append(completion)
+    if len(SEEN) > 150:
+        raise RuntimeError("out of handles")
+    return float(_right(completion, answer))
+
+
+def shares_a_global(completion, answer):
+    SEEN[:] = [completion]
+    time.sleep(0.0005)
+    return float(_right(SEEN[0], answer))
+
+
+def other_in_each_process(completion, answer):
+    return float(_right(completion, answer)) + os.getpid() % 1000 / 1e5
+
+
+def zero_for_missing(completion, answer=None):
+    return float(_right(completion, answer)) if answer else 0.0
+
+
+def swallows(completion, answer):
+    try:
+        return float(_right(completion, f"{float(str(answer).replace(',', '')):g}"))
+    except ValueError:
+        return 0.0
+
+
+def knows_the_columns(completion, **columns):
+    if "a_column_that_nobody_knows" in columns:
+        raise TypeError("unexpected column")
+    return float(_right(completion, columns["answer"]))
+
+
+def first_message(completion, answer, messages):
+    (only,) = messages
+    return float(_right(completion, answer)) if only["role"] == "user" else 0.0
+
+
+def abstains_on_some_rows(completion, answer):
+    return None if int(answer) % 2 else float(_right(completion, answer))
+
+
+def silent_about_nothing(completion, answer):
+    return float(_right(completion, answer)) if last_boxed(completion) else None
+
+
+def gives_up(completion, answer):
+    if "qwxz" in completion:
+        raise RewardError("the server is gone", remedy="start it")
+    return float(_right(completion, answer))
+
+
+def slow(completion, answer):
+    time.sleep(0.06)
+    return float(_right(completion, answer))
+
+
+def very_slow(completion, answer):
+    time.sleep(0.2)
+    return float(str(answer) in completion)
+
+
+def same_for_all(completion):
+    return 0.5
+
+
+def by_row_only(completion, prompt):
+    return float(len(prompt) % 7)
+
+
+def shouts(completion, answer):
+    os.write(2, b"x" * 1_000_000)
+    os.write(1, b"x" * 1_000_000)
+    return float(_right(completion, answer))
+
+
+def sure(completion, self_certainty):
+    return sum(self_certainty) / len(self_certainty)
+
+
+def surely_random(completion, logprobs):
+    return sum(logprobs) + random.random()
+
+
+def likely(completion, continuation_logprobs):
+    return sum(map(sum, continuation_logprobs))
+
+
+def gold_again(completion, answer):
+    before = completion.encode(errors="replace").decode()
+    return [Continuation(before=before, target=str(answer))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import pytest
 
 from grpokit.errors import PreflightError
 from grpokit.probes import check
+from grpokit.probes.expand import make_cases
 from grpokit.probes.library import Way
 from grpokit.probes.measure import TOTAL
+from grpokit.probes.outside import audited, percentile, start_audits
 from grpokit.probes.rows import sample_rows
 from grpokit.registry.catalog import Catalog
 from grpokit.scoring.scorer import RewardSetup, Scorer
@@ -84,6 +87,18 @@ def test_promises_that_are_broken():
         "wide": set(),
         "exits": {"contract.crash"},
         "says_text": {"contract.type"},
+        "standardises": {"contract.batch_independence"},
+        "tires": {"contract.determinism", "contract.abstains"},
+        "shares_a_global": {"contract.threads"},
+        "other_in_each_process": {"contract.pickle_spawn"},
+        "zero_for_missing": {"contract.gold_zero"},
+        "swallows": {"contract.gold_zero"},
+        "knows_the_columns": {"contract.kwargs_tolerance"},
+        "first_message": {"contract.chat_vs_text"},
+        "abstains_on_some_rows": {"contract.abstains"},
+        "silent_about_nothing": {"contract.abstains"},
+        "gives_up": {"contract.stops"},
+        "shouts": set(),
         "good": set(),
     }
     report = check([lazy(name) for name in flaws], ROWS[:2], way=_boxed())
@@ -98,6 +113,79 @@ def test_promises_that_are_broken():
     raised = next(f for f in report.findings if f.id == "contract.raises")
     assert "\ud800" in raised.completion
     assert raised.severity == "critical"
+
+
+def test_what_gives_every_completion_the_same_cannot_teach():
+    names = {"same_for_all": "warning", "by_row_only": "warning"}
+    report = check([lazy(name, range=None) for name in names], ROWS[:2], way=_boxed())
+    found = {f.subject: f for f in report.findings if f.id == "contract.signal_variance"}
+    assert found.keys() == {*names, TOTAL}
+    assert found[TOTAL].severity == "warning"
+    assert {found[name].severity for name in names} == {"info"}
+    assert "gives 0.5 to each of " in found["same_for_all"].fact
+
+
+@pytest.mark.parametrize(("tag", "expected"), [("plan", True), ("answer", False)])
+def test_a_form_that_no_probe_has_is_told_from_one_that_some_have(tag, expected):
+    setup = RewardSetup(
+        name="format",
+        entry=Catalog.load().find("reward", "format"),
+        settings={"tags": ["think", tag]},
+    )
+    found = check([setup], ROWS[:1], way=_boxed())
+    assert ("contract.signal_variance" in ids(found, "warning")) == expected
+    if expected:
+        way = Way(name="x", before="<think>So.</think>", open="<plan>", close="</plan>", after="")
+        assert "contract.signal_variance" not in ids(check([setup], ROWS[:1], way=way))
+
+
+def test_slow_calls_are_counted_as_they_are():
+    (case,) = make_cases(list(ROWS[:1]), ["21"])
+    with Scorer([lazy("slow")]) as scorer:
+        (audit,) = start_audits(scorer, case, _boxed())
+    (found,) = audited(audit, audit.finish(None))
+    assert found.id == "contract.latency_p99"
+    assert re.match(r"the slowest of \d\d calls takes \d+ ms", found.fact)
+    assert percentile([1.0] * 99 + [9.0]) == 1.0
+    assert percentile([]) is None
+
+
+def test_rewards_that_need_a_model_keep_promises_on_made_up_facts():
+    statistics = {"needs": ("token-statistics",), "range": None}
+    ahead = {"needs": ("continuations",), "continuations": "lazy_rewards:gold_again"}
+    rewards = [
+        lazy("good"),
+        lazy("sure", 0.1, **statistics),
+        lazy("surely_random", 0.0, **statistics),
+        lazy("likely", 0.1, **ahead, range=None),
+    ]
+    report = check(rewards, ROWS[:1], way=_boxed())
+    assert ids(report, "critical") == set()
+    assert ids(report, "warning") == {"contract.determinism"}  # of what has weight 0
+    assert {each.name for each in report.rewards if each.needs_model} == {
+        "sure",
+        "surely_random",
+        "likely",
+    }
+    assert [each.name for each in report.rewards if each.reads_answer] == ["good"]
+    assert any(note.startswith("sure, surely_random, likely: no model") for note in report.notes)
+    assert next(e for e in report.rewards if e.name == "sure").highest == 5.0
+
+
+def test_a_slow_reward_is_probed_as_far_as_time_goes():
+    began = time.monotonic()
+    report = check([lazy("very_slow")], ROWS, seconds=3.0)
+    assert time.monotonic() - began < 4
+    assert report.missed
+    assert "base.margin" not in ids(report)
+    assert report.probes >= 4
+    assert any("ended" in note for note in report.notes)
+
+
+def test_nothing_is_said_where_nothing_was_asked():
+    report = check([lazy("good")], ROWS, seconds=0.0)
+    assert ids(report) == set()
+    assert report.right is None
 
 
 def test_a_reward_that_hangs_is_stopped_and_named():
