@@ -149,7 +149,7 @@ def recipe_page() -> str:
         "Types and defaults as the program checks them. `extends: NAME` (or a list) stands beside "
         "these: the named recipes are merged left to right, then this one over them. Mappings are "
         "merged key by key, lists are replaced as a whole, `null` goes back to the default, and "
-        "another `use` forgets the inherited `with`. `--set KEY=VALUE` is a last layer.\n"
+        "another `use` forgets the inherited `with`, and the texts of a prompt. `--set KEY=VALUE` is a last layer.\n"
     )
     return "\n".join([head, *_model(Recipe, "recipe", set())])
 

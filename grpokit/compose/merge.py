@@ -6,7 +6,8 @@
 * ``null`` over an inherited value forgets it. Where the field may be null it is null
   (``lora: null``), elsewhere its default applies.
 * Another ``use:`` makes the inherited settings meaningless, so they are forgotten: ``with`` in
-  every section, ``columns`` of a data set, ``system`` and ``template`` of a prompt.
+  every section, ``columns`` of a data set, the texts of a prompt (``system``, ``template``,
+  ``examples``), also of one that names no template: it is ``plain``.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ from grpokit.compose.nodes import Node, Path
 
 __all__ = ["BELONGS_TO_USE", "drop", "merge"]
 
-BELONGS_TO_USE = ("with", "columns", "system", "template")
+PLAIN = "plain"
+"""The template of a prompt that names none."""
+TEXTS = ("system", "template", "examples")
+BELONGS_TO_USE = ("with", "columns", *TEXTS)
 """Keys that are forgotten when an override names another component."""
 
 
@@ -29,19 +33,22 @@ def merge(base: Node, over: Node) -> Node:
         return over
     values: dict[str, Node] = dict(base.value)
     keys = dict(base.keys)
-    if _changes_use(base, over):
-        for name in BELONGS_TO_USE:
-            values.pop(name, None)
-            keys.pop(name, None)
+    for name in _forgotten(base, over):
+        values.pop(name, None)
+        keys.pop(name, None)
     for key, child in over.value.items():
         values[key] = merge(values[key], child) if key in values else child
         keys[key] = over.keys.get(key, child.mark)
     return Node(values, over.mark, keys=keys)
 
 
-def _changes_use(base: Node, over: Node) -> bool:
+def _forgotten(base: Node, over: Node) -> tuple[str, ...]:
     old, new = base.value.get("use"), over.value.get("use")
-    return new is not None and old is not None and new.value != old.value
+    if new is None:
+        return ()
+    if old is None:  # only a prompt has these keys
+        return () if new.value == PLAIN else TEXTS
+    return () if new.value == old.value else BELONGS_TO_USE
 
 
 def drop(node: Node, path: Path) -> Node:

@@ -105,7 +105,16 @@ def test_another_use_forgets_the_settings(load):
     assert recipe.dataset.limit == 10
     assert recipe.prompt.system is None
     assert recipe.prompt.template is None
-    assert len(recipe.prompt.examples) == 1
+    assert recipe.prompt.examples == []
+
+
+@pytest.mark.parametrize(("use", "kept"), [("hash", False), ("plain", True)])
+def test_a_prompt_without_a_template_is_plain_and_another_one_forgets_its_texts(load, use, kept):
+    """The quickstart names none, and has a system message and an example."""
+    prompt = load(f"extends: quickstart\nprompt: {{use: {use}}}\n").recipe.prompt
+    assert (prompt.system is not None, len(prompt.examples)) == (kept, int(kept))
+    own = load("extends: quickstart\nprompt: {use: hash, system: Add.}\n").recipe.prompt
+    assert (own.system, own.examples) == ("Add.", [])
 
 
 def test_another_algorithm_forgets_its_settings_and_keeps_replaced_parts():

@@ -109,6 +109,34 @@ def test_a_resolved_recipe_reads_as_the_same_and_without_a_note(load):
     assert later.recipe.prompt == first.recipe.prompt
 
 
+@pytest.mark.parametrize("use", ["verse/couplet", "boxed"])
+@pytest.mark.parametrize("other", ["verse/haiku", "hash", "plain"])
+def test_another_prompt_for_a_finished_run_is_used_and_no_word_of_the_first(
+    load, tmp_path, use, other
+):
+    """As in `grpokit eval RUN --set prompt.use=OTHER`."""
+    haiku = dataclasses.replace(COUPLET, name="haiku", user="{question} In 17.", examples=())
+    verse = plugin("verse", COUPLET, haiku)
+    first, catalog = load(RECIPE.replace("verse/couplet", use), verse)
+    (tmp_path / "run.yaml").write_text(json.dumps(resolved(first)))
+    loaded = load_recipe(
+        "run.yaml", overrides=[f"prompt.use={other}"], catalog=catalog, cwd=tmp_path
+    )
+    asked, _ = load(RECIPE.replace("verse/couplet", other), verse)
+    assert build_messages(loaded.recipe.prompt, ROW) == build_messages(asked.recipe.prompt, ROW)
+    assert not [note for note in loaded.notes if "prompt.use" in note.message]
+
+
+def test_a_name_beside_both_messages_is_told_to_have_no_effect(load):
+    """R616: a run's record looks like this too, with a plugin's name; that is no mistake."""
+    texts = 'system: Add., template: "{question}"}'
+    loaded, _ = load(RECIPE.replace("verse/couplet}", f"boxed, {texts}"))
+    (note,) = loaded.notes
+    assert (note.code, note.line) == ("R616", 4)
+    assert "prompt.use has no effect" in note.message
+    assert not load(RECIPE.replace("couplet}", f"couplet, {texts}"))[0].notes
+
+
 def test_the_record_of_a_run_has_the_prompt_and_a_hash_of_its_words(load):
     loaded, catalog = load(RECIPE)
     records, problems = component_records(loaded, catalog)
