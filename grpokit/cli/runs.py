@@ -18,17 +18,48 @@ if TYPE_CHECKING:
     from grpokit.registry.catalog import Catalog, Entry
     from grpokit.rescore.rescore import Job
     from grpokit.scoring.scorer import RewardSetup
-    from grpokit.spec.recipe import Recipe
+    from grpokit.spec.recipe import Recipe, RewardSection
 
 app = typer.Typer(
     no_args_is_help=True, help="List runs, show one, and score its rollouts with other rewards."
 )
+LARGEST = 1e30
+"""Of a weight and of a threshold."""
+
+Run = Annotated[str, typer.Argument(help="A run's folder, or `last`.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Reward = Annotated[str | None, typer.Option(metavar="NEW", help="The reward to score with.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--with", metavar="KEY=VALUE", help="A setting of the reward, as under `with:`."),
+]
+Weight = Annotated[
+    float | None, typer.Option(help="Its weight in the total; that of the replaced reward.")
+]
+Against = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="The saved reward that it replaces; `total` is all."),
+]
+OtherRecipe = Annotated[
+    str | None, typer.Option(metavar="R", help="Score with all rewards of this recipe instead.")
+]
+Right = Annotated[float | None, typer.Option(help="The score from which a completion is right.")]
+FromDataset = Annotated[
+    bool, typer.Option("--dataset", help="Read the rows' columns from the run's data set.")
+]
+Gates = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=LIMIT", help="Exit with code 4 beyond it: sign-changes=0.01."),
+]
+Out = Annotated[
+    Path | None, typer.Option(metavar="FOLDER", help="Where to write; RUN/rescore otherwise.")
+]
 
 
 @app.command("list")
 def list_runs(
     folder: Annotated[Path, typer.Argument(help="The folder that holds the runs.")] = Path("runs"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List runs, the newest first: recipe, steps, state, last reward, date."""
     from grpokit.cli.runs_show import listed_json, show_list
@@ -43,8 +74,8 @@ def list_runs(
 
 @app.command("show")
 def show_run(
-    run: Annotated[str, typer.Argument(help="A run's folder, or `last`.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    run: Run,
+    as_json: AsJson = False,
 ) -> None:
     """Show one run: its recipe in short, its last step, its checkpoints, evaluations, re-scorings."""
     from grpokit.cli.runs_show import show_one, shown_json
@@ -60,40 +91,17 @@ def show_run(
 
 @app.command()
 def rescore(
-    run: Annotated[str, typer.Argument(help="A run's folder, or `last`.")],
-    reward: Annotated[
-        str | None, typer.Option(metavar="NEW", help="The reward to score with.")
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--with", metavar="KEY=VALUE", help="A setting of the reward, as under `with:`."
-        ),
-    ] = None,
-    weight: Annotated[
-        float | None, typer.Option(help="Its weight in the total; that of the replaced reward.")
-    ] = None,
-    against: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="The saved reward that it replaces; `total` is all."),
-    ] = None,
-    recipe: Annotated[
-        str | None, typer.Option(metavar="R", help="Score with all rewards of this recipe instead.")
-    ] = None,
-    right: Annotated[
-        float | None, typer.Option(help="The score from which a completion is right.")
-    ] = None,
-    dataset: Annotated[
-        bool, typer.Option("--dataset", help="Read the rows' columns from the run's data set.")
-    ] = False,
-    gate: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=LIMIT", help="Exit with code 4 beyond it: sign-changes=0.01."),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Where to write; RUN/rescore otherwise.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    run: Run,
+    reward: Reward = None,
+    settings: Settings = None,
+    weight: Weight = None,
+    against: Against = None,
+    recipe: OtherRecipe = None,
+    right: Right = None,
+    dataset: FromDataset = False,
+    gate: Gates = None,
+    out: Out = None,
+    as_json: AsJson = False,
     foreign: ForeignRewards = False,
 ) -> None:
     """Score the saved rollouts of a run again, without a model, and compare.
@@ -105,18 +113,8 @@ def rescore(
     from grpokit.rescore.gates import check, parse
     from grpokit.rescore.rescore import rescore as score_again
 
-    if (reward is None) == (recipe is None):
-        raise RecipeError(
-            "name the new reward, or a recipe with rewards",
-            place="grpokit runs rescore",
-            remedy="grpokit runs rescore last --reward number",
-        )
-    if recipe is not None and (settings or weight is not None or against):
-        raise RecipeError(
-            "--with, --weight and --against belong to --reward; a recipe has its own",
-            place="grpokit runs rescore",
-            remedy="change the recipe, or name one reward",
-        )
+    _refuse_mixtures(reward, recipe, bool(settings or weight is not None or against))
+    _refuse_no_numbers(weight, right)
     gates = parse(gate or ())
     path = _folder(run)
     job = _job(
@@ -139,6 +137,31 @@ def rescore(
 
         show_rescored(found)
     check(gates, found.main, found.summary["advantages"])
+
+
+def _refuse_mixtures(reward: str | None, recipe: str | None, of_a_reward: bool) -> None:
+    if (reward is None) == (recipe is None):
+        raise RecipeError(
+            "name the new reward, or a recipe with rewards",
+            place="grpokit runs rescore",
+            remedy="grpokit runs rescore last --reward number",
+        )
+    if recipe is not None and of_a_reward:
+        raise RecipeError(
+            "--with, --weight and --against belong to --reward; a recipe has its own",
+            place="grpokit runs rescore",
+            remedy="change the recipe, or name one reward",
+        )
+
+
+def _refuse_no_numbers(weight: float | None, right: float | None) -> None:
+    for option, value in (("--weight", weight), ("--right", right)):
+        if value is not None and not abs(value) <= LARGEST:
+            raise RecipeError(
+                f"{value} is no number that scores can be compared with or multiplied by",
+                place=option,
+                remedy=f"write a number: {option} 1.0",
+            )
 
 
 def _folder(name: str) -> Path:
@@ -228,11 +251,21 @@ def _one(
     if place not in (*weights, TOTAL):
         place = max(weights, key=lambda each: abs(weights[each]))
     sections = dict(zip(weights, saved.rewards, strict=True))
-    same = place in sections and sections[place].use in (entry.id, name, reward)
-    values = {**(sections[place].with_ if same else {}), **read_settings(settings)}
+    saved_as = _same(sections, place, (entry.id, name, reward))
+    values = {**(saved_as.with_ if saved_as else {}), **read_settings(settings)}
     _check_settings(entry, values)
     factor = weight if weight is not None else weights.get(place, 1.0)
     return RewardSetup(name=name, entry=entry, settings=values, weight=factor), place
+
+
+def _same(
+    sections: dict[str, RewardSection], place: str, uses: tuple[str, ...]
+) -> RewardSection | None:
+    """The run's section of this reward: the one that is replaced, or the only one of its kind."""
+    found = [name for name, section in sections.items() if section.use in uses]
+    if place in found:
+        return sections[place]
+    return sections[found[0]] if len(found) == 1 else None
 
 
 def _check_settings(entry: Entry, values: dict[str, Any]) -> None:

@@ -121,20 +121,40 @@ def _number(value: object) -> str:
 def show_rescored(found: Rescored) -> None:
     summary = found.summary
     first, last = summary["steps"][0], summary["steps"][-1]
+    steps = f"steps {first} to {last}" if first != last else f"step {first}"
     render.say(
-        f"{summary['completions']} completions of {summary['groups']} groups, steps {first} to {last}"
+        f"{_count(summary['completions'], 'completion')} of "
+        f"{_count(summary['groups'], 'group')}, {steps}"
     )
+    for each in summary["rewards"]:
+        _reward(each, summary["against"])
     for each in summary["comparisons"]:
         _comparison(each)
+    if summary["totals_that_are_no_sum"]:
+        render.say(
+            f"{summary['totals_that_are_no_sum']} saved totals are not the weighted sum of their "
+            "saved scores: the recipe's weights were others then. New totals have today's weights",
+            "red",
+        )
     _advantages(summary["advantages"])
     for name, failure in summary["failures"].items():
         render.say(
-            f"{name} of {failure['plugin']} failed {failure['count']} times, "
+            f"{name} of {failure['plugin']} failed {_count(failure['count'], 'time')}, "
             f"first: {render.safe(failure['first'], limit=300, one_line=True)}",
             "red",
         )
     _disagreements(summary["comparisons"][0])
     render.say(f"\nwritten to {found.folder}")
+
+
+def _reward(each: Mapping[str, Any], against: str | None) -> None:
+    settings = json.dumps(each["settings"]) if each["settings"] else "no settings"
+    place = "" if against is None else f", in the place of {render.safe(against, one_line=True)}"
+    called = "" if each["id"].rpartition("/")[2] == each["name"] else f"{each['name']}: "
+    render.say(
+        f"{called}{each['plugin']}, {render.safe(settings, limit=300, one_line=True)}, "
+        f"weight {each['weight']:g}{place}"
+    )
 
 
 def _comparison(each: Mapping[str, Any]) -> None:
@@ -147,55 +167,63 @@ def _comparison(each: Mapping[str, Any]) -> None:
         ("errors", _share(old["errors"]), _share(new["errors"])),
         ("abstained", _share(old["abstained"]), _share(new["abstained"])),
     ]
+    render.table(("", f">{names[0]}", f">{names[1]}"), rows, title=title)
     if each["flips"] is not None:
         flips = each["flips"]
-        render.table(("", f">{names[0]}", f">{names[1]}"), rows, title=title)
         render.say(
-            f"right from {each['threshold']:g}: {flips['right_wrong']} right became wrong, "
-            f"{flips['wrong_right']} wrong became right ({_share(flips['share'])}); "
-            f"{flips['right_right']} stay right, {flips['wrong_wrong']} wrong"
+            f"right from {each['threshold']:g}: {flips['right_right']} stay right, "
+            f"{flips['wrong_wrong']} stay wrong,\n"
+            f"  {flips['right_wrong']} right became wrong, {flips['wrong_right']} wrong became right "
+            f"({_share(flips['share'])})"
         )
-    else:
-        render.table(("", f">{names[0]}", f">{names[1]}"), rows, title=title)
-    overall, within = each["overall"], each["within_groups"]
     render.say(
         f"{_share(each['changed'])} changed, mean change {_signed(each['mean_change'])}, "
         f"mean absolute change {_number(each['mean_absolute_change']) or 'none'}"
     )
-    render.say(
-        f"rank correlation: Kendall {_correlation(overall['kendall'])}, "
-        f"Spearman {_correlation(overall['spearman'])} overall; "
-        f"{_correlation(within['kendall'])} and {_correlation(within['spearman'])} "
-        f"as means of the {within['groups']} groups in which both vary"
+    overall, within = each["overall"], each["within_groups"]
+    render.table(
+        ("rank correlation", ">overall", f">mean within {_count(within['groups'], 'group')}"),
+        [
+            ("Kendall's tau-b", *(_correlation(side["kendall"]) for side in (overall, within))),
+            ("Spearman's rho", *(_correlation(side["spearman"]) for side in (overall, within))),
+        ],
     )
     if within["only_old_varies"] or within["only_new_varies"]:
         render.say(
-            f"{within['only_old_varies']} groups vary under the old scores only, "
-            f"{within['only_new_varies']} under the new ones only"
+            f"{_count(within['only_old_varies'], 'group')} with a difference under the old scores "
+            f"only, {within['only_new_varies']} under the new ones only"
         )
 
 
 def _advantages(data: Mapping[str, Any]) -> None:
     render.say()
-    render.say(
-        f"advantages: {_share(data['share'])} change sign ({_share(data['reversed'])} reversed, "
-        f"{_share(data['lost'])} become 0, {_share(data['gained'])} were 0); groups without a signal: "
-        f"{_share(data['dead_groups_old'])} before, {_share(data['dead_groups_new'])} now"
-    )
+    rows = [
+        ("change their sign", data["share"]),
+        ("  reversed", data["reversed"]),
+        ("  become 0", data["lost"]),
+        ("  were 0", data["gained"]),
+        ("groups without a signal before", data["dead_groups_old"]),
+        ("groups without a signal now", data["dead_groups_new"]),
+    ]
+    render.table(("advantages", ">share"), [(name, _share(value)) for name, value in rows])
     if data["advantage_is_the_runs"]:
         render.say(
-            f"by {data['advantage']}, which gives the run's saved advantages "
-            f"in all {data['groups_that_say']} groups with a signal"
+            f"by {data['advantage']},\n  which gives the run's saved advantages in "
+            f"{_all(data['groups_that_say'])} with a signal"
         )
     elif data["groups_that_say"]:
         render.say(
-            "by the sign of r - group mean: no known formula gives the run's saved advantages; "
-            f"their signs agree with it in {_share(data['saved_signs_agree'])} of completions"
+            "by the sign of r - group mean: no known formula gives the run's saved advantages;\n"
+            f"  their signs agree with it in {_share(data['saved_signs_agree'])} of completions"
         )
     else:
         render.say(
             "by the sign of r - group mean: no group of the run had a signal to check it with"
         )
+
+
+def _all(groups: int) -> str:
+    return "the one group" if groups == 1 else f"all {groups} groups"
 
 
 def _disagreements(each: Mapping[str, Any]) -> None:
@@ -216,6 +244,10 @@ def _quoted(value: object, limit: int) -> str:
     """Text in quotes, with every character that could steer a terminal as an escape."""
     shown = value if isinstance(value, str) else json.dumps(value)
     return f'"{render.safe(shown, limit=limit, one_line=True)}"'
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _share(value: float | None) -> str:

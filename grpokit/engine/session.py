@@ -138,7 +138,9 @@ def _make_loop(
     dataset = open_dataset(catalog, recipe.dataset)
     scoring = recipe.scoring
     rewards = setups(catalog, recipe.rewards)
-    scorer = stack.enter_context(Scorer(rewards, **scoring_options(scoring)))
+    scorer = Scorer(rewards, **scoring_options(scoring))
+    stack.callback(scorer.close)
+    ranks.every(lambda: scorer.start(flag.poll))
     algorithm = make_algorithm(catalog, recipe)
     backend = make_backend(catalog, recipe)
     stack.callback(backend.close)

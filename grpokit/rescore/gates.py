@@ -55,6 +55,14 @@ def parse(texts: Sequence[str]) -> tuple[Gate, ...]:
                 place="--gate",
                 remedy=f"write NAME=NUMBER with a name of {', '.join(GATES)}",
             )
+        least = -1 if GATES[name][1] else 0
+        if limit < least or (limit > 1 and name != "mean-change"):
+            highest = "" if name == "mean-change" else " to 1: 0.01 are 1%"
+            raise RecipeError(
+                f"{text!r} is no limit of {name}",
+                place="--gate",
+                remedy=f"write a number from {least}{highest}",
+            )
         gates.append(Gate(name, limit))
     return tuple(gates)
 
@@ -72,7 +80,7 @@ def check(gates: Sequence[Gate], main: Mapping[str, Any], advantages: Mapping[st
         for key in where.split("."):
             value = None if value is None else value[key]
         if value is None:
-            broken.append(f"{gate.name} cannot be computed ({told})")
+            broken.append(f"{gate.name} cannot be computed: {_why(gate.name, main)} ({told})")
         elif (value < gate.limit) if lower else (abs(value) > gate.limit):
             side = "less" if lower else "more"
             broken.append(f"{gate.name} is {value:.4g}, {side} than {gate.limit:g} ({told})")
@@ -82,3 +90,12 @@ def check(gates: Sequence[Gate], main: Mapping[str, Any], advantages: Mapping[st
             place="--gate",
             remedy="look at the disagreements above; if the change is wanted, raise the limit",
         )
+
+
+def _why(name: str, main: Mapping[str, Any]) -> str:
+    """Why a value is not there."""
+    if name == "flips" and main["flips"] is None:
+        return "totals have no right and wrong, so it needs --reward"
+    if GATES[name][1]:
+        return "a side is constant, or nothing was scored by both"
+    return "nothing was scored by both"

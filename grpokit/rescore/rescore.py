@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,7 +84,9 @@ def rescore(job: Job, out: Path, *, shown: Shown, should_stop: Callable[[], None
             "the file holds no rollout yet", place=str(source), remedy="wait for the first step"
         )
     size = source.stat().st_size
-    with Scorer(job.setups, **job.scoring) as scorer, _new_folder(out) as (temporary, publish):
+    scorer = Scorer(job.setups, **job.scoring)
+    scorer.start(should_stop)
+    with scorer, _new_folder(out) as (temporary, publish):
         _check_columns(job, scorer, first)
         tally = _Tally(job)
         with (temporary / "rows.jsonl").open("w", encoding="utf-8") as file:
@@ -137,7 +140,7 @@ class _Tally:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.groups = self.completions = 0
+        self.groups = self.completions = self.other_totals = 0
         self.steps: list[int] = []
         self.failures: dict[str, dict[str, Any]] = {}
         self.signs = SignChanges()
@@ -215,18 +218,26 @@ class _Tally:
     def _totals(
         self, completions: Sequence[Row], new: Mapping[str, Side], scored: Sequence[float | None]
     ) -> list[float | None]:
-        """The recipe's totals, or the saved ones with one reward in another's place."""
+        """The recipe's totals, or the saved ones with one reward in another's place.
+
+        The terms stand in the order of the run's recipe: in another one the sum would be rounded
+        otherwise, and equal scores would look like changed ones.
+        """
         job = self.job
         if job.against is None:
             return list(scored)
         setup = job.setups[0]
-        kept = {} if job.against == TOTAL else {**job.weights}
-        kept.pop(job.against, None)
         side = new[setup.name]
-        return [
-            _total(one, kept, setup.weight, score, failed=failed)
-            for one, score, failed in zip(completions, side.scores, side.failed, strict=True)
-        ]
+        totals = []
+        for one, score, failed in zip(completions, side.scores, side.failed, strict=True):
+            term = _Term(setup.weight, score, failed=failed)
+            if job.against == TOTAL:
+                totals.append(_total([term]))
+                continue
+            saved = {name: _saved_term(one, name, weight) for name, weight in job.weights.items()}
+            self.other_totals += not _equal(_total(saved.values()), one["total"])
+            totals.append(_total({**saved, job.against: term}.values()))
+        return totals
 
     def data(self) -> dict[str, Any]:
         job = self.job
@@ -256,6 +267,7 @@ class _Tally:
             ],
             "advantages": self.signs.data(),
             "failures": self.failures,
+            "totals_that_are_no_sum": self.other_totals,
         }
 
 
@@ -274,23 +286,34 @@ def _weighted_failures(job: Job, new: Mapping[str, Side], count: int) -> list[bo
     return [any(side.failed[g] for side in weighted) for g in range(count)]
 
 
-def _total(
-    one: Row, weights: Mapping[str, float], weight: float, score: float | None, *, failed: bool
-) -> float | None:
+@dataclass(frozen=True)
+class _Term:
+    """One reward's part in a total."""
+
+    weight: float
+    score: float | None
+    failed: bool
+
+
+def _saved_term(one: Row, name: str, weight: float) -> _Term:
+    return _Term(weight, one["rewards"].get(name), failed=name in one.get("errors", {}))
+
+
+def _total(terms: Iterable[_Term]) -> float | None:
     """As the scorer does it: abstentions are left out, a failure with a weight leaves no total."""
     total: float | None = None
-    errors = one.get("errors", {})
-    for name, factor in weights.items():
-        value = one["rewards"].get(name)
-        if factor and name in errors:
+    for term in terms:
+        if term.weight and term.failed:
             return None
-        if factor and value is not None:
-            total = (total or 0.0) + factor * value
-    if weight and failed:
-        return None
-    if weight and score is not None:
-        total = (total or 0.0) + weight * score
+        if term.weight and term.score is not None:
+            total = (total or 0.0) + term.weight * term.score
     return total
+
+
+def _equal(one: float | None, other: float | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12)
 
 
 def _told(item: Any) -> dict[str, Any]:

@@ -117,8 +117,8 @@ class Scorer:
     ) -> None:
         self.close()
 
-    def start(self) -> None:
-        """Builds every reward, each in its worker.
+    def start(self, should_stop: Callable[[], None] | None = None) -> None:
+        """Builds every reward, each in its worker. ``should_stop`` is that of :meth:`score`.
 
         Raises:
             ComponentError: one cannot be imported or built.
@@ -139,7 +139,7 @@ class Scorer:
         try:
             for lane in self._lanes:
                 lane.start()
-            drive(self._lanes, self._selector)
+            drive(self._lanes, self._selector, should_stop)
         except BaseException:
             self.close()
             raise

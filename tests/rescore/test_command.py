@@ -177,6 +177,31 @@ def test_the_same_reward_changes_nothing(command: Command, run: Path) -> None:
     assert pair["disagreements"] == []
 
 
+def test_equal_scores_give_equal_totals_to_the_last_bit(command: Command, tmp_path: Path) -> None:
+    """0.1 + 0.2 + 0.3 is another float than 0.2 + 0.3 + 0.1."""
+    use = [
+        {"use": "exact", "weight": 0.1},
+        {"use": "length", "weight": 0.2, "with": {"max": 9}},
+        {"use": "contains", "weight": 0.3},
+    ]
+    scores = {"exact": 1.0, "length": 1.0, "contains": 1.0}
+    total = 0.1 * 1.0 + 0.2 * 1.0 + 0.3 * 1.0
+    run = saved_run(
+        tmp_path, [group(1, 0, "a", [completion(0, "a", total, **scores)])], rewards=use
+    )
+    found = command.data(run, "--reward", "exact")
+    assert [each["changed"] for each in found["comparisons"]] == [0, 0]
+    assert found["totals_that_are_no_sum"] == 0
+
+
+def test_totals_of_other_weights_are_counted_and_told(command: Command, run: Path) -> None:
+    recipe = run / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("weight: 0.5", "weight: 0.25"))
+    assert command.data(run, "--reward", "exact")["totals_that_are_no_sum"] == 3
+    out, _ = command(run, "--reward", "exact")
+    assert "3 saved totals are not the weighted sum of their saved scores" in out
+
+
 def test_settings_are_those_of_the_run_unless_given(command: Command, tmp_path: Path) -> None:
     use = {"use": "contains", "with": {"text": "b"}, "weight": 3.0}
     texts = [("A", 0.0, -1.5), ("b", 1.0, 1.5)]
@@ -192,6 +217,11 @@ def test_settings_are_those_of_the_run_unless_given(command: Command, tmp_path: 
     assert found["comparisons"][0]["flips"]["share"] == 1
     assert found["advantages"]["reversed"] == 1
     assert command.data(run, "--reward", "exact")["rewards"][0]["settings"] == {}
+    found = command.data(run, "--reward", "contains", "--against", "total")
+    assert found["rewards"][0]["settings"] == {"text": "b"}
+    out, _ = command(run, "--reward", "contains")
+    assert "2 completions of 1 group, step 1\ncontains (grpokit " in out
+    assert '), {"text": "b"}, weight 3, in the place of contains' in out
 
 
 def test_a_whole_recipe(command: Command, run: Path, tmp_path: Path) -> None:
@@ -218,7 +248,7 @@ def test_failures_and_abstentions_are_counted_and_no_zeros(
     assert [each["new_total"] for each in row["completions"]] == [1.0, 1.0, None, 0.5]
     out, _ = command(run, "--reward", "sick")
     assert "\x1b" not in out
-    assert "sick of trial/sick (grpokit-trial 0.3) failed 1 times, first: raised" in out
+    assert "sick of trial/sick (grpokit-trial 0.3) failed 1 time, first: raised" in out
 
 
 def test_what_the_rewards_see_is_what_they_saw(command: Command, run: Path, plugins: Path) -> None:
@@ -283,6 +313,33 @@ def test_a_gate_ends_with_code_4_and_says_all(command: Command, run: Path) -> No
     assert "kendall cannot be computed" in command.refused(run, *constant, code=4)
 
 
+@pytest.mark.parametrize(
+    ("reward", "name", "value"),
+    [
+        ("contains", "sign-changes", 4 / 8),
+        ("contains", "flips", 2 / 6),
+        ("contains", "changed", 2 / 6),
+        ("contains", "mean-change", 2 / 6),
+        ("sick", "errors", 1 / 8),
+        ("sick", "abstained", 1 / 8),
+        ("contains", "kendall", 0.5),
+        ("contains", "spearman", 0.5),
+    ],
+)
+def test_each_gate_keeps_its_limit(
+    command: Command, run: Path, plugins: Path, reward: str, name: str, value: float
+) -> None:
+    step = -1e-9 if GATES[name][1] else 1e-9
+    command(run, "--reward", reward, "--against", "acc", "--gate", f"{name}={value + step!r}")
+    broken = ("--against", "acc", "--gate", f"{name}={value - step!r}")
+    assert f"{name} is {value:.4g}, " in command.refused(run, "--reward", reward, *broken, code=4)
+
+
+def test_a_recipe_has_no_flips(command: Command, run: Path) -> None:
+    told = command.refused(run, "--recipe", str(run / "recipe.yaml"), "--gate", "flips=0.1", code=4)
+    assert "flips cannot be computed: totals have no right and wrong, so it needs --reward" in told
+
+
 def test_mistakes_are_sentences(command: Command, run: Path, tmp_path: Path) -> None:
     said = {
         (): "name the new reward",
@@ -291,6 +348,11 @@ def test_mistakes_are_sentences(command: Command, run: Path, tmp_path: Path) -> 
         ("--reward", "exact", "--against", "nobody"): "the run has no reward 'nobody'",
         ("--reward", "exact", "--gate", "speed=1"): "'speed=1' is no gate",
         ("--reward", "exact", "--gate", "flips=nan"): "'flips=nan' is no gate",
+        ("--reward", "exact", "--gate", "flips=5"): "'flips=5' is no limit of flips",
+        ("--reward", "exact", "--gate", "changed=-1"): "'changed=-1' is no limit of changed",
+        ("--reward", "exact", "--gate", "kendall=1.1"): "write a number from -1 to 1",
+        ("--reward", "exact", "--weight", "nan"): "nan is no number",
+        ("--reward", "exact", "--right", "inf"): "inf is no number",
         ("--reward", "exact", "--with", "x"): "'x' is not KEY=VALUE",
         ("--reward", "exact", "--with", "frm=3"): "frm",
     }
@@ -346,7 +408,8 @@ def test_in_a_process_of_its_own(run: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "8 completions of 2 groups, steps 1 to 2" in done.stdout
     assert (
-        "by r - group mean, which gives the run's saved advantages in all 2 groups" in done.stdout
+        "by r - group mean,\n  which gives the run's saved advantages in all 2 groups"
+        in done.stdout
     )
     code = "import sys; from grpokit.cli.main import main; main(sys.argv[1:]); print('torch' in sys.modules)"
     done = grpokit("runs", "rescore", str(run), "--reward", "exact", code=code)

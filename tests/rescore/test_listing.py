@@ -91,7 +91,9 @@ def test_one_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "this folder is not a run" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("text", ["", "\x00", "[]", "[" * 500, "step: 3", '{"step": "x"}\n'])
+@pytest.mark.parametrize(
+    "text", ["", "\x00", "[]", "[" * 500, "[" * 100_000 + "\n", "step: 3", '{"step": "x"}\n']
+)
 @pytest.mark.parametrize("name", ["recipe.yaml", "plan.json", "metrics.jsonl", "final/run.json"])
 def test_damaged_files_are_shown_as_far_as_they_go(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, text: str

@@ -95,6 +95,20 @@ def test_a_stop_request_ends_the_wait_and_the_workers(make):
     assert scorer.score_texts([{}], [["fine"]]).rewards["acts"] == [[1.0]]
 
 
+def test_a_stop_request_ends_a_start(make, earlier):
+    scorer = make(naughty("one", module="naughty_waits"))
+    begin = time.monotonic()
+
+    def should_stop() -> None:
+        if time.monotonic() - begin > 0.3:
+            raise Interrupted(2)
+
+    with pytest.raises(Interrupted):
+        scorer.start(should_stop)
+    assert time.monotonic() - begin < 5.0
+    assert children() <= earlier
+
+
 def test_a_worker_is_out_of_reach_of_the_terminal(make, earlier):
     make("one").start()
     (worker,) = children() - earlier
