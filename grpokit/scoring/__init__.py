@@ -7,6 +7,7 @@ wire        what trainer and worker say to each other, as JSON lines
 worker      the process in which one reward runs
 memory      how much memory a worker may take
 process     the trainer's end of a worker: spawn, talk, kill
+strays      processes that left a worker's session
 lane        one reward's share of a step: what is answered, lost or still to do
 scorer      all rewards of a recipe: scores, weights and the total
 budget      how many failures a run bears

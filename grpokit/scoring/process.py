@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from grpokit.registry.catalog import Entry
+from grpokit.scoring.strays import end_marked, new_mark
 from grpokit.scoring.wire import dump, entry_to_json
 
 __all__ = ["WorkerProcess"]
@@ -49,7 +50,8 @@ class WorkerProcess:
         memory: float | None,
     ) -> None:
         # Equal hash seeds: a reward that walks over a set gives equal scores after a resume.
-        environ = {"PYTHONHASHSEED": "0", **os.environ}
+        self._mark = new_mark()
+        environ = {"PYTHONHASHSEED": "0", **os.environ, self._mark: "1"}
         # Nothing is ever written here: that its end closes says that the trainer is gone.
         lifeline, self._lifeline = os.pipe()
         self._popen = subprocess.Popen(  # noqa: S603  # our own interpreter and file
@@ -186,12 +188,13 @@ class WorkerProcess:
         return how, self._errors.decode("utf-8", "replace")
 
     def kill(self) -> None:
-        """Ends the worker and everything in its session, at once. Safe to call twice."""
+        """Ends the worker and everything it started, at once. Safe to call twice."""
         if self._popen.returncode is None:
             # Before wait(): while the leader is not reaped, nobody else can get its number.
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._popen.pid, signal.SIGKILL)
             self._popen.wait()
+            end_marked(self._mark)
         for pipe in (self._stdin, self._stdout, self._stderr):
             if not pipe.closed:
                 with contextlib.suppress(KeyError):

@@ -87,6 +87,19 @@ def _replace_json():
     return 1.0
 
 
+def _daemonise():
+    """Returns the number of a process that has left for good."""
+    told, tell = os.pipe()
+    if os.fork() == 0:
+        os.setsid()
+        if (pid := os.fork()) == 0:
+            time.sleep(3600)
+        os.write(tell, str(pid).encode())
+        os._exit(0)
+    os.wait()
+    return int(os.read(told, 20))
+
+
 def _leave_a_child_that_prints():
     if os.fork() == 0:
         while True:
@@ -116,6 +129,7 @@ ACTS = {
     "an error with odd words": _odd_words,
     "leave a child that prints": _leave_a_child_that_prints,
     "forge": _forge,
+    "daemonise": _daemonise,
     "come back twice": _come_back_twice,
     "replace json": _replace_json,
     "raise": lambda: 1 / 0,

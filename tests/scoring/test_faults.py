@@ -9,7 +9,7 @@ import pytest
 
 from grpokit.errors import RewardError
 from grpokit.scoring.budget import ErrorBudget
-from naughty import alive, children
+from naughty import alive, children, gone
 
 FAULTS = [
     ("raise", "exception", "raised ZeroDivisionError: division by zero (naughty_rewards.py:"),
@@ -121,6 +121,14 @@ def test_what_a_hanging_reward_started_goes_with_it(make, earlier):
     while any(alive(pid) for pid in seen) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not any(alive(pid) for pid in seen)
+
+
+def test_a_daemon_of_a_reward_goes_with_it(make):
+    scorer = make("acts")
+    (score,) = scorer.score_texts([{}], [["daemonise"]]).rewards["acts"][0]
+    assert alive(int(score))
+    scorer.close()
+    assert gone(int(score))
 
 
 def test_a_reward_may_print_and_close_what_it_likes(make):

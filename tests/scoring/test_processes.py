@@ -13,16 +13,9 @@ from pathlib import Path
 import pytest
 
 from grpokit.api import ComponentError, Interrupted, PreflightError
-from naughty import alive, children, naughty
+from naughty import alive, children, gone, naughty
 
 HELPERS = Path(__file__).parents[1] / "helpers"
-
-
-def gone(pid: int, seconds: float = 5.0) -> bool:
-    end = time.monotonic() + seconds
-    while alive(pid) and time.monotonic() < end:
-        time.sleep(0.02)
-    return not alive(pid)
 
 
 def test_a_worker_is_ready_in_half_a_second(make):
