@@ -39,12 +39,19 @@ def export_reward(
     from grpokit.interop.files import TARGETS, lines, python_file
     from grpokit.interop.names import dotted
     from grpokit.registry.catalog import Catalog
+    from grpokit.registry.foreign.reference import is_foreign
 
     if to not in TARGETS:
         raise RecipeError(
             f"there is no target {to!r}",
             place="grpokit export reward --to",
             remedy=f"use one of {', '.join(TARGETS)}",
+        )
+    if is_foreign(name):
+        raise RecipeError(
+            f"{name} is another trainer's reward, and an export takes those of plugins",
+            place="grpokit export reward",
+            remedy="name it there by its own path",
         )
     entry = Catalog.load().find("reward", name)
     given = read_settings(settings or [])
@@ -63,20 +70,17 @@ def export_reward(
 def _check(entry: Entry, settings: Mapping[str, Any]) -> None:
     from pydantic import ValidationError
 
+    from grpokit.interop.rewards import settings_problems
     from grpokit.registry.resolve import build_config
 
     try:
         build_config(entry, settings)
     except ValidationError as error:
-        lines = tuple(
-            f"{'.'.join(map(str, each['loc']))}: {each['msg'].removeprefix('Value error, ')}"
-            for each in error.errors()
-        )
         raise RecipeError(
             f"the settings of {entry.id} are wrong",
             place="grpokit export reward",
             remedy=f"`grpokit plugins show {entry.id}` lists them; give them by --with KEY=VALUE",
-            problems=lines,
+            problems=settings_problems(error),
         ) from error
 
 

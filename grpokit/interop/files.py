@@ -5,9 +5,12 @@ from __future__ import annotations
 import pprint
 from collections.abc import Mapping
 from dataclasses import dataclass
+from keyword import iskeyword
+from shlex import quote
 from typing import Any
 
-from grpokit.interop.names import dotted, python_name
+from grpokit.errors import RecipeError
+from grpokit.interop.names import dotted, python_name, python_names
 from grpokit.registry.catalog import Entry
 
 __all__ = ["TARGETS", "Written", "lines", "python_file"]
@@ -20,7 +23,7 @@ class _Target:
     made: str
     """The function of the file; ``{name}`` is its name, REWARDS its rewards."""
     named: str
-    """What to write there for a file; ``{file}``, ``{stem}`` and ``{name}`` stand for it."""
+    """What to write there for a file, with its ``{file}``, ``{folder}``, ``{stem}`` and ``{name}``."""
     path: str = ""
     """What to write there without a file; empty where the trainer only takes a file."""
 
@@ -30,14 +33,14 @@ TARGETS: dict[str, _Target] = {
         "TRL",
         ("from grpokit.interop.trl import functions",),
         "({name},) = functions(REWARDS)",
-        "from {stem} import {name}  # GRPOTrainer(reward_funcs=[{name}], ...)",
+        "from {stem} import {name}  # GRPOTrainer(reward_funcs=[{name}], ...){path_too}",
         "from grpokit.interop.trl import {path}  # GRPOTrainer(reward_funcs=[{path}], ...)",
     ),
     "axolotl": _Target(
         "axolotl",
         ("from grpokit.interop.axolotl import functions, transform",),
         "({name},) = functions(REWARDS)",
-        "trl: {{reward_funcs: [{stem}.{name}]}}  # with PYTHONPATH=. before the command",
+        "trl: {{reward_funcs: [{stem}.{name}]}}  # with PYTHONPATH={folder} before the command",
         "trl: {{reward_funcs: [grpokit.interop.axolotl.{path}]}}",
     ),
     "verl": _Target(
@@ -63,6 +66,8 @@ TARGETS: dict[str, _Target] = {
     ),
 }
 """Trainer -> how it names rewards."""
+_TAKEN = ("REWARDS", "Rewards", "compute_score", "functions", "score", "transform")
+"""Names that a written file has besides its function."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,15 +84,38 @@ def lines(entry: Entry, target: str) -> str:
 
 
 def python_file(entry: Entry, target: str, settings: Mapping[str, Any], *, file: str) -> Written:
-    """The file ``file`` (a path) for a reward with settings."""
+    """The file ``file`` (a path) for a reward with settings.
+
+    Raises:
+        RecipeError: the trainer imports it, and its name is none of a Python module.
+    """
     to = TARGETS[target]
-    name = python_name(entry.spec.name)
+    folder, _, last = file.rpartition("/")
+    stem = last.removesuffix(".py")
+    if "{stem}" in to.named and (not stem.isidentifier() or iskeyword(stem)):
+        raise RecipeError(
+            f"{to.title} imports the file, and {stem!r} is no name of a Python module",
+            place="grpokit export reward --out",
+            remedy=f"call it {python_name(stem) or 'reward'}.py",
+        )
+    (name,) = python_names([entry.spec.name], _TAKEN)
+    line = to.named.format(
+        file=file if "{{fn" in to.named else quote(file),
+        stem=stem,
+        name=name,
+        folder=quote(folder or "."),
+        path_too=f", with PYTHONPATH={quote(folder)}" if folder else "",
+    )
+    return Written(text=_text(entry, to, settings, name), line=line)
+
+
+def _text(entry: Entry, to: _Target, settings: Mapping[str, Any], name: str) -> str:
     section: dict[str, Any] = {"use": entry.id, "name": dotted(entry.spec.name)}
     if settings:
         section["with"] = dict(settings)
     imports = sorted((*to.imports, "from grpokit.interop.rewards import Rewards"))
     shown = '["transform"]' if "transform" in to.imports[0] else ""
-    text = "\n".join(
+    return "\n".join(
         [
             f'"""The reward {entry.id} of {entry.plugin.distribution} for {to.title}."""',
             "",
@@ -99,5 +127,3 @@ def python_file(entry: Entry, target: str, settings: Mapping[str, Any], *, file:
             "",
         ]
     )
-    stem = file.rpartition("/")[2].removesuffix(".py")
-    return Written(text=text, line=to.named.format(file=file, stem=stem, name=name))

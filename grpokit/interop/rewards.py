@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from grpokit.errors import ComponentError, RewardError
 from grpokit.interop.names import installed
@@ -24,7 +24,10 @@ from grpokit.scoring.signature import Asked
 from grpokit.spec.flow import Completion, Message, Prompt, Rollout, Sampling, Scores
 from grpokit.spec.recipe import RewardSection
 
-__all__ = ["UNKNOWN", "Asking", "Rewards", "reason", "refuse"]
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+__all__ = ["UNKNOWN", "Asking", "Rewards", "reason", "refuse", "settings_problems"]
 
 UNKNOWN = ("finish", "truncated", "sample")
 """Facts of a completion that a trainer does not tell where it hands over the text alone."""
@@ -208,16 +211,21 @@ def _check(setup: RewardSetup) -> None:
     try:
         build_config(setup.entry, setup.settings)
     except ValidationError as error:
-        told = [
-            f"{'.'.join(map(str, each['loc']))}: {each['msg'].removeprefix('Value error, ')}"
-            for each in error.errors()
-        ]
         raise ComponentError(
-            "its settings are wrong: " + "; ".join(each.removeprefix(": ") for each in told),
+            "its settings are wrong: " + "; ".join(settings_problems(error)),
             place=f"reward {setup.entry.origin}",
             remedy=f"`grpokit plugins show {setup.entry.id}` lists them; `grpokit export reward "
             f"{setup.entry.id} --to TRAINER --with KEY=VALUE` writes a file with settings",
         ) from error
+
+
+def settings_problems(error: ValidationError) -> tuple[str, ...]:
+    """What is wrong with settings, a line each."""
+    told = []
+    for each in error.errors():
+        fact = each["msg"].removeprefix("Value error, ")
+        told.append(f"{'.'.join(map(str, each['loc']))}: {fact}" if each["loc"] else fact)
+    return tuple(told)
 
 
 def _messages(asking: Asking) -> tuple[Message, ...]:

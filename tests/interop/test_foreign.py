@@ -88,6 +88,12 @@ def compute_score(data_source, solution_str, ground_truth, extra_info=None, bonu
 
 async def bare(solution_str, ground_truth):
     return solution_str == ground_truth
+
+class Scorer:
+    async def __call__(self, solution_str, ground_truth):
+        return {"score": float(solution_str == ground_truth), "acc": 1.0}
+
+asked_later = Scorer()
 """
 ROWS = [
     {"question": "q0", "answer": "7", "level": 1},
@@ -168,6 +174,9 @@ def test_verl_by_row():
     values, _ = scored("verl:scores.py:compute_score", "7", "x", "8", "x", arguments={"bonus": 0.5})
     assert values == [1.5, 0.5, 1.5, 0.5]
     assert scored("verl:scores.py:bare", "7", "x", "8", "x")[0] == [1.0, 0.0, 1.0, 0.0]
+    values, got = scored("verl:scores.py:asked_later", "7", "x", "8", "x")
+    assert values == [1.0, 0.0, 1.0, 0.0]
+    assert set(got.components) == {"it/acc"}
 
 
 @pytest.mark.usefixtures("files")
@@ -185,7 +194,6 @@ def test_what_cannot_be_called_is_said_before_anything_runs():
     for use, settings, told in (
         ("trl:theirs.py:tokens", {}, "completion_ids"),
         ("trl:theirs.py:Judge", {}, "a class"),
-        ("trl:theirs.py:gone", {}, "has no 'gone'"),
         ("verl:scores.py:bare", {"arguments": {"bonus": 1}}, "no parameter bonus"),
     ):
         with pytest.raises(ComponentError, match=told) as error:
@@ -193,6 +201,8 @@ def test_what_cannot_be_called_is_said_before_anything_runs():
         scheme, file, _ = use.split(":")
         assert error.value.place.startswith(f"{scheme}:")
         assert file in error.value.place
+    with pytest.raises(ComponentError, match=r"theirs.py has no 'chatt'; did you mean 'chat'"):
+        scored("trl:theirs.py:chatt", "7", "x", "8", "x")
     with pytest.raises(ValidationError):
         scored("trl:theirs.py:fails", "a", "b", "c", "d", isolate=False, completions="lists")
 
@@ -202,6 +212,16 @@ def test_an_import_that_fails_names_the_file(tmp_path, monkeypatch):
     Path("broken.py").write_text("def f(completions): ...\nraise SystemExit('no')\n")
     with pytest.raises(ComponentError, match=r"broken\.py failed: SystemExit: no"):
         scored("trl:broken.py:f", "a", "b", "c", "d")
+
+
+def test_a_file_beside_it_is_not_on_the_path(tmp_path):
+    (tmp_path / "judge.py").write_text("from json_of_mine import f\n")
+    (tmp_path / "json_of_mine.py").write_text(
+        "def f(completions):\n    return [1.0] * len(completions)\n"
+    )
+    with pytest.raises(ComponentError, match="No module named 'json_of_mine'") as error:
+        scored(f"trl:{tmp_path}/judge.py:f", "a", "b", "c", "d")
+    assert f"put PYTHONPATH={tmp_path} before the command" in error.value.remedy
 
 
 def test_an_import_that_ends_the_process_names_it_too(tmp_path, monkeypatch):

@@ -147,7 +147,7 @@ def test_signatures_come_from_the_source(text, line):
         ("verifiers:their_rewards.fns:plain", "those of TRL"),
         ("trl:their_rewards.fns.traced", "those of verifiers"),
         ("trl:their_rewards.fns.other", r"no parameter `completions`: \(text\)"),
-        ("trl:their_rewards.fns.missing", ""),  # importing it says that
+        ("trl:their_rewards.fns.made", ""),  # importing it says that
     ],
 )
 @pytest.mark.usefixtures("package")
@@ -158,6 +158,48 @@ def test_a_function_of_another_trainer_is_noticed(text, told):
         return
     with pytest.raises(ComponentError, match=told):
         Catalog((), foreign_rewards=True).find("reward", text)
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "told"),
+    [
+        ("def f(completions:\n    pass\n", "f", r"x\.py:1 is no Python: '\(' was never closed"),
+        ("x = 1\0", "f", "is no Python|cannot be read"),
+        ("(" * 5000, "f", "is no Python|cannot be read"),
+        ("def lengths(completions): ...\n", "length", "has no 'length'; did you mean 'lengths'?"),
+        ("def a(completions): ...\ndef _b(): ...\n", "zz", "its functions are a$"),
+        ("x = 1\n", "f", "has no 'f'; name a function"),
+    ],
+)
+def test_what_a_file_lacks_is_known_without_importing_it(tmp_path, source, name, told):
+    file = tmp_path / "x.py"
+    file.write_text(EXPLODES + source if "no Python" not in told else source)
+    with pytest.raises(ComponentError, match=told):
+        Catalog((), foreign_rewards=True).find("reward", f"trl:{file}:{name}")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "f = lambda completions: []\n",
+        "from elsewhere import *\n",
+        "from elsewhere import g as f\n",
+        "import f\n",
+        "def __getattr__(name): ...\n",
+        "globals().update(a=1)\n",
+        "for f in (1, 2): ...\n",
+        "if (f := 1): ...\n",
+        "class f: ...\n",
+        "a, *f = 1, 2\n",
+        "with open('x') as f: ...\n",
+        "try: ...\nexcept KeyError as f: ...\n",
+        'x = "\\d"\ndef f(completions): ...\n',  # a warning of the compiler is nobody's business
+    ],
+)
+def test_what_may_be_there_is_not_refused(tmp_path, source):
+    file = tmp_path / "x.py"
+    file.write_text(EXPLODES + source)
+    assert Catalog((), foreign_rewards=True).find("reward", f"trl:{file}:f").spec.name == "f"
 
 
 @pytest.mark.usefixtures("package")

@@ -2,6 +2,7 @@
 
 reference      what such a name means: a scheme, a module or a file, an attribute
 sniff          the function's parameters, read from its source and not by importing it
+defined        whether a file defines the name, read from its source too
 entry          the catalog's entry, its hash, and what would be imported
 settings       what may stand under ``with:``
 adapt          from a reference to a reward: imports it, once somebody agreed

@@ -77,7 +77,7 @@ def _load(reference: Reference) -> Any:
             f"importing {reference.file or reference.module} failed: "
             f"{type(error).__name__}: {error}",
             place=reference.text,
-            remedy="install what it needs, or correct it",
+            remedy=_remedy(reference, error),
         ) from error
     try:
         return getattr(module, reference.attribute)
@@ -87,6 +87,18 @@ def _load(reference: Reference) -> Any:
             place=reference.text,
             remedy="check the spelling",
         ) from error
+
+
+def _remedy(reference: Reference, error: BaseException) -> str:
+    """A file's folder is not on Python's path: what lies there could stand before other modules."""
+    missing = error.name if isinstance(error, ModuleNotFoundError) else None
+    if reference.file is not None and missing:
+        beside = reference.file.parent / missing.partition(".")[0]
+        if beside.with_suffix(".py").is_file() or beside.is_dir():
+            return (
+                f"{beside.name} lies beside it: put PYTHONPATH={beside.parent} before the command"
+            )
+    return "install what it needs, or correct it"
 
 
 def _of_file(path: Path) -> Any:

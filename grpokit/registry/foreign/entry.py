@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from grpokit.errors import ComponentError
+from grpokit.registry.foreign.defined import refuse_undefined
 from grpokit.registry.foreign.reference import FLAG, Reference, parse
 from grpokit.registry.foreign.sniff import misread, reading, source_file, the_file, the_module
 from grpokit.registry.record import PluginRecord
@@ -75,12 +76,14 @@ def check(reference: Reference) -> None:
             f"{reference.text}: there is no file {reference.file}",
             remedy="write its path, relative to the folder that you start from",
         )
-    if reference.file is None and the_file(reference) is None:
+    file = the_file(reference)
+    if file is None:
         raise ComponentError(
             f"{reference.text}: no Python source of the module {reference.module} is installed",
             remedy="install it, or name its file: "
             f"{reference.scheme}:path/to/file.py:{reference.attribute or 'FUNCTION'}",
         )
+    refuse_undefined(reference.text, file, reference.attribute)
     wrong = misread(reference)
     if wrong:
         raise ComponentError(f"{reference.text}: {wrong}")

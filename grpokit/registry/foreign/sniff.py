@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from grpokit.registry.foreign.defined import UNREADABLE, parsed
 from grpokit.registry.foreign.reference import TITLES, Reference
 from grpokit.registry.source import find_module
 
@@ -127,8 +128,8 @@ def misread(reference: Reference) -> str:
 
 def _look(file: Path, module: str, name: str, depth: int) -> Seen | None:
     try:
-        tree = ast.parse(file.read_bytes())
-    except (OSError, SyntaxError, ValueError, RecursionError):
+        tree = parsed(file)
+    except UNREADABLE:
         return None
     functions = {each.name: each for each in _statements(tree) if isinstance(each, Function)}
     if name in functions:

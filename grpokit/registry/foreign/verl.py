@@ -8,7 +8,7 @@ its other numbers are components.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from math import isfinite
 from numbers import Real
 from typing import Any
@@ -63,7 +63,8 @@ def reward(
     else:
 
         def now(**given: Any) -> Any:
-            return _read(function(**arguments(given)))
+            value = function(**arguments(given))
+            return _read_later(value) if inspect.isawaitable(value) else _read(value)
 
         made = now
     gold = ["answer"] if "ground_truth" in asks.names or asks.everything else []
@@ -73,6 +74,10 @@ def reward(
 def _packed(gold: Any) -> bool:
     """The column ``reward_model`` of verl is a mapping."""
     return isinstance(gold, Mapping) and "ground_truth" in gold
+
+
+async def _read_later(value: Awaitable[Any]) -> Any:
+    return _read(await value)
 
 
 def _read(value: Any) -> Any:

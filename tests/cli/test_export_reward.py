@@ -1,0 +1,96 @@
+"""`grpokit export reward`: the line that names a reward elsewhere, or a file that works there."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+
+import pytest
+
+from grpokit.cli.main import main
+from grpokit.errors import ExitCode
+from grpokit.interop.files import TARGETS
+
+TEXTS = ["\\boxed{7}", "#### 7"]
+
+
+@pytest.fixture
+def said(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        code = main(["export", "reward", *arguments])
+        return code, capsys.readouterr()
+
+    return run
+
+
+def called(function, text):
+    """A score from a written function, as its trainer calls it."""
+    names = inspect.signature(function).parameters
+    if "queries" in names:
+        return function([f"q{text}"], ["q"], ["7"])["rewards"]
+    if "solution_str" in names:
+        return function(data_source="x", solution_str=text, ground_truth="7")["score"]
+    if "trace" in names:
+        task = type("T", (), {"model_dump": lambda _, **__: {"prompt": "q", "answer": "7"}})()
+        return sum(asyncio.run(function(task, type("R", (), {"last_reply": text})())).values())
+    return function(prompts=["q"], completions=[text], solution=["7"])[0]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_written_file_has_the_settings(said, tmp_path, target):
+    code, told = said("number", "--to", target, "--with", "from=[boxed]")
+    assert code == 0
+    file = f"number_{target}.py"
+    assert told.out.splitlines()[0] == f"written: {file}"
+    assert file.removesuffix(".py") in told.out.splitlines()[1]
+    found = {}
+    exec((tmp_path / file).read_text(), found)
+    function = found["reward_func" if target == "openrlhf" else "number"]
+    assert [called(function, text) for text in TEXTS] == [1.0, 0.0]
+    found["REWARDS"].close()
+    again, told = said("number", "--to", target, "--with", "from=[boxed]")
+    assert again == ExitCode.PREFLIGHT
+    assert "File exists; choose a new file with --out" in told.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("trl", "--out", "sub/x.py"), "reward_funcs=[number], ...), with PYTHONPATH=sub"),
+        (("axolotl", "--out", "a b/x.py"), "[x.number]}  # with PYTHONPATH='a b' before"),
+        (
+            ("verl", "--out", "a b/x.py"),
+            "path='a b/x.py' reward.custom_reward_function.name=number",
+        ),
+        (("openrlhf", "--out", "a b/x-1.py"), "--reward.remote_url 'a b/x-1.py'"),
+        (("verifiers", "--out", "a b/x-1.py"), 'fn = "a b/x-1.py:number"'),
+    ],
+)
+def test_files_lie_where_they_like(said, tmp_path, arguments, line):
+    (tmp_path / arguments[2]).parent.mkdir()
+    code, told = said("number", "--to", *arguments)
+    assert code == 0, told.err
+    assert line in told.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "line"),
+    [
+        (("nmber", "--to", "trl"), ExitCode.PREFLIGHT, "did you mean 'number'"),
+        (("number", "--to", "tlr"), ExitCode.USAGE, "use one of trl, axolotl, verl, verifiers"),
+        (("number", "--to", "trl", "--out", "my-x.py"), ExitCode.USAGE, "call it my_x.py"),
+        (("number", "--to", "axolotl", "--out", "if.py"), ExitCode.USAGE, "call it if_.py"),
+        (("number", "--to", "verl", "--out", "x.txt"), ExitCode.USAGE, "does not end in .py"),
+        (("number", "--to", "verl", "--out", "no/x.py"), ExitCode.PREFLIGHT, "No such file"),
+        (("format", "--to", "trl"), ExitCode.USAGE, "\ngive exactly one of tags"),
+        (("number", "--to", "trl", "--with", "frm=1"), ExitCode.USAGE, "\nfrm: Extra inputs"),
+        (("trl:x.py:fn", "--to", "verl"), ExitCode.USAGE, "name it there by its own path"),
+    ],
+)
+def test_mistakes(said, tmp_path, arguments, code, line):
+    found, told = said(*arguments)
+    assert found == code
+    assert line in "\n" + told.err
+    assert list(tmp_path.iterdir()) == []
