@@ -31,7 +31,7 @@ class Extracted(NamedTuple):
         by: the extractor whose wrapper the completion used; "" if it used none.
         reason: "" with an answer. ``thinking``: a thinking block is open. ``missing``: no wrapper of the
             chain was used. ``empty``: one was, and it is empty or not closed. ``several``: what
-            follows "answer" names more than one number. ``negated``: the number stands behind a "not".
+            follows "answer" names more than one number or a bound. ``negated``: the number stands behind a "not".
     """
 
     answer: str | None

@@ -14,6 +14,11 @@ WORD = re.compile(r"\banswer\b", re.IGNORECASE)
 NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
 END = re.compile(r"\n|[.!?;](?=\s)|\(|\b(?:because|since|as|which)\b", re.IGNORECASE)
 NEGATION = re.compile(r"\b(?:not|never|no|neither|nor|cannot)\b|n['\u2019]t\b", re.IGNORECASE)
+UNSURE = re.compile(
+    r"\b(?:either|between|about|around|approximately|roughly|nearly|almost|maybe|perhaps|under|over|up to"
+    r"|at (?:least|most)|(?:less|more|fewer|greater|larger|smaller|higher|lower) than)\b[^\d]*\d|\d[^\d]*\bor\b",
+    re.IGNORECASE,
+)
 DENIED = re.compile(
     r"(?:\b(?:not|never|cannot)|n['\u2019]t)\b(?: (?!but\b)[^\W\d]{1,12}){0,2}[ $\u20ac\u00a3(*{\\]*-?\Z",
     re.IGNORECASE,
@@ -28,7 +33,8 @@ def nearest(
     """The number of the clause that follows the last "answer" with a number behind it.
 
     The clause ends with its line or sentence, at a bracket, and before a reason ("because", "since").
-    More than one number, or a negation, is no answer: "40 or 42" and "definitely not 42" earn nothing.
+    More than one number, a bound or a negation is no answer: "40 or 42", "42 or more", "at least 42" and
+    "definitely not 42" earn nothing.
     """
     ends = [match.end() for match in WORD.finditer(text)]
     stop = len(text)
@@ -40,6 +46,8 @@ def nearest(
             continue
         if NEGATION.search(clause) is not None:
             return None, "negated"
+        if UNSURE.search(clause) is not None:
+            return None, "several"
         value = parse_number(clause)
         if value is None and count == 1:
             value = last_number(clause)

@@ -15,7 +15,7 @@ WHY = {
     "thinking": "a thinking block is still open",
     "missing": "the completion uses no such form",
     "empty": "it is empty or not closed",
-    "several": "more than one number follows",
+    "several": "more than one number follows, or a bound",
     "negated": "the number is denied",
 }
 

@@ -3,7 +3,7 @@ r"""Whether an answer equals the reference answer.
 verdict    what a comparison says
 tokens     text to tokens, one pass; the string normal form; marks: what means the same
 units      units and currency signs
-cursor     the place in the tokens; numbers, grammar: tokens to a tree (node)
+cursor     the place in the tokens; numbers, commands, grammar: tokens to a tree (node)
 answer     an answer as a whole: label, unit, formula or text
 cost       what may go to a worker
 ring       exact arithmetic with roots, pi, i and variables
@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import atexit
 from functools import lru_cache
-from time import monotonic
 
 from grpokit_math.verify.answer import Answer, read
 from grpokit_math.verify.compare import Prover, compare
@@ -75,7 +74,7 @@ class _Passing(Exception):
 
 
 def _decide_cached(gold: str, answer: str, tolerance: float, seconds: float) -> Verdict:
-    if len(answer) > LONGEST_CACHED:
+    if len(answer) > LONGEST_CACHED or len(gold) > LONGEST_CACHED:
         return _gated(gold, answer)
     try:
         return _decide(gold, answer, tolerance, seconds)
@@ -98,13 +97,15 @@ def _decide(gold: str, answer: str, tolerance: float, seconds: float) -> Verdict
         return _NONE
     if stripped == gold.strip():
         return _TEXT
-    deadline = monotonic() + seconds * SHARE
+    left = seconds * SHARE
 
     def prove(first: Node, second: Node, within: float) -> bool:
-        left = deadline - monotonic()
+        nonlocal left
         if left <= 0:
             raise TooSlow("no answer in time")
-        return _POOL.ask(first, second, tolerance=within, seconds=left)
+        same, took = _POOL.ask_timed(first, second, tolerance=within, seconds=left)
+        left -= took
+        return same
 
     try:
         verdict = _compared(gold, answer, tolerance, prove)
@@ -117,9 +118,9 @@ def _decide(gold: str, answer: str, tolerance: float, seconds: float) -> Verdict
     except Failed as failed:
         raise _Passing(Verdict(correct=False, stage="error", detail=str(failed))) from None
     # The promise is that no text raises. A fault of ours is a counted "error", never a zero in silence.
-    except Exception as fault:  # noqa: BLE001
+    except Exception as fault:
         what = f"{type(fault).__name__}: {fault}"[:200]
-        verdict = Verdict(correct=False, stage="error", detail=what)
+        raise _Passing(Verdict(correct=False, stage="error", detail=what)) from fault
     return verdict
 
 

@@ -41,6 +41,22 @@ SHORTEST_TEXT = 3
 NO_FACTORS = frozenset("eio")
 """Two small letters are a product, such as xy, but for these: "no" is not "on"."""
 LONGEST_LABEL = 4
+FIGURES = frozenset(
+    (
+        "overline",
+        "overrightarrow",
+        "vec",
+        "angle",
+        "measuredangle",
+        "triangle",
+        "{",
+        "}",
+        "|",
+        "[",
+        "]",
+    )
+)
+MOST_POINTS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +88,8 @@ def read(text: str, *, separate: bool = False) -> Answer:
         return Answer(whole, None, why="text")
     head, money = split_money(tokens)
     head, unit = split_unit(head)
+    if money and unit[:1] == ("per",):
+        unit, money = money + unit, ()
     if unit and money and unit != money:
         return Answer(whole, None, why="two units")
     try:
@@ -119,6 +137,8 @@ def _single(token: Token) -> bool:
 def _without_label(tokens: Sequence[Token]) -> Sequence[Token]:
     """Without ``Answer:``, ``The answer is``, ``option``; a label alone stays."""
     start = 0
+    if len(tokens) > 1 and tokens[0].value in ("=", ":"):
+        return tokens[1:]
     while (
         start < len(tokens)
         and tokens[start].kind in ("run", "word")
@@ -163,11 +183,18 @@ def _is_text(tokens: Sequence[Token]) -> bool:
 
 
 def _without_name(tokens: Sequence[Token]) -> Sequence[Token]:
-    """Without a name in words: ``total cost = 36``. One letter stays, it is part of an equation."""
+    r"""Without a name: ``total cost = 36``, ``AB = 5``, ``\angle ABC = 90``.
+
+    One letter stays, it is part of an equation.
+    """
     marks = [index for index, token in enumerate(tokens) if token.value == "="]
-    if len(marks) != 1 or not 1 <= marks[0] <= LONGEST_LABEL:
+    if not marks or marks[0] == 0:
         return tokens
     name = tokens[: marks[0]]
+    if _is_figure(name):
+        return _without_name(tokens[marks[0] + 1 :])
+    if len(marks) != 1 or len(name) > LONGEST_LABEL:
+        return tokens
     words = [str(token.value) for token in name if token.kind in ("word", "run")]
     plain = all(token.kind in ("word", "run") for token in name)
     if not plain or any(word.lower() in NO_UNITS for word in words):
@@ -177,11 +204,30 @@ def _without_name(tokens: Sequence[Token]) -> Sequence[Token]:
     return tokens[marks[0] + 1 :]
 
 
+def _is_figure(name: Sequence[Token]) -> bool:
+    r"""Points in capitals, such as ``AB``, ``\overline{AB}``, ``[ABC]`` or ``m\angle B``."""
+    letters = [str(token.value) for token in name if token.kind in ("run", "word", "var")]
+    marks = [token.value for token in name if token.kind not in ("run", "word", "var")]
+    if any(token.kind == "num" for token in name) or not set(marks) <= FIGURES:
+        return False
+    if any(letter.lower() in NO_UNITS for letter in letters):
+        return False
+    if "angle" in marks and letters[:1] == ["m"]:
+        letters = letters[1:]
+    points = "".join(letters)
+    return points.isupper() and len(points) <= MOST_POINTS and (len(points) > 1 or "angle" in marks)
+
+
 def _words(whole: Key) -> tuple[str, ...]:
-    words = []
+    words: list[str] = []
     for kind, value in whole:
         text = str(value)
-        words.append(text.lower() if kind in ("run", "var") and len(text) > 1 else text)
+        if words[-1:] == ["."] and len(words) > 1 and text in ("m", "M"):  # p.m.
+            words[-2:] = [words[-2].lower() + "m"]
+        else:
+            words.append(text.lower() if kind in ("run", "var") and len(text) > 1 else text)
     if len(words) > 1 and words[0] in ("a", "an", "the"):
         words = words[1:]
+    if len(words) > 1 and words[-1] == "." and whole[-2][0] in ("run", "var"):
+        words.pop()
     return tuple(words)

@@ -32,8 +32,9 @@ def compare(gold: Answer, answer: Answer, tolerance: float, prove: Prover) -> Ve
         return Verdict(correct=True, stage="text")
     if gold.node is None or answer.node is None:
         return _texts(gold, answer)
-    if gold.unit and answer.unit and gold.unit != answer.unit:
-        return Verdict(correct=False, stage="text", detail=f"units {gold.unit} and {answer.unit}")
+    units = _unit(gold), _unit(answer)
+    if all(units) and units[0] != units[1]:
+        return Verdict(correct=False, stage="text", detail=f"units {units[0]} and {units[1]}")
     begin()
     judge = _Judge(tolerance, prove)
     try:
@@ -46,6 +47,11 @@ def compare(gold: Answer, answer: Answer, tolerance: float, prove: Prover) -> Ve
 def _percent(answer: Answer) -> Node:
     assert answer.node is not None
     return ("pct", answer.node) if answer.unit == ("percent",) else answer.node
+
+
+def _unit(answer: Answer) -> tuple[str, ...]:
+    """The unit. A percent sign is one beside another: 10% is not $10."""
+    return ("percent",) if answer.node is not None and answer.node[0] == "pct" else answer.unit
 
 
 def _texts(gold: Answer, answer: Answer) -> Verdict:
@@ -67,7 +73,7 @@ class _Judge:
             self.stage = stage
 
     def same(self, gold: Node, answer: Node) -> bool:
-        gold, answer = _spread(gold), _spread(answer)
+        gold, answer = _spread(_entries(gold)), _spread(_entries(answer))
         if gold == answer:
             self.reach("set" if gold[0] in MANY else "number")
             return True
@@ -202,7 +208,8 @@ class _Judge:
         sides = list(relation[2])
         if len(sides) == 2 and not _is_name(sides[0]) and _is_name(sides[1]):
             sides.reverse()
-        if _is_name(sides[0]) and (len(sides) == 2 or not _is_name(other)):
+        named = _is_name(sides[0]) and (len(sides) == 2 or not _is_name(other))
+        if named or (_is_quantity(sides[0]) and _is_number(other)):
             sides = sides[1:]
         if len(sides) > 3:
             return False
@@ -215,6 +222,8 @@ class _Judge:
         if gold[1] != ("=",):
             return all(self.same(a, b) for a, b in zip(gold[2], answer[2], strict=True))
         (left, right), (other_left, other_right) = gold[2], answer[2]
+        if _is_function(left) and other_left == ("sym", "y"):
+            return self.same(right, other_right)
         first, second = _difference(left, right), _difference(other_left, other_right)
         if first is not None and second is not None:
             self.reach("symbolic")
@@ -276,10 +285,12 @@ def _pieces(node: Node) -> list[Node]:
 
 def _is_name(node: Node) -> bool:
     """``x``, ``f(x)``, ``f^{-1}(x)`` or ``(x, y)``."""
-    if node[0] == "sym":
-        return True
     if node[0] == "tuple":
         return all(part[0] == "sym" for part in node[2])
+    return bool(node[0] == "sym") or _is_function(node)
+
+
+def _is_function(node: Node) -> bool:
     if node[0] != "mul" or len(node[1]) != 2 or node[1][1][0] != "sym":
         return False
     head = node[1][0]
@@ -287,6 +298,50 @@ def _is_name(node: Node) -> bool:
         inverse: Node = (("sym", head[1][1]), ("neg", ("num", Fraction(1))))
         return bool(head[1:] == inverse)
     return head[0] == "sym" and head[1] in FUNCTION_NAMES
+
+
+def _is_quantity(node: Node) -> bool:
+    """What a question may ask for: ``f(2)``, ``m + n``, ``|S|``. No number of it may change the value."""
+    if node[0] == "add":
+        return all(part[0] == "sym" for part in node[1]) and len(set(node[1])) == len(node[1])
+    if node[:2] == ("fn", "abs"):
+        return bool(node[2][0][0] == "sym")
+    if node[0] == "mul" and len(node[1]) == 2:
+        head, argument = node[1]
+        known = head[0] == "sym" and (head[1] in FUNCTION_NAMES or head[1].isupper())
+        return known and _is_number(argument) and argument[0] != "list"
+    return False
+
+
+def _is_number(node: Node) -> bool:
+    """Whether a formula has no variables."""
+    return node[0] != "sym" and all(
+        _is_number(part) if part and isinstance(part[0], str) else all(map(_is_number, part))
+        for part in node[1:]
+        if isinstance(part, tuple)
+    )
+
+
+def _entries(node: Node) -> Node:
+    """A number times a matrix as the matrix of its entries."""
+    kind = node[0]
+    if kind == "neg" and node[1][0] == "matrix":
+        return _each(node[1], lambda entry: ("neg", entry))
+    if kind == "div" and node[1][0] == "matrix":
+        return _each(node[1], lambda entry: ("div", entry, node[2]))
+    if kind == "mul":
+        found = [part for part in node[1] if part[0] == "matrix"]
+        others = [part for part in node[1] if part[0] != "matrix"]
+        if len(found) == 1:
+            return _each(found[0], lambda entry: ("mul", (*others, entry)))
+    return node
+
+
+def _each(matrix: Node, change: Callable[[Node], Node]) -> Node:
+    if matrix[1] == "det":
+        return matrix
+    rows = tuple(tuple(change(entry) for entry in row) for row in matrix[2])
+    return ("matrix", matrix[1], rows)
 
 
 def _bases(gold: Node, answer: Node) -> bool:

@@ -39,7 +39,7 @@ def check(node: Node) -> None:
         Unreadable: a part is no number, such as a set within a product.
     """
     kind = node[0]
-    if kind not in NUMBERS:
+    if kind not in NUMBERS or node == ("const", "infty"):
         raise Unreadable(f"a {kind} is no number")
     if kind == "pow" and _tower(node) > TALLEST:
         raise Gate(f"a tower of more than {TALLEST} powers")

@@ -17,7 +17,6 @@ class Cursor:
         self.position = 0
         self.bars = 0
         self.depth = 0
-        self.closes_fraction = False
 
     def word(self) -> Any:
         """The value of the next token, unless it is a number, a name or a word."""

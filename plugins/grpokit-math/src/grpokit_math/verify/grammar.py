@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
+from grpokit_math.verify.commands import FUNCTIONS, GREEK, INVERSE
 from grpokit_math.verify.node import Node
 from grpokit_math.verify.numbers import Numbers
 from grpokit_math.verify.tokens import Token
@@ -18,74 +19,12 @@ from grpokit_math.verify.verdict import Gate, Unreadable
 
 __all__ = ["parse"]
 
-FUNCTIONS = frozenset(
-    [
-        "sin",
-        "cos",
-        "tan",
-        "cot",
-        "sec",
-        "csc",
-        "arcsin",
-        "arccos",
-        "arctan",
-        "arccot",
-        "sinh",
-        "cosh",
-        "tanh",
-        "coth",
-        "ln",
-        "log",
-        "lg",
-        "exp",
-        "gcd",
-        "lcm",
-        "max",
-        "min",
-    ]
-)
-INVERSE = {"sin": "arcsin", "cos": "arccos", "tan": "arctan", "cot": "arccot"}
-GREEK = frozenset(
-    [
-        "alpha",
-        "beta",
-        "gamma",
-        "delta",
-        "epsilon",
-        "zeta",
-        "eta",
-        "theta",
-        "iota",
-        "kappa",
-        "lambda",
-        "mu",
-        "nu",
-        "xi",
-        "rho",
-        "sigma",
-        "tau",
-        "upsilon",
-        "phi",
-        "chi",
-        "psi",
-        "omega",
-        "Gamma",
-        "Delta",
-        "Theta",
-        "Lambda",
-        "Xi",
-        "Sigma",
-        "Phi",
-        "Psi",
-        "Omega",
-        "ell",
-        "hbar",
-    ]
-)
-RELATIONS = frozenset(("=", "<", ">", "leq", "geq", "in"))
+RELATIONS = frozenset(("=", "<", ">", "leq", "geq", "neq", "in"))
 CLOSERS = {"(": (")", "]"), "[": (")", "]")}
 FACTOR_COMMANDS = FUNCTIONS | GREEK | {"frac", "sqrt", "pi", "infty", "binom", "emptyset", "mathbb"}
+OF_SETS = frozenset(("max", "min", "gcd", "lcm"))
 LONGEST_LIST = 64
+LONGEST_PRODUCT = 8
 MINUS_ONE = ("neg", ("num", Fraction(1)))
 
 
@@ -107,23 +46,22 @@ def parse(tokens: Sequence[Token]) -> Node:
 
 
 class _Parser(Numbers):
-    separators: tuple[str, ...] = ()
-
     # -- answers of several parts
     def items(self) -> Node:
-        start = self.separators
-        parts = self.sequence()
+        marks: set[str] = set()
+        parts = self.sequence(marks)
         if len(parts) == 1:
             return parts[0]
-        marks = set(self.separators[len(start) :])
         return ("list", tuple(parts), "or") if marks == {"or"} else ("list", tuple(parts))
 
-    def sequence(self) -> list[Node]:
+    def sequence(self, marks: set[str] | None = None) -> list[Node]:
+        """The parts between commas and words; ``marks`` gets what stood between them."""
         parts = [self.relation()]
         while mark := self.take(",", ";", "and", "or"):
             while following := self.take("and", "or"):
                 mark = following
-            self.separators = (*self.separators, mark)
+            if marks is not None:
+                marks.add(mark)
             parts.append(self.relation())
             if len(parts) > LONGEST_LIST:
                 raise Gate(f"more than {LONGEST_LIST} parts")
@@ -165,11 +103,30 @@ class _Parser(Numbers):
             if self.take("*"):
                 factors.append(self.unary())
             elif self.take("/"):
-                factors = [("div", _product(factors), self.unary())]
+                factors = [("div", _product(factors), self.divisor())]
             elif self.starts_factor():
                 factors.append(self.power())
             else:
                 return _product(factors)
+
+    def divisor(self) -> Node:
+        """``1/ab`` is 1/(ab), as people write it: letters that touch stay together."""
+        token = self.token()
+        if token is None or token.kind != "run":
+            return self.unary()
+        self.spell(token)
+        return _product([self.power() for _ in str(token.value)])
+
+    def spell(self, token: Token) -> None:
+        """Letters that touch are a product: ``ab^2`` is a b^2."""
+        letters = str(token.value)
+        if letters in ("and", "or"):
+            raise Unreadable("a list ends too early")
+        if len(letters) > LONGEST_PRODUCT:
+            raise Unreadable(f"the word {letters!r}")
+        here = self.position
+        spelt = [Token("var", letter) for letter in letters]
+        self.tokens = [*self.tokens[:here], *spelt, *self.tokens[here + 1 :]]
 
     def unary(self) -> Node:
         self.depth += 1
@@ -214,8 +171,12 @@ class _Parser(Numbers):
             else:
                 return node
 
-    def argument(self, *, signed: bool = False) -> Node:
-        r"""The argument of a command: a group, or one token (``\frac12`` has two digits)."""
+    def argument(self, *, signed: bool = False, whole: bool = False) -> Node:
+        r"""The argument of a command: a group, or one token.
+
+        ``\frac12`` has two digits. What is written ``2^10``, ``\sqrt12``, ``\frac1{2}3`` or ``_10`` has
+        whole numbers, whatever LaTeX sets.
+        """
         token = self.token()
         if token is None:
             raise Unreadable("an argument is missing")
@@ -225,12 +186,11 @@ class _Parser(Numbers):
             self.need("}")
             return node
         if token.kind == "num":
-            return self.digit(token)
-        if token.kind == "run" and token.value not in ("and", "or"):
-            head, rest = str(token.value)[0], str(token.value)[1:]
-            tail = Token("var" if len(rest) == 1 else "run", rest)
-            self.tokens = [*self.tokens[: self.position], tail, *self.tokens[self.position + 1 :]]
-            return _named(head)
+            return self.digit(token, whole=whole or signed)
+        if token.kind == "run":
+            self.spell(token)
+            self.position += 1
+            return _named(str(token.value)[0])
         if signed and (mark := self.take("+", "-")):
             return _signed(mark, self.primary())
         return self.primary()
@@ -241,30 +201,21 @@ class _Parser(Numbers):
             raise Unreadable("it ends too early")
         if token.kind == "num":
             return self.number(token)
+        if token.kind == "run":
+            self.spell(token)
         if token.kind in ("var", "run"):
-            return self.name(token)
+            self.position += 1
+            return self.indexed(str(token.value)[0])
         if token.kind == "op":
             return self.bracket(str(token.value))
         if token.kind == "cmd":
             return self.command(str(token.value))
         raise Unreadable(f"the word {token.value!r}")
 
-    def name(self, token: Token) -> Node:
-        if token.value in ("and", "or"):
-            raise Unreadable("a list ends too early")
-        self.position += 1
-        if token.kind == "run":
-            letters = str(token.value)
-            if len(letters) > 8:
-                raise Unreadable(f"the word {letters!r}")
-            first = [_named(letter) for letter in letters[:-1]]
-            return ("mul", (*first, self.indexed(letters[-1])))
-        return self.indexed(str(token.value))
-
     def indexed(self, name: str) -> Node:
         if self.take("_"):
             start = self.position
-            self.argument()
+            self.argument(whole=True)
             index = "".join(str(token.value) for token in self.tokens[start : self.position])
             name += "_" + index.strip("{}")
         while self.take("'"):
@@ -275,14 +226,17 @@ class _Parser(Numbers):
         self.position += 1
         if mark == "{":
             parts = self.sequence()
+            if len(parts) == 1 and self.take("choose"):
+                parts = [("fn", "binom", (parts[0], self.sum()))]
             self.need("}")
             return parts[0] if len(parts) == 1 else ("set", tuple(parts))
         if mark == "\\{":
             if self.take("\\}"):
                 return ("set", ())
-            parts = self.sequence()
+            condition = self.set_builder()
+            parts = [] if condition else self.sequence()
             self.need("\\}")
-            return ("set", tuple(parts))
+            return condition or ("set", tuple(parts))
         if mark == "|":
             self.bars += 1
             node = self.sum()
@@ -299,7 +253,28 @@ class _Parser(Numbers):
             return ("tuple", mark, tuple(parts), closer)
         if (mark, closer) not in (("(", ")"), ("[", "]")):
             raise Unreadable("brackets do not fit")
-        return parts[0]
+        return self.in_base(parts[0]) if mark == "(" else parts[0]
+
+    def in_base(self, node: Node) -> Node:
+        """``(52)_8``."""
+        if node[0] != "num" or node[1].denominator != 1 or not self.take("_"):
+            return node
+        return ("base", int(node[1]), self.base())
+
+    def set_builder(self) -> Node | None:
+        r"""``\{x \mid x > 2\}`` is what its condition says."""
+        following = self.tokens[self.position : self.position + 2]
+        kinds = [token.kind for token in following]
+        if kinds != ["var", "op"] or following[1].value not in ("|", ":"):
+            return None
+        self.position += 2
+        name = ("sym", following[0].value)
+        marks: set[str] = set()
+        parts = self.sequence(marks)
+        about_it = all(part[0] == "rel" and name in part[2] for part in parts)
+        if not about_it or (len(parts) > 1 and marks != {"or"}):
+            raise Unreadable("a set of no plain condition")
+        return parts[0] if len(parts) == 1 else ("list", tuple(parts), "or")
 
     def command(self, name: str) -> Node:
         self.position += 1
@@ -333,30 +308,27 @@ class _Parser(Numbers):
 
     def fraction(self) -> Node:
         above = self.argument()
-        self.closes_fraction = True
-        below = self.argument()
-        self.closes_fraction = False
-        return ("div", above, below)
+        return ("div", above, self.argument(whole=True))
 
     def root(self) -> Node:
         degree: Node = ("num", Fraction(2))
         if self.take("["):
             degree = self.sum()
             self.need("]")
-        return ("root", self.argument(), degree)
+        return ("root", self.argument(whole=True), degree)
 
     def function(self, name: str) -> Node:
         base: Node | None = None
         power: Node | None = None
         for _ in range(2):
             if self.take("_"):
-                base = self.argument()
+                base = self.argument(whole=self.position + 1 < len(self.tokens))
             elif self.take("^"):
                 power = self.argument(signed=True)
-        if self.word() in ("(", "{"):
-            opener = self.need("(", "{")
+        if self.word() in ("(", "{") or (name in OF_SETS and self.word() == "\\{"):
+            opener = self.need("(", "{", "\\{")
             parts = self.sequence()
-            self.need(")" if opener == "(" else "}")
+            self.need({"(": ")", "{": "}"}.get(opener, "\\}"))
         else:
             parts = [self.bare_argument()]
         if power == MINUS_ONE and name in INVERSE:

@@ -28,8 +28,8 @@ class Interval(NamedTuple):
     open_high: bool
 
 
-def inequality(node: Node) -> Node | None:
-    r"""``x > 3``, ``-2 \le x \le 7``, ``x \in S`` and several with "or" as a set; None for the rest."""
+def inequality(node: Node) -> Node | None:  # noqa: PLR0911  one line a kind
+    r"""``x > 3``, ``-2 \le x \le 7``, ``x \ne 3``, ``x \in S`` and several with "or" as a set; None for the rest."""
     if node[0] == "list":
         return _either(node)
     if node[0] != "rel":
@@ -37,6 +37,9 @@ def inequality(node: Node) -> Node | None:
     marks, sides = node[1], node[2]
     if marks == ("in",) and sides[0][0] == "sym":
         return tuple(sides[1])
+    if marks == ("neq",) and "sym" in (sides[0][0], sides[1][0]):
+        point = sides[1] if sides[0][0] == "sym" else sides[0]
+        return ("minus", ("space", "R"), ("set", (point,)))
     if len(marks) == 1 and marks[0] in FLIPPED:
         return _one_sided(marks[0], sides[0], sides[1])
     if len(marks) == 2 and sides[1][0] == "sym":
@@ -95,7 +98,7 @@ def _collect(node: Node) -> list[Interval] | None:  # noqa: PLR0911  one line a 
     kind = node[0]
     if kind == "tuple" and len(node[2]) == 2:
         low, high = (_end(part) for part in node[2])
-        if low is None or high is None or low > high:
+        if low is None or high is None or low > high or (low == high and node[1:4:2] != ("[", "]")):
             return None
         return [Interval(low, node[1] == "(" or low == -inf, high, node[3] == ")" or high == inf)]
     if kind == "space":
@@ -114,21 +117,34 @@ def _collect(node: Node) -> list[Interval] | None:  # noqa: PLR0911  one line a 
 
 
 def _without(node: Node) -> list[Interval] | None:
-    whole, points = _collect(node[1]), _collect(node[2])
-    if whole is None or points is None or any(point.low != point.high for point in points):
+    whole, parts = _collect(node[1]), _collect(node[2])
+    if whole is None or parts is None:
         return None
-    for point in points:
+    for part in parts:
         kept: list[Interval] = []
         for each in whole:
-            if not each.low <= point.low <= each.high:
-                kept.append(each)
-                continue
-            if each.low < point.low:
-                kept.append(each._replace(high=point.low, open_high=True))
-            if point.low < each.high:
-                kept.append(each._replace(low=point.low, open_low=True))
+            left = each._replace(high=part.low, open_high=not part.open_low)
+            right = each._replace(low=part.high, open_low=not part.open_high)
+            if _key_high(each) <= _key_high(left):
+                left = each
+            if _key_low(each) >= _key_low(right):
+                right = each
+            kept += {each: None for each in (left, right) if _holds(each)}
         whole = kept
     return whole
+
+
+def _key_low(each: Interval) -> tuple[End, bool]:
+    return (each.low, each.open_low)
+
+
+def _key_high(each: Interval) -> tuple[End, bool]:
+    return (each.high, not each.open_high)
+
+
+def _holds(each: Interval) -> bool:
+    """Whether there is a number in it."""
+    return each.low < each.high or (each.low == each.high and not (each.open_low or each.open_high))
 
 
 def _end(node: Node) -> End | None:
@@ -141,7 +157,7 @@ def _end(node: Node) -> End | None:
 
 
 def _joined(found: list[Interval]) -> list[Interval]:
-    kept = [each for each in found if each.low < each.high or not (each.open_low or each.open_high)]
+    kept = [each for each in found if _holds(each)]
     kept.sort(key=lambda each: (each.low, each.open_low))
     result: list[Interval] = []
     for each in kept:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+from grpokit_math.verify.commands import BASES
 from grpokit_math.verify.cursor import Cursor
 from grpokit_math.verify.node import Node
 from grpokit_math.verify.tokens import Token
@@ -15,7 +16,7 @@ __all__ = ["Numbers"]
 class Numbers(Cursor):
     """Reads what begins with a number; the grammar gives the arguments of commands."""
 
-    def argument(self, *, signed: bool = False) -> Node:
+    def argument(self, *, signed: bool = False, whole: bool = False) -> Node:
         raise NotImplementedError
 
     def fraction(self) -> Node:
@@ -31,10 +32,20 @@ class Numbers(Cursor):
         following = self.token()
         if following is not None and following.value == "_" and value.denominator == 1:
             self.position += 1
-            return ("base", int(value), self.argument())
+            return ("base", int(value), self.base())
         if value.denominator == 1 and following is not None:
             return self.mixed(value, following)
         return ("num", value)
+
+    def base(self) -> Node:
+        r"""The base behind ``_``: a number, also in words."""
+        parts = self.tokens[self.position : self.position + 3]
+        braces = len(parts) == 3 and (parts[0].value, parts[2].value) == ("{", "}")
+        token = parts[1] if braces else self.token()
+        if token is None or token.kind not in ("word", "run") or token.value not in BASES:
+            return self.argument(whole=True)
+        self.position += 3 if braces else 1
+        return ("num", Fraction(BASES[str(token.value)]))
 
     def mixed(self, value: Fraction, following: Token) -> Node:
         r"""``3 1/2`` and ``1\frac{4}{5}``: a whole number and a proper fraction of integers."""
@@ -56,21 +67,16 @@ class Numbers(Cursor):
                 return ("num", value + above / below)
         return ("num", value)
 
-    def digit(self, token: Token) -> Node:
+    def digit(self, token: Token, *, whole: bool) -> Node:
         value = token.value
         assert isinstance(value, Fraction)
-        if value.denominator != 1 or value < 10 or self.whole_exponent():
+        if whole or value.denominator != 1 or value < 10:
             self.position += 1
             return ("num", value)
         head, rest = str(value)[0], str(value)[1:]
         tail = Token("num", Fraction(int(rest)))
         self.tokens = [*self.tokens[: self.position], tail, *self.tokens[self.position + 1 :]]
         return ("num", Fraction(int(head)))
-
-    def whole_exponent(self) -> bool:
-        r"""``2^10`` is written for 2 to the 10th, whatever LaTeX sets; so are ``\sqrt12`` and ``_10``."""
-        before = self.tokens[self.position - 1]
-        return before.value in ("^", "sqrt", "_") or self.closes_fraction
 
     def columns(self) -> None:
         """The columns of an array, such as ``{cc}``."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import select
+import selectors
 import subprocess
 import sys
 import threading
 import time
 from contextlib import suppress
 from fractions import Fraction
-from typing import Any
+from typing import IO, Any
 
 from grpokit_math.verify.node import Node
 
@@ -20,6 +20,7 @@ __all__ = ["Failed", "Pool", "TooSlow"]
 START = 60.0
 """Seconds that a worker may take to import sympy on a busy machine. They are not the question's."""
 WORKERS = 2
+SELECTOR = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 
 class TooSlow(Exception):
@@ -31,7 +32,11 @@ class Failed(Exception):
 
 
 class Pool:
-    """At most two workers, started when the first question needs them, kept for the next ones."""
+    """At most two workers, started when the first question needs them, kept for the next ones.
+
+    The first one that has to be killed brings the second: from then on one stands ready while another
+    starts, so that a series of questions that take too long does not wait for starts as well.
+    """
 
     def __init__(self) -> None:
         self._reset()
@@ -51,7 +56,13 @@ class Pool:
         self._reset()
 
     def ask(self, first: Node, second: Node, *, tolerance: float, seconds: float) -> bool:
-        """Whether two expressions are equal.
+        """Whether two expressions are equal. Raises what ``ask_timed`` raises."""
+        return self.ask_timed(first, second, tolerance=tolerance, seconds=seconds)[0]
+
+    def ask_timed(
+        self, first: Node, second: Node, *, tolerance: float, seconds: float
+    ) -> tuple[bool, float]:
+        """Whether two expressions are equal, and the seconds it took without the start of a worker.
 
         Raises:
             TooSlow: not answered in time. The worker is killed.
@@ -67,6 +78,8 @@ class Pool:
         with self._free:
             worker = self._take()
             try:
+                worker.start()
+                began = time.monotonic()
                 answer = worker.ask(line, seconds)
             # Also an interrupt: a worker in the midst of a question is of no use.
             except BaseException:
@@ -76,10 +89,11 @@ class Pool:
                 self._idle.append(worker)
         if "error" in answer:
             raise Failed(str(answer["error"]))
-        return bool(answer["same"])
+        return bool(answer["same"]), time.monotonic() - began
 
     def _take(self) -> _Worker:
         with self._lock:
+            self._idle.sort(key=_Worker.ready)
             while self._idle:
                 worker = self._idle.pop()
                 if worker.alive():
@@ -92,13 +106,14 @@ class Pool:
         return worker
 
     def _replace(self, worker: _Worker) -> None:
-        """Kills a worker; another one starts meanwhile, for the next question."""
+        """Kills a worker; others start meanwhile, for the next questions."""
         worker.kill()
-        fresh = _Worker()
         with self._lock:
             self._all.discard(worker)
-            self._all.add(fresh)
-            self._idle.append(fresh)
+            while len(self._all) < WORKERS:
+                fresh = _Worker()
+                self._all.add(fresh)
+                self._idle.append(fresh)
 
     def close(self) -> None:
         """Ends all workers. The next question starts new ones."""
@@ -123,6 +138,7 @@ class _Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            bufsize=0,  # nothing is left to write twice in a forked child
             env=environ,
         )
         self._started = False
@@ -131,15 +147,27 @@ class _Worker:
     def alive(self) -> bool:
         return self._process.poll() is None
 
-    def ask(self, line: bytes, seconds: float) -> dict[str, Any]:
+    def ready(self) -> bool:
+        """Whether it can answer at once."""
+        stdout = self._process.stdout
+        assert stdout is not None
+        return self._started or _readable(stdout, 0)
+
+    def start(self) -> None:
+        """Waits until it can answer."""
         if not self._started:
-            self._line(START)
+            greeting = json.loads(self._line(START))
+            if "error" in greeting:
+                raise Failed(str(greeting["error"]))
             self._started = True
+
+    def ask(self, line: bytes, seconds: float) -> dict[str, Any]:
         stdin = self._process.stdin
         assert stdin is not None
+        rest = memoryview(line)
         try:
-            stdin.write(line)
-            stdin.flush()
+            while rest:
+                rest = rest[stdin.write(rest) :]
         except OSError as error:
             raise Failed(f"the worker is gone: {error}") from error
         answer: dict[str, Any] = json.loads(self._line(seconds))
@@ -151,7 +179,7 @@ class _Worker:
         deadline = time.monotonic() + seconds
         while b"\n" not in self._read:
             left = deadline - time.monotonic()
-            if left <= 0 or not select.select([stdout], [], [], left)[0]:
+            if left <= 0 or not _readable(stdout, left):
                 raise TooSlow("no answer in time")
             chunk = os.read(stdout.fileno(), 65536)
             if not chunk:
@@ -171,6 +199,13 @@ class _Worker:
             if pipe is not None:
                 with suppress(OSError):  # what was left to write has no reader any more
                     pipe.close()
+
+
+def _readable(pipe: IO[bytes], seconds: float) -> bool:
+    """Whether there is something to read. Not select(), which refuses files above number 1023."""
+    with SELECTOR() as selector:
+        selector.register(pipe, selectors.EVENT_READ)
+        return bool(selector.select(seconds))
 
 
 def _as_json(value: object) -> Any:

@@ -18,6 +18,7 @@ from grpokit_math.verify.marks import (
     OPERATORS,
     SAME,
     SAME_ASCII,
+    SCRIPTS,
     SILENT,
     SILENT_MARKS,
 )
@@ -40,6 +41,8 @@ class Token(NamedTuple):
     gap: bool = False
 
 
+DISTANCES = ("pt", "em", "ex", "mm", "cm")
+BARS = ("\\overline", "\\bar", "\\dot", "(")
 DIGITS = frozenset("0123456789")
 LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
@@ -52,17 +55,25 @@ def tokenise(text: str) -> tuple[Token, ...]:
     """
     if len(text) > LONGEST:
         raise Gate(f"longer than {LONGEST} characters")
-    text = text.translate(SAME_ASCII if text.isascii() else SAME)
+    if text.isascii():
+        text = text.translate(SAME_ASCII)
+    else:
+        text = text.translate(SAME)
+        for mark, written in SCRIPTS:
+            text = text.replace(mark, written)
     text = text.replace("{,}", JOIN).replace(",\\!", JOIN)
     return _Scanner(_plain(text)).run()
 
 
 def _plain(text: str) -> str:
-    """Without markdown and with a final period less."""
+    """Without markdown, and with a final period, comma or semicolon less. Two periods are an ellipsis."""
     text = text.strip()
     while len(text) > 1 and (text[0] == text[-1] and text[0] in '*_`"'):
         text = text[1:-1].strip()
-    return text.rstrip(" .*")
+    text = text.rstrip(" *")
+    if text.endswith((".", ",", ";")) and not text.endswith(".."):
+        text = text[:-1].rstrip(" *")
+    return text
 
 
 class _Scanner:
@@ -117,7 +128,7 @@ class _Scanner:
         if len(whole) + len(fraction) > LONGEST_NUMBER:
             raise Gate(f"a number of more than {LONGEST_NUMBER} digits")
         value = Fraction(int((whole + fraction) or "0"), 10 ** len(fraction))
-        if text.startswith(("\\overline{", "\\bar{", "\\dot{"), end):
+        if text[end - 1] == "." or fraction:
             value, end = self._repeating(value, len(fraction), end)
         if text[end : end + 1] in ("e", "E"):
             sign = end + 1 + (text[end + 1 : end + 2] in ("-", "+"))
@@ -129,15 +140,26 @@ class _Scanner:
         self.emit("num", value)
 
     def _repeating(self, value: Fraction, places: int, end: int) -> tuple[Fraction, int]:
-        r"""``0.1\overline{6}`` is 1/6. A bar over anything else stays for the grammar to refuse."""
+        r"""``0.1\overline{6}``, ``0.1\bar6`` and ``0.1(6)`` are 1/6."""
         text = self.text
-        start = text.index("{", end) + 1
-        stop = _digits(text, start)
-        point = places > 0 or text[end - 1] == "."
-        if not point or stop == start or text[stop : stop + 1] != "}":
+        mark = next((mark for mark in BARS if text.startswith(mark, end)), None)
+        if mark is None:
+            return value, end
+        start = end + len(mark)
+        while text[start : start + 1] == " ":
+            start += 1
+        if mark == "(" or text[start : start + 1] == "{":
+            start += mark != "("
+            stop = _digits(text, start)
+            if text[stop : stop + 1] != (")" if mark == "(" else "}"):
+                return value, end
+            after = stop + 1
+        else:
+            stop = after = min(start + 1, _digits(text, start))
+        if stop == start:
             return value, end
         period = Fraction(int(text[start:stop]), 10 ** (stop - start) - 1)
-        return value + period / 10**places, stop + 1
+        return value + period / 10**places, after
 
     def _groups(self, end: int) -> tuple[str, int] | None:
         """The digits of the groups that follow, if the whole run is a well-formed number."""
@@ -186,6 +208,8 @@ class _Scanner:
         self.position = end
         if run == "x" and self._times_ten():
             self.emit("op", "*")
+        elif run == "U" and self._between_brackets():
+            self.emit("cmd", "cup")
         elif run in NAMED and not self.fonts:
             name = ALIASES.get(run, run)
             self.emit("cmd", name)
@@ -198,6 +222,11 @@ class _Scanner:
         """``3.0 x 10^8``."""
         number = bool(self.tokens) and self.tokens[-1].kind == "num"
         return number and self.text[self.position :].lstrip(" ").startswith("10^")
+
+    def _between_brackets(self) -> bool:
+        """``(0,1) U (2,3)``."""
+        closed = bool(self.tokens) and self.tokens[-1].value in (")", "]")
+        return closed and self.text[self.position :].lstrip(" ").startswith(("(", "[", "\\left"))
 
     def _command(self) -> None:
         text = self.text
@@ -221,6 +250,8 @@ class _Scanner:
                 self.position += 1
         elif name in ("begin", "end"):
             self._environment(name)
+        elif name == "cr":
+            self._row()
         elif name in MONEY:
             self.emit("money", MONEY[name])
         else:
@@ -241,11 +272,19 @@ class _Scanner:
         elif char in ("{", "}"):
             self._bracket("\\" + char)
         elif char == "\\":
-            self.emit("op", "\\\\")
+            self._row()
         elif char == "|":
             self.emit("op", "||")
-        else:
-            self.emit("op", char or "\\")
+        elif char:
+            self.emit("op", char)
+
+    def _row(self) -> None:
+        r"""The end of a row, with or without a distance: ``\\[4pt]``."""
+        text = self.text
+        end = text.find("]", self.position, self.position + 8)
+        if end > 0 and text[self.position] == "[" and text[end - 2 : end] in DISTANCES:
+            self.position = end + 1
+        self.emit("op", "\\\\")
 
     def _font(self) -> None:
         text = self.text

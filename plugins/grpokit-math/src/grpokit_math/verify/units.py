@@ -9,12 +9,17 @@ from grpokit_math.verify.tokens import Token
 
 __all__ = ["NO_UNITS", "split_money", "split_unit"]
 
-_NO_UNITS = """or and not no nor but to plus minus times over if than about around approximately maybe
-either between except without is are was were be because wrong incorrect exactly under least most
-hundred thousand million billion trillion dozen half halves third thirds quarter quarters score
-sin cos tan cot sec csc log ln lg exp sqrt root inf nan infinity mod choose squared cubed factorial
-true false yes mn bn mio approx ish other others none undefined base more less fewer above below
-greater larger smaller after before until"""
+_NO_UNITS = """or and not no nor nay nope never neither cannot none nothing nowhere hardly unless except without but to
+plus minus over if than about around approximately approx ish maybe perhaps either between instead rather
+otherwise alternatively versus vs through thru till until after before unlike is are was were be because wrong
+incorrect false true yes undefined guess think sure exactly under least most more less fewer above below greater
+larger smaller others other inf nan infinity mod choose base squared cubed factorial root
+sin cos tan cot sec csc log ln lg exp sqrt
+half halves third quarter fourth fifth sixth seventh eighth ninth tenth eleventh twelfth sixteenth twentieth
+hundredth thousandth millionth billionth zero one two three four five six seven eight nine ten eleven twelve
+thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty
+ninety hundred thousand million billion trillion mn bn mio lakh crore mega giga dozen score gross
+single double triple quadruple once twice thrice"""
 NO_UNITS = frozenset(_NO_UNITS.split())
 
 _SAME_UNITS = {
@@ -74,7 +79,7 @@ def _unit(token: Token, tokens: Sequence[Token], index: int) -> str | None:
     if token.kind not in ("word", "run", "var"):
         return None
     name = str(token.value)
-    if name.lower() in NO_UNITS:
+    if _denies(name.lower()):
         return None
     if len(name) == 1:
         return KNOWN.get(name) if _stands_alone(token, tokens, index) else None
@@ -91,6 +96,12 @@ def _unit(token: Token, tokens: Sequence[Token], index: int) -> str | None:
     return name.lower().removesuffix("s")
 
 
+def _denies(word: str) -> bool:
+    """Whether a word says something about the number: ``5 tenths``, ``5 possibly``, ``5 zillion``."""
+    stems = (word, word.removesuffix("s"), word.removesuffix("es"), word.removesuffix("ies") + "y")
+    return not NO_UNITS.isdisjoint(stems) or stems[1].endswith(("illion", "ly"))
+
+
 def _stands_alone(token: Token, tokens: Sequence[Token], index: int) -> bool:
     """Whether one letter is a unit: ``5 m`` is a length, ``5m`` a product; ``m/s`` and ``km/h``."""
     before = tokens[index - 1] if index else None
@@ -102,12 +113,16 @@ def _stands_alone(token: Token, tokens: Sequence[Token], index: int) -> bool:
 
 
 def split_unit(tokens: Sequence[Token]) -> tuple[Sequence[Token], tuple[str, ...]]:
-    """What stands before the unit, and the unit: ``("cm", "2")``. No unit is the empty tuple."""
+    """What stands before the unit, and the unit: ``("cm", "2")``. No unit is the empty tuple.
+
+    ``5 pairs of socks`` has one, ``5 of`` has none.
+    """
     end = len(tokens)
     unit: list[str] = []
     words = 0
     while end > 1 and words < MOST_WORDS:
-        name = _unit(tokens[end - 1], tokens, end - 1)
+        name = "of" if unit and tokens[end - 1].value == "of" else None
+        name = name or _unit(tokens[end - 1], tokens, end - 1)
         if name is not None:
             if name in ("sq", "cu") and unit:
                 unit.insert(1, "2" if name == "sq" else "3")

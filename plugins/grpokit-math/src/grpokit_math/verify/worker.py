@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sys
+from contextlib import suppress
 from typing import Any
 
 __all__ = ["main"]
@@ -25,19 +26,29 @@ def main() -> None:
     sys.set_int_max_str_digits(0)  # what takes too long is ended
     answers = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(2, 1)  # nothing else gets between the answers
-    from grpokit_math.verify import proof
-
+    try:
+        from grpokit_math.verify import proof
+    except ImportError as error:
+        answers.write(json.dumps({"error": f"sympy cannot be imported: {error}"[:200]}) + "\n")
+        answers.flush()
+        return
     answers.write("{}\n")
     answers.flush()
     # The default action of this signal ends the process, also inside of C code.
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    if hasattr(signal, "SIGALRM"):
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
     for line in sys.stdin:
         question = json.loads(line)
-        signal.setitimer(signal.ITIMER_REAL, question["seconds"] + GRACE)
+        _timer(question["seconds"] + GRACE)
         answer = _answer(proof, question)
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        _timer(0)
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
+
+
+def _timer(seconds: float) -> None:
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 def _answer(proof: Any, question: dict[str, Any]) -> dict[str, Any]:
@@ -52,13 +63,15 @@ def _answer(proof: Any, question: dict[str, Any]) -> dict[str, Any]:
 
 
 def _limit_memory() -> None:
+    """As far as the system lets us: macOS refuses this limit, Windows has none."""
     try:
         import resource
-    except ImportError:  # not on Windows
+    except ImportError:
         return
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     limit = MEMORY if hard == resource.RLIM_INFINITY else min(MEMORY, hard)
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 if __name__ == "__main__":
