@@ -38,6 +38,7 @@ def export_reward(
     from grpokit.compose.overrides import read_settings
     from grpokit.interop.files import TARGETS, lines, python_file
     from grpokit.interop.names import dotted
+    from grpokit.interop.rewards import refuse_measured
     from grpokit.registry.catalog import Catalog
     from grpokit.registry.foreign.reference import is_foreign
 
@@ -54,6 +55,7 @@ def export_reward(
             remedy="name it there by its own path",
         )
     entry = Catalog.load().find("reward", name)
+    refuse_measured([entry])
     given = read_settings(settings or [])
     _check(entry, given)
     line = lines(entry, to)

@@ -16,6 +16,7 @@ from grpokit.export.aside import aside
 from grpokit.export.axes import axes_of
 from grpokit.export.notes import Note, Notes
 from grpokit.export.sizes import sizes_of
+from grpokit.interop.rewards import refuse_measured
 from grpokit.interop.trl import TRLS_OWN
 from grpokit.interop.verl import VERLS_OWN
 from grpokit.registry import models
@@ -119,6 +120,7 @@ class _Job:
             self.recipe = loaded.recipe
         self.notes = Notes()
         self.setups = setups(catalog, loaded.recipe.rewards)
+        refuse_measured([each.entry for each in self.setups])
         self.scorer = Scorer(self.setups, **scoring_options(loaded.recipe.scoring))
         self.settings: dict[str, Any] = {}
         self.components: tuple[str, ...] = ()

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 from grpokit.errors import ComponentError, RewardError
 from grpokit.interop.names import installed
 from grpokit.interop.together import Together
-from grpokit.registry.catalog import Catalog
+from grpokit.registry.catalog import Catalog, Entry
 from grpokit.registry.resolve import build_config
+from grpokit.scoring.facts import needs_model, no_model
 from grpokit.scoring.memory import MEMORY
 from grpokit.scoring.scorer import RewardSetup, Scorer, setups
 from grpokit.scoring.signature import Asked
@@ -27,7 +28,15 @@ from grpokit.spec.recipe import RewardSection
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
-__all__ = ["UNKNOWN", "Asking", "Rewards", "reason", "refuse", "settings_problems"]
+__all__ = [
+    "UNKNOWN",
+    "Asking",
+    "Rewards",
+    "reason",
+    "refuse",
+    "refuse_measured",
+    "settings_problems",
+]
 
 UNKNOWN = ("finish", "truncated", "sample")
 """Facts of a completion that a trainer does not tell where it hands over the text alone."""
@@ -114,6 +123,7 @@ class Rewards:
             if self._foreign:
                 catalog = Catalog(catalog.plugins, foreign_rewards=True)
             found = setups(catalog, self.sections)
+            refuse_measured([each.entry for each in found])
             for each in found:
                 _check(each)
             self._setups = found
@@ -241,6 +251,16 @@ def reason(scores: Scores) -> RewardError:
         )
     names = ", ".join(scores.rewards)
     return RewardError(f"no reward applies to this completion ({names} returned None)")
+
+
+def refuse_measured(entries: Sequence[Entry]) -> None:
+    """Refuses rewards that ask what the policy says about a completion: no other trainer tells.
+
+    Raises:
+        PreflightError: there are some.
+    """
+    if any(map(needs_model, entries)):
+        raise no_model(entries, place="rewards in another trainer")
 
 
 def refuse(rewards: Rewards, unknown: Sequence[str], why: str, remedy: str = ALONE) -> None:

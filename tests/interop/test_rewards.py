@@ -17,7 +17,8 @@ import grpokit.interop.trl
 import grpokit.interop.verifiers
 import grpokit.interop.verl
 from dists import install
-from grpokit.errors import PreflightError
+from grpokit.cli.main import main
+from grpokit.errors import ExitCode, PreflightError
 from grpokit.interop.rewards import Asking, Rewards
 from grpokit.interop.together import Together
 from grpokit.registry.catalog import Catalog
@@ -42,16 +43,26 @@ def where(completion):
 
 def many(completions):
     return [float(len(completions))] * len(completions)
+
+def knows(completion, logprobs):
+    return sum(logprobs)
 """
 HOOKS = """
 from grpokit.api import RewardSpec, hookimpl
 
 @hookimpl
 def grpokit_rewards():
-    names = ("judges", "eats", "where", "many")
+    needs = {name: () for name in ("judges", "eats", "where", "many")}
+    needs["knows"] = ("token-statistics",)
     return [
-        RewardSpec(name=n, summary="A reward.", target=f"grpokit_far.rewards:{n}", range=None)
-        for n in names
+        RewardSpec(
+            name=name,
+            summary="A reward.",
+            target=f"grpokit_far.rewards:{name}",
+            range=None,
+            needs=frozenset(wanted),
+        )
+        for name, wanted in needs.items()
     ]
 """
 
@@ -134,6 +145,23 @@ def test_memory_is_limited_as_in_a_run(far):
     scores = far("eats", memory=0.5).score([asking("x")])
     assert scores.failures[0].kind == "memory"
     assert scores.total == [[None]]
+
+
+def test_a_reward_that_asks_the_policy_is_refused(far, tmp_path, monkeypatch, capsys):
+    """No other trainer says what the policy thinks of a completion."""
+    told = "`far/knows` needs what the policy says about each completion"
+    with pytest.raises(PreflightError, match=told):
+        grpokit.interop.trl.functions(far("knows"))
+    with pytest.raises(PreflightError, match=told):
+        grpokit.interop.verl.compute_score(far("knows"))("x", "7", "7")
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", "reward", "far/knows", "--to", "openrlhf"]) == ExitCode.PREFLIGHT
+    assert told in capsys.readouterr().err
+    (tmp_path / "r.yaml").write_text(
+        "grpokit: 1\nextends: quickstart\nrewards: [{use: far/knows}]\neval: {correct: knows}\n"
+    )
+    assert main(["export", "recipe", "r.yaml", "--to", "trl"]) == ExitCode.PREFLIGHT
+    assert told in capsys.readouterr().err
 
 
 def test_a_copy_has_workers_of_its_own(far):
