@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := plugins/grpokit-hf plugins/grpokit-cppo plugins/grpokit-example-reward
-PLUGINS := $(DEMO) plugins/grpokit-math plugins/grpokit-reasoning-gym plugins/grpokit-rewards-model plugins/grpokit-trl plugins/grpokit-unsloth
+PLUGINS := $(DEMO) plugins/grpokit-math plugins/grpokit-reasoning-gym plugins/grpokit-rewards-model plugins/grpokit-rewards-intrinsic plugins/grpokit-trl plugins/grpokit-unsloth
 INTO_TESTS := -e . -e plugins/grpokit-cppo -e plugins/grpokit-example-reward pytest==9.2.0
 PROJECTS := pyproject.toml $(addsuffix /pyproject.toml,$(PLUGINS)) plugins/grpokit-hf/constraints.txt
 
@@ -58,7 +58,7 @@ bench: .venv/installed-dev
 		tests/requirements-verifiers.txt tests/requirements-openrlhf.txt
 	$(BIN)/python -m pip install --quiet "pip>=25.1"
 	$(BIN)/python -m pip install --quiet -c plugins/grpokit-hf/constraints.txt --group dev \
-		-e "plugins/grpokit-hf[hub]" -e "plugins/grpokit-cppo[math,math-legacy]" -e plugins/grpokit-math -e plugins/grpokit-reasoning-gym -e "plugins/grpokit-rewards-model[model]" -e plugins/grpokit-trl -e plugins/grpokit-unsloth
+		-e "plugins/grpokit-hf[hub]" -e "plugins/grpokit-cppo[math,math-legacy]" -e plugins/grpokit-math -e plugins/grpokit-reasoning-gym -e "plugins/grpokit-rewards-model[model]" -e plugins/grpokit-rewards-intrinsic -e plugins/grpokit-trl -e plugins/grpokit-unsloth
 	$(BIN)/python -m pip install --quiet --no-deps --no-compile --upgrade --target .venv/verl -r tests/requirements-verl.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-compile --upgrade --target .venv/hydra -r tests/requirements-hydra.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-compile --upgrade --target .venv/axolotl -r tests/requirements-axolotl.txt

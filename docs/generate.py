@@ -191,6 +191,7 @@ def diagnostic_page() -> str:
     from grpokit.compose.diagnostics import CODES
     from grpokit.compose.plan import PLAN_CODES
     from grpokit.compose.rules import RULES
+    from grpokit.receipts.shelf import RECEIPT_CODES
     from grpokit.versions.conflicts import VERSION_CODES
 
     advice = "\n".join(f"| {r.id} | {r.level} | `{r.key}` | {r.source} |" for r in RULES)
@@ -203,6 +204,9 @@ def diagnostic_page() -> str:
         "## Of a plan\n\nWhat only the data set, the rewards or the machine can say. `grpokit plan` "
         "lists all of them; `grpokit train` refuses to start on an error.\n\n"
         f"{_codes(PLAN_CODES)}\n"
+        "## Of receipts\n\nWhat `grpokit recipes check` says of the "
+        "[receipt](../howto-receipts.md) beside a recipe.\n\n"
+        f"{_codes(RECEIPT_CODES)}\n"
         "## Of versions\n\nWhat the installed packages say to the recipe's backend; "
         "[which versions run together](../howto-versions.md).\n\n"
         f"{_codes(VERSION_CODES)}\n"
@@ -229,7 +233,7 @@ def component_page() -> str:
     from grpokit.spec.components import KINDS
 
     catalog = Catalog.load(
-        {"GRPOKIT_PLUGINS": "hf,trl,unsloth,cppo,math,reasoning-gym,rewards-model"}
+        {"GRPOKIT_PLUGINS": "hf,trl,unsloth,cppo,math,reasoning-gym,rewards-model,rewards-intrinsic"}
     )
     head = (
         "# Components\n\n"

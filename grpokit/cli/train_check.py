@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from grpokit.cli import render
+from grpokit.cli.consent import FLAG
+from grpokit.cli.page import WIDTH
 from grpokit.errors import GrpokitError, PreflightError
 
 if TYPE_CHECKING:
@@ -15,13 +18,22 @@ if TYPE_CHECKING:
     from grpokit.spec.flow import Prompt
     from grpokit.spec.recipe import Recipe
 
-__all__ = ["RECORD", "RewardCheck"]
+__all__ = ["RECORD", "RewardCheck", "check_command", "concerns"]
 
 ROWS = 4
 SECONDS = 10.0
 RECORD = "reward-check.json"
 """File of the run's folder that says what was found, or that nobody looked."""
 SHOWN = 120
+MOST = 5
+"""Findings that are shown where a run stops."""
+
+
+def concerns(changes: Sequence[str]) -> bool:
+    """Whether rewards may be others after these forced changes, one line each."""
+    return any(
+        line.startswith(("rewards", "reward ", "scoring", "prompt", "data")) for line in changes
+    )
 
 
 class RewardCheck:
@@ -34,61 +46,78 @@ class RewardCheck:
         self.recipe = recipe
         self.skip = skip
         self.report: Report | None = None
+        self.called = False
         self.problem = ""
         self.unasked = ""
 
     def __call__(self, scorer: Scorer, prompts: Sequence[Prompt]) -> None:
         """Called by the plan while the workers run."""
+        self.called = True
         if self.skip or not prompts:
             return
         from grpokit.compose.trials import paid
-        from grpokit.probes import check
 
         costly = paid(scorer.setups)
         if costly:
             self.unasked = f"calls of {', '.join(costly)} cost money"
             return
+        self._check(scorer, prompts[:ROWS])
+
+    def _check(self, scorer: Scorer, prompts: Sequence[Prompt]) -> None:
+        from grpokit.probes import check
+
         try:
             self.report = check(
                 scorer.setups,
-                prompts[:ROWS],
+                prompts,
                 seconds=SECONDS,
                 timeout=self.recipe.scoring.timeout,
+                memory=self.recipe.scoring.memory,
                 scorer=scorer if scorer.isolate else None,
                 template=self.recipe.prompt.use,
             )
-        except GrpokitError as error:  # the plan says what is wrong with rows and rewards
+        except GrpokitError as error:  # what is wrong with rows and rewards stops the plan
             self.problem = str(error)
 
-    def settle(self, asked: str) -> None:
-        """Stops a run whose rewards can be fooled.
+    def settle(self, command: str) -> None:
+        """Stops a run whose rewards can be fooled; ``command`` is the whole check of the same recipe.
 
         Raises:
             PreflightError: with every critical finding in ``problems``.
         """
         if self.skip:
             render.warn("note: the rewards were not checked (--skip-reward-check)")
-        command = f"grpokit rewards check {shlex.quote(asked)}"
-        if self.report is None:
-            if self.unasked:
-                render.warn(
-                    f"note: the rewards were not checked: {self.unasked}; {command} does it"
-                )
+        report = self.report
+        if report is None:
+            if self.unasked or self.problem:
+                why = self.unasked or self.problem
+                render.warn(f"note: the rewards were not checked: {why}; {command} does it")
             return
-        blocking = [found for found in self.report.criticals if _blocks(found)]
+        blocking = [found for found in report.criticals if _blocks(found)]
         if blocking:
-            count = f"{len(blocking)} critical finding{'s' if len(blocking) > 1 else ''}"
+            shown = [_lines(found) for found in blocking[:MOST]]
+            more = len(blocking) - len(shown)
             raise PreflightError(
-                f"the rewards would teach something else: {count}",
+                "these rewards would teach something else",
                 place="rewards",
-                remedy=f"{command} shows them; --skip-reward-check trains anyway",
-                problems=tuple(map(_line, blocking)),
+                remedy=f"{command} shows everything; --skip-reward-check trains anyway",
+                problems=(*shown, *([f"... and {more} more of this kind"] if more else [])),
             )
-        for found in self.report.criticals:
-            render.warn(f"warning: reward check: {_line(found)}")
-        if self.report.warnings:
-            names = ", ".join(dict.fromkeys(found.id for found in self.report.warnings))
-            render.warn(f"note: reward check: {names}; {command} says more")
+        for found in report.criticals:
+            render.warn(f"warning: reward check: {_lines(found)}")
+        for note in self._notes(report, command):
+            render.warn(f"note: reward check: {note}")
+
+    def _notes(self, report: Report, command: str) -> Iterator[str]:
+        modelled = [each.name for each in report.rewards if each.needs_model]
+        if modelled:
+            yield f"what the policy says was made up for {', '.join(modelled)}"
+        if report.missed:
+            count = len(report.missed)
+            yield f"{count} probes were not tried in {SECONDS:g} s; {command} tries all"
+        if report.warnings:
+            names = ", ".join(dict.fromkeys(found.id for found in report.warnings))
+            yield f"{names}; {command} says more"
 
     def record(self) -> dict[str, Any]:
         """For the run's folder."""
@@ -129,9 +158,23 @@ def _blocks(found: Finding) -> bool:
     return found.family != "dos" and found.id != "contract.deadline"
 
 
-def _line(found: Finding) -> str:
-    shown = ""
+def _lines(found: Finding) -> str:
+    """A finding on some lines of a terminal: what, the completion, what to do."""
+    lines = _wrapped(f"{found.id} ({found.subject}): {found.fact}", "", "  ")
     if found.completion:
         text = render.safe(found.completion, limit=SHOWN, one_line=True)
-        shown = f" | completion: {text if text.strip() else repr(text)}"
-    return f"{found.id} ({found.subject}): {found.fact}{shown}; {found.fix}"
+        lines += _wrapped(f"completion: {text if text.strip() else repr(text)}", "    ", "      ")
+    return "\n".join([*lines, *_wrapped(f"-> {found.fix}", "    ", "       ")])
+
+
+def _wrapped(text: str, first: str, then: str) -> list[str]:
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=first, subsequent_indent=then, break_on_hyphens=False
+    )
+
+
+def check_command(asked: str, changes: Sequence[str] = (), *, foreign: bool = False) -> str:
+    """`grpokit rewards check` of a recipe with the same changes."""
+    words = ["grpokit", "rewards", "check", asked]
+    words += [word for change in changes for word in ("--set", change)]
+    return shlex.join([*words, FLAG] if foreign else words)

@@ -25,9 +25,10 @@ from grpokit.compose.resources import (
     gpu_memory,
 )
 from grpokit.compose.rules import Facts, advise
-from grpokit.compose.trials import Trials, try_rewards
+from grpokit.compose.trials import Trials, remarks, try_rewards
 from grpokit.errors import ComponentError, GrpokitError
 from grpokit.registry.resolve import resolve
+from grpokit.scoring.facts import needs_model
 from grpokit.scoring.scorer import Scorer, scoring_options, setups
 from grpokit.spec.components import BackendSpec, ModelSpec
 from grpokit.spec.contracts import Dataset, Preflight, Problem
@@ -239,10 +240,10 @@ class Draft:
                     for name, asked in scorer.asked().items()
                 )
                 self.findings += [replace(each, code="P203") for each in missing]
-                usable = [prompt for prompt in prompts if prompt.row.get("answer") is not None]
                 if missing or key != "rewards":
                     return uses, Trials()
-                trials = try_rewards(recipe, usable, scorer) if usable else Trials()
+                self.findings += remarks(found)
+                trials = self._try(scorer, prompts)
                 if self.inspect and not any(p.level == "error" for p in trials.problems):
                     self.inspect(scorer, prompts)
         except GrpokitError as error:
@@ -250,6 +251,17 @@ class Draft:
             return (), Trials()
         self.findings += trials.problems
         return uses, trials
+
+    def _try(self, scorer: Scorer, prompts: list[Prompt]) -> Trials:
+        """The rewards on real rows, but for those that need the policy, which is not open."""
+        usable = [prompt for prompt in prompts if prompt.row.get("answer") is not None]
+        rest = [setup for setup in scorer.setups if not needs_model(setup.entry)]
+        if not usable or not rest:
+            return Trials()
+        if not scorer.measures:
+            return try_rewards(self.recipe, usable, scorer)
+        with Scorer(rest, **scoring_options(self.recipe.scoring)) as some:
+            return try_rewards(self.recipe, usable, some, whole=False)
 
     def _missing_columns(self) -> list[Problem]:
         """Columns that the algorithm asks for, where only the opened data set knows its own."""

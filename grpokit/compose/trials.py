@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from grpokit.scoring.facts import needs_model
 from grpokit.spec.contracts import Problem
 from grpokit.spec.flow import Prompt, ScoreFailure, Scores
 from grpokit.spec.plan import RewardTrial
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from grpokit.scoring.scorer import RewardSetup, Scorer
     from grpokit.spec.recipe import Recipe
 
-__all__ = ["Trials", "final_answer", "paid", "try_rewards", "ways", "wrong_answer"]
+__all__ = ["Trials", "final_answer", "paid", "remarks", "try_rewards", "ways", "wrong_answer"]
 
 SHOWN = 2
 """Rows whose scores are shown."""
@@ -65,10 +66,12 @@ def ways(answer: str, template: str = "plain") -> dict[str, str]:
     return {first: found[first], **found}
 
 
-def try_rewards(recipe: Recipe, prompts: Sequence[Prompt], scorer: Scorer) -> Trials:
+def try_rewards(
+    recipe: Recipe, prompts: Sequence[Prompt], scorer: Scorer, *, whole: bool = True
+) -> Trials:
     """Scores gold and wrong answers to the prompts, whose rows have an ``answer``.
 
-    The first ``SHOWN`` rows are tried in every way and shown; the others, in the chosen way, only
+    ``whole``: these are all rewards of the recipe, so that their sum means something. The first ``SHOWN`` rows are tried in every way and shown; the others, in the chosen way, only
     look for rows on which a reward fails. Where a call costs money they are left out.
     """
     template = recipe.prompt.use
@@ -87,9 +90,40 @@ def try_rewards(recipe: Recipe, prompts: Sequence[Prompt], scorer: Scorer) -> Tr
         more = [_pairs(prompt, template, [found.way]) for prompt in rest]
         failures += _score(scorer, rest, more).failures
     found.problems += _failed(failures, asked, recipe)
-    if not failures:
+    if not failures and whole and not _cautioned(scorer.setups):
         found.problems += _pointless(first, best, found.way, shown)
     return found
+
+
+def remarks(setups: Sequence[RewardSetup]) -> list[Problem]:
+    """What a user should know of these rewards before a run: their authors' cautions, and which are not tried."""
+    found = [
+        Problem(
+            level="warning",
+            fact=f"the reward {setup.name} of {setup.entry.origin}: {caution}",
+            remedy="measure what it is to improve: eval.every with a reward that looks at the answer",
+            code="P213",
+            key=f"rewards.{place}",
+        )
+        for place, setup in enumerate(setups)
+        if (caution := _caution(setup))
+    ]
+    blind = [setup.name for setup in setups if needs_model(setup.entry)]
+    if blind:
+        names = ", ".join(blind)
+        fact = f"not tried: {names}, for want of the policy, which says how probable texts are"
+        remedy = "`grpokit plan --probe` opens it and scores one step's completions"
+        found.append(Problem(level="info", fact=fact, remedy=remedy, code="P214", key="rewards"))
+    return found
+
+
+def _caution(setup: RewardSetup) -> str:
+    return getattr(setup.entry.spec, "caution", "") if setup.weight else ""
+
+
+def _cautioned(setups: Sequence[RewardSetup]) -> bool:
+    """Whether a plan warns of a reward already, and the gold answer need not be worth more."""
+    return any(map(_caution, setups))
 
 
 def paid(setups: Sequence[RewardSetup]) -> list[str]:

@@ -68,6 +68,7 @@ class RewardSpec(ComponentSpec):
         deterministic: the same completion always earns the same score.
         paid: a call costs money. A plan tries it on two rows, and ``train`` does not probe it unasked.
         pays: what else it pays for on purpose, so that ``rewards check`` does not warn: ``length``.
+        caution: what can go wrong in training with it, as the end of a sentence; a plan warns of it.
         continuations: ``"module:function"``, called by parameter names as the reward is (form ``row``; with
             ``config`` a factory). It gives the :class:`~grpokit.api.Continuation` of one completion whose
             log-probs the reward gets as ``continuation_logprobs``.
@@ -79,6 +80,7 @@ class RewardSpec(ComponentSpec):
     deterministic: bool = True
     paid: bool = False
     pays: tuple[str, ...] = ()
+    caution: str = ""
     continuations: str = ""
 
 
