@@ -233,7 +233,9 @@ def component_page() -> str:
     from grpokit.spec.components import KINDS
 
     catalog = Catalog.load(
-        {"GRPOKIT_PLUGINS": "hf,trl,unsloth,cppo,math,reasoning-gym,rewards-model,rewards-intrinsic"}
+        {
+            "GRPOKIT_PLUGINS": "hf,trl,unsloth,cppo,math,reasoning-gym,rewards-model,rewards-intrinsic"
+        }
     )
     head = (
         "# Components\n\n"

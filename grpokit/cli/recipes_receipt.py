@@ -53,6 +53,7 @@ def receipt(
     Each run needs `grpokit eval RUN --base`. Several runs are several seeds: the receipt has each, their
     mean and their spread. A recipe file gets it beside it, a recipe of the library into this folder.
     """
+    from grpokit.compose.files import display
     from grpokit.compose.library import Library
     from grpokit.compose.load import load_recipe
     from grpokit.engine.rundir import RunDir, named_run
@@ -74,7 +75,7 @@ def receipt(
     from grpokit.cli.recipes_show import receipt_lines
 
     render.say("\n".join(receipt_lines(name, made)))
-    render.say(f"\nwritten to {target}")
+    render.say(f"\nwritten to {display(target, Path.cwd())}")
     own = loaded.sources[0]
     if own.plugin and out is None:
         render.say(f"it belongs beside the recipe: {own.file}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from grpokit.cli import render
 from grpokit.cli.page import WIDTH
-from grpokit.receipts.verify import Fact, duration, holds, points
+from grpokit.receipts.verify import Fact, claim, duration, holds, points
 
 if TYPE_CHECKING:
     from grpokit.receipts.model import Receipt, RunFact
@@ -94,7 +94,7 @@ def _one(run: RunFact) -> str:
     low, high = run.difference.interval
     return (
         f"{100 * run.base.value:.1f}% -> {100 * run.trained.value:.1f}%, "
-        f"{points(run.difference.value)} points (95% interval {points(low)} to {points(high)})"
+        f"{points(run.difference.value)} points (95% interval {points(low)} to {points(high)}): {claim(low, high)}"
     )
 
 
@@ -159,7 +159,7 @@ def _end(name: str, facts: Sequence[Fact]) -> None:
     counts: Counter[str] = Counter(fact.state for fact in facts)
     order = ("same", "recomputed", "noted", "differs", "not checked")
     told = ", ".join(f"{counts[state]} {state}" for state in order if counts[state])
-    if holds(facts):
-        render.say(f"{_safe(name)}: the receipt holds ({told})", "bold green")
-    else:
-        render.say(f"{_safe(name)}: the receipt does not hold ({told})", "bold red")
+    good = holds(facts)
+    verdict = f"{_safe(name)}: the receipt {'holds' if good else 'does not hold'}"
+    render.say(verdict, "bold green" if good else "bold red")
+    render.say(f"  {told}")

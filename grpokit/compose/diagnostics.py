@@ -97,13 +97,11 @@ CODES: dict[str, str] = {
     "R623": "A setting of the algorithm names a reward that the recipe does not have.",
     "R624": "There are more processes than prompts of a step.",
     "R625": "The prompts of a step cannot be shared evenly (note).",
-    "Q701": "The receipt beside the recipe cannot be read (note).",
-    "Q702": "The receipt beside the recipe is of another recipe (note).",
 }
 """Every code, with one sentence. The reference is generated from here.
 
 F: the file. Y: its YAML. X: inheritance and overrides. K: keys and values. C: components.
-R: rules between values. Q: receipts. Those marked (note) do not stop a run.
+R: rules between values; those marked (note) do not stop a run.
 """
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError
 
+from grpokit.compose.diagnostics import clip
 from grpokit.errors import RecipeError
 from grpokit.spec.config import Config
 
@@ -247,7 +248,7 @@ def parse(raw: bytes, place: str) -> Receipt:
 
 
 def _line(item: dict[str, Any]) -> str:
-    where = ".".join(map(str, item["loc"]))
+    where = clip(".".join(map(str, item["loc"])), 200)
     return f"{where}: {item['msg']}" if where else str(item["msg"])
 
 

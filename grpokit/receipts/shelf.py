@@ -18,7 +18,13 @@ if TYPE_CHECKING:
     from grpokit.compose.library import Found
     from grpokit.compose.load import Loaded
 
-__all__ = ["asked", "name_of_file", "note", "receipt_of", "stem"]
+__all__ = ["RECEIPT_CODES", "asked", "name_of_file", "note", "receipt_of", "stem"]
+
+RECEIPT_CODES: dict[str, str] = {
+    "Q701": "The receipt beside the recipe cannot be read (note).",
+    "Q702": "The receipt beside the recipe is of another recipe (note).",
+}
+"""What `recipes check` says of a receipt. It stops no run."""
 
 
 def stem(found: Found) -> str:
@@ -58,7 +64,12 @@ def note(loaded: Loaded) -> Diagnostic | None:
         return None
     more = f" and {len(found) - 1} more" if len(found) > 1 else ""
     told = f"the receipt is of another recipe: {found[0]}{more}"
-    return _note("Q702", own, told, f"grpokit recipes verify {shlex.quote(own.name)} says all")
+    return _note(
+        "Q702",
+        own,
+        told,
+        f"grpokit recipes verify {shlex.quote(own.name if own.plugin else own.file)} says all",
+    )
 
 
 def _note(code: str, own: Found, message: str, remedy: str) -> Diagnostic:
@@ -89,11 +100,8 @@ def _of_plugin(name: str, library: Library) -> list[Found]:
     recipes = [found for found in library.named.values() if found.plugin == name]
     found = [each for each in recipes if _carries(each)]
     if not found:
-        count = f"{len(recipes)} recipes, none" if recipes else "no recipes"
         raise RecipeError(
-            f"the plugin {name} has {count} with a receipt"
-            if recipes
-            else f"the plugin {name} has no recipes",
+            f"the plugin {name} has no {'recipe with a receipt' if recipes else 'recipes'}",
             place=name,
             remedy="`grpokit recipes list` shows which recipes have one",
         )

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from grpokit.compose.diagnostics import clip
 from grpokit.compose.diff import leaves
 from grpokit.compose.load import resolved
 from grpokit.compose.records import uses
@@ -90,7 +91,8 @@ class Changes:
     def words(self) -> list[str]:
         """``key: recorded, now`` of each change."""
         return [
-            f"{key} was {_shown(old)}, is {_shown(new)}" for key, (old, new) in self.changed.items()
+            f"{clip(key, 100)} was {_shown(old)}, is {_shown(new)}"
+            for key, (old, new) in self.changed.items()
         ]
 
 
@@ -115,4 +117,4 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _shown(value: Any) -> str:
-    return value if value == "(none)" else json.dumps(value)
+    return value if value == "(none)" else clip(json.dumps(value), 100)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from grpokit.registry.catalog import Catalog
     from grpokit.spec.plan import ComponentRecord
 
-__all__ = ["Fact", "State", "duration", "holds", "points", "verify"]
+__all__ = ["Fact", "State", "claim", "duration", "holds", "points", "verify"]
 
 State = Literal["same", "recomputed", "noted", "differs", "not checked"]
 SHOWN = 4
@@ -233,11 +233,12 @@ def _run_numbers(receipt: Receipt, run: RunFact) -> Fact:
         name=name,
         state="recomputed",
         text=f"{100 * run.base.value:.1f}% -> {100 * run.trained.value:.1f}%, "
-        f"{points(run.difference.value)} [{points(low)}, {points(high)}]: {_claim(low, high)}",
+        f"{points(run.difference.value)} [{points(low)}, {points(high)}]: {claim(low, high)}",
     )
 
 
-def _claim(low: float, high: float) -> str:
+def claim(low: float, high: float) -> str:
+    """What an interval of a difference allows to say."""
     if low > 0:
         return "improved"
     return "worse" if high < 0 else "no detectable change"
