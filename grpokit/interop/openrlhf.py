@@ -10,12 +10,13 @@
 OpenRLHF gives the prompt, the label (``--data.label_key``) and the text of prompt and completion with
 special tokens. The label is the row's ``answer``; a label that is a mapping is the row.
 
-A completion without a score raises: OpenRLHF logs it, and that sample has no reward. With a
-``fallback`` it gets that score, and ``unscored`` counts it.
+A completion without a score raises. OpenRLHF logs that and keeps the sample without a reward, and its
+trainer stops at such a sample. With a ``fallback`` it gets that score, and ``unscored`` counts it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -55,7 +56,8 @@ def reward_func(
 
     It returns ``rewards`` (the total), ``scores`` (1 where the reward ``correct[0]`` scores at least
     ``correct[1]``; the total within 0 and 1 without ``correct``), which OpenRLHF uses to filter
-    groups, and ``extra_logs``: the score of each reward, where there is one, and ``unscored``.
+    groups, and ``extra_logs``: the score of each reward, and ``unscored``. OpenRLHF needs equal keys for
+    all completions, so a score that is missing is NaN there.
 
     Args:
         rewards: the rewards of a recipe.
@@ -129,7 +131,7 @@ def _result(
     if correct is not None:
         found = logs[correct[0]]
         right = float(found is not None and found >= correct[1])
-    kept = {f"reward/{name}": each for name, each in logs.items() if each is not None}
+    kept = {f"reward/{name}": math.nan if each is None else each for name, each in logs.items()}
     return {
         "rewards": float(value),
         "scores": right,

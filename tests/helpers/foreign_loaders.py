@@ -173,12 +173,13 @@ if asked.get("file"):
 tell(found)
 """
 
-# Its executor, past the __init__ files that import DeepSpeed. The engine and the tokenizer are ours:
-# characters are tokens.
+# Its executor and its batches, past the __init__ files that import DeepSpeed. The engine and the
+# tokenizer are ours: characters are tokens.
 OPENRLHF = """
 import asyncio
 home = pathlib.Path(sys.path[next(i for i, p in enumerate(sys.path) if p.endswith("openrlhf"))], "openrlhf")
-for name, path in (("openrlhf", home), ("openrlhf.utils", home / "utils")):
+parts = ("utils", "trainer", "trainer.ppo_utils")
+for name, path in (("openrlhf", home), *((f"openrlhf.{p}", home / p.replace(".", "/")) for p in parts)):
     package = types.ModuleType(name)
     package.__path__ = [str(path)]
     sys.modules[name] = package
@@ -196,14 +197,32 @@ class Engine:
     async def generate(self, ids, params, multi_modal_data=None):
         return types.SimpleNamespace(outputs=[self.output])
 params = types.SimpleNamespace(max_tokens=1000, logprobs=None)
-def one(executor, text, answer):
+def run(executor, text, answer):
     prompt = "<|im_start|>user\\nq<|im_end|>\\n<|im_start|>assistant\\n"
-    run = executor.execute(prompt, answer, params, 4000, Tokenizer(), Engine(text))
-    return asyncio.run(run)["reward"]
+    return asyncio.run(executor.execute(prompt, answer, params, 4000, Tokenizer(), Engine(text)))
 def scored(name):
     executor = SingleTurnAgentExecutor([asked["files"][name]])
-    return [one(executor, text, answer) for text, answer in cases]
-tell({name: scored(name) for name in names})
+    return [run(executor, text, answer)["reward"] for text, answer in cases]
+found = {name: scored(name) for name in names}
+
+# What is logged beside the scores goes through the trainer's batches, which want equal keys.
+import torch
+from grpokit.interop.openrlhf import reward_func
+from grpokit.interop.rewards import Rewards
+from openrlhf.trainer.ppo_utils.experience import (
+    Experience, make_experience_batch, split_experience_batch,
+)
+executor = SingleTurnAgentExecutor([asked["files"][names[0]]])
+executor.reward_func = reward_func(Rewards([{"use": "number"}, {"use": "example-reward/distinct"}]))
+def sample(text, answer):
+    told = run(executor, text, answer)
+    info = {name: torch.tensor([value]) for name, value in told["extra_logs"].items()}
+    return Experience(sequences=torch.ones(1, 3), rewards=torch.tensor([told["reward"]]), info=info)
+samples = [sample(text, answer) for text, answer in cases]
+batch = Experience.concat_experiences(samples, 0)
+batch = make_experience_batch(split_experience_batch(batch))
+assert len(batch.info["reward/distinct"]) == len(batch.rewards) == len(cases)
+tell(found)
 """
 
 SCRIPTS = {

@@ -48,7 +48,7 @@ def files(tmp_path_factory):
         written[name] = str(folder / f"{name}.py")
         done = grpokit("export", "reward", use, "--to", "openrlhf", "--out", written[name])
         assert done.returncode == 0, done.stderr
-        assert f"--reward.remote_url {written[name]}" in done.stdout
+        assert f"--reward.remote_url '{written[name]}'" in done.stdout
     return written
 
 

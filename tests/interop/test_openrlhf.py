@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from dists import install, reward_hooks
@@ -45,7 +47,8 @@ def test_totals_scores_and_no_invented_0():
     found = plain([f"{PROMPT}7<|im_end|>"], [PROMPT], ["7"])
     assert found["rewards"] == 2.0
     assert found["scores"] == 1.0  # the total, within 0 and 1
-    assert found["extra_logs"] == {"reward/number": 2.0 / 2.0, "unscored": 0.0}
+    assert math.isnan(found["extra_logs"].pop("reward/distinct"))  # keys are equal for all
+    assert found["extra_logs"] == {"reward/number": 1.0, "unscored": 0.0}
     right = reward_func(rewards, correct=("number", 1.0))
     mixed = right([f"{PROMPT}one two three"], [PROMPT], [{"solution": "7"}])
     assert (mixed["rewards"], mixed["scores"]) == (1.0, 0.0)
@@ -53,6 +56,7 @@ def test_totals_scores_and_no_invented_0():
     with pytest.raises(RewardError, match="give a fallback"):
         reward_func(alone)([f"{PROMPT}7"], [PROMPT], ["7"])
     backed = reward_func(alone, fallback=-0.5)([f"{PROMPT}7"], [PROMPT], ["7"])
+    assert math.isnan(backed["extra_logs"].pop("reward/distinct"))
     assert backed == {"rewards": -0.5, "scores": 0.0, "extra_logs": {"unscored": 1.0}}
     for each in (rewards, alone):
         each.close()
