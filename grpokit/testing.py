@@ -60,8 +60,11 @@ def check_reward(
     A finite number or None for each completion, no exception, within the declared range, the same
     answer when asked twice, and within two seconds for a completion of 100,000 characters.
 
+    An installed reward is asked in a process of its own, as in training, so one that hangs, exits or
+    prints fails with its reason.
+
     Args:
-        reward: id or name of an installed reward, or the function itself.
+        reward: id or name of an installed reward, or the function itself, which is called here.
         rows: data set rows; a question with the answer 4 when left out. Each row's ``answer`` is a
             probe of its own.
         settings: what stands under ``with:``; only for a reward given by name.
@@ -70,14 +73,15 @@ def check_reward(
         AssertionError: with every problem, one a line.
     """
     from grpokit.registry.catalog import Catalog
-    from grpokit.scaffold.probes import contract_problems
+    from grpokit.scaffold.probes import Asker, contract_problems
 
     found = Catalog.load().find("reward", reward) if isinstance(reward, str) else reward
-    problems = [
-        f"row {number}: {text}"
-        for number, row in enumerate(rows or ({"question": "What is 2 + 2?", "answer": "4"},))
-        for text in contract_problems(found, row, settings)
-    ]
+    with Asker(found, settings) as asker:
+        problems = [
+            f"row {number}: {text}"
+            for number, row in enumerate(rows or ({"question": "What is 2 + 2?", "answer": "4"},))
+            for text in contract_problems(asker, row)
+        ]
     _fail(f"reward {getattr(reward, '__name__', reward)!r}", problems)
 
 

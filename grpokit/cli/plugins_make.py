@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
+import sys
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -72,7 +74,9 @@ def check(
     from grpokit.registry.catalog import Catalog
     from grpokit.scaffold.check import check_target
 
-    report = check_target(target, Catalog.load(), build=build)
+    # A plugin that prints while it is looked at must not spoil what is read here by machines.
+    with contextlib.redirect_stdout(sys.stderr):
+        report = check_target(target, Catalog.load(), build=build)
     ok = report.ok(strict=strict)
     if as_json:
         checks = [_data(each) for each in report.checks]

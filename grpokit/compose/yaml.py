@@ -20,7 +20,7 @@ from grpokit.compose.nodes import Mark, Node
 from grpokit.compose.scalars import has_leading_zero, resolve
 from grpokit.compose.syntax import explain
 
-__all__ = ["LIMITS", "parse_yaml", "plain_scalar"]
+__all__ = ["LIMITS", "parse_nodes", "parse_yaml", "plain_scalar"]
 
 LIMITS: Final = {"depth": 32, "nodes": 20_000, "anchors": 16}
 """Nesting, values (aliases counted in full) and anchors of one file."""
@@ -37,13 +37,8 @@ def parse_yaml(text: str, file: str, report: Report, *, fast: bool = True) -> No
         report: takes the problems.
         fast: use libyaml where PyYAML has it; both parsers give the same nodes and positions.
     """
-    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader) if fast else yaml.SafeLoader
-    builder = _Builder(file, report)
     try:
-        top = builder.build(yaml.parse(text, Loader=loader))
-    except yaml.YAMLError as error:
-        explain(error, text, file, report)
-        return None
+        top = _build(text, file, report, fast=fast)
     except _StopReading:
         return None
     if top is None:
@@ -66,6 +61,23 @@ def parse_yaml(text: str, file: str, report: Report, *, fast: bool = True) -> No
         )
         return None
     return top
+
+
+def parse_nodes(text: str, file: str, report: Report) -> Node | None:
+    """The top value of another file of these rules, whatever it is; None when there is nothing to read."""
+    try:
+        return _build(text, file, report)
+    except _StopReading:
+        return None
+
+
+def _build(text: str, file: str, report: Report, *, fast: bool = True) -> Node | None:
+    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader) if fast else yaml.SafeLoader
+    try:
+        return _Builder(file, report).build(yaml.parse(text, Loader=loader))
+    except yaml.YAMLError as error:
+        explain(error, text, file, report)
+        raise _StopReading from error
 
 
 def plain_scalar(text: str, mark: Mark, report: Report) -> Node:

@@ -5,7 +5,8 @@ write       `grpokit plugins new`: a package from its templates
 templates/  one folder a kind, and `common`; `@name@` in text and in paths is replaced
 findings    what a check says
 probes      the contract of every reward, on hostile completions
-cases       cases.yaml, executed
+cases       cases.yaml, read
+execute     its cases, executed
 rows        the contract of every data set
 metadata    what the distribution says about itself
 plugin      all checks of an installed plugin

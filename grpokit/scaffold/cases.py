@@ -8,63 +8,76 @@ r"""``cases.yaml``: what a plugin's rewards must say, as rows that are executed.
       trick: ['\boxed{7} \boxed{8}']
       abstain: []                              # the reward says None
 
-The file stands beside the plugin's ``__init__.py``, so that the wheel has it too.
+The file stands beside the plugin's ``__init__.py``, so that the wheel has it too. It is read by the
+rules of recipes: no tags, no key twice, and ``yes`` is a text.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 
-from grpokit.scaffold.findings import Check, Finding, errors, warnings
-from grpokit.scaffold.probes import contract_problems, outcome_problems, score_texts
 from grpokit.spec.config import Config
 
 if TYPE_CHECKING:
-    from grpokit.registry.catalog import Catalog, Entry
+    from grpokit.compose.nodes import Node
     from grpokit.registry.record import PluginRecord
-    from grpokit.scoring.values import Outcome
 
-__all__ = ["Case", "Said", "check_cases", "find_cases", "read_cases"]
+__all__ = ["FILE", "WANTED", "Case", "Line", "find_cases", "read_cases"]
 
 FILE = "cases.yaml"
-WANTED = ("gold", "wrong", "trick")
-SHOWN = 60
-"""Letters of a completion that a finding shows."""
+LARGEST = 2_000_000
+"""Bytes of the file."""
+BRANCHES = ("str", "_Said")
+"""What pydantic calls the two forms of a completion."""
+Kind = Literal["gold", "wrong", "trick", "abstain"]
+WANTED: tuple[Kind, ...] = ("gold", "wrong", "trick")
+"""The kinds that say something about every reward."""
 
 
-class Said(Config):
+class _Said(Config):
     """A completion and the score that it must have."""
 
     say: str
-    """The completion."""
     score: float
-    """What it earns, within a millionth."""
 
 
-class Case(Config):
-    """One row, and completions of it."""
+class _Written(Config):
+    """One entry of the file."""
 
     reward: str
-    """Name of a reward of this plugin."""
     with_: dict[str, Any] = Field(default_factory=dict, alias="with")
-    """Its settings."""
     row: dict[str, Any]
-    """A row of the data set."""
-    gold: list[str | Said] = Field(default_factory=list)
-    """Completions that are right."""
-    wrong: list[str | Said] = Field(default_factory=list)
-    """Completions that are wrong."""
-    trick: list[str | Said] = Field(default_factory=list)
-    """Completions that try to earn the score without being right."""
+    gold: list[str | _Said] = Field(default_factory=list)
+    wrong: list[str | _Said] = Field(default_factory=list)
+    trick: list[str | _Said] = Field(default_factory=list)
     abstain: list[str] = Field(default_factory=list)
-    """Completions, or a row, to which the reward does not apply."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A completion of a case. ``score`` is what it must earn, within a millionth; None: any score."""
+
+    number: int
+    kind: Kind
+    text: str
+    score: float | None = None
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row, and completions of it. ``number`` is the line of the file in which it begins."""
+
+    number: int
+    reward: str
+    settings: Mapping[str, Any]
+    row: Mapping[str, Any]
+    lines: tuple[Line, ...]
 
 
 def find_cases(plugin: PluginRecord) -> Traversable | None:
@@ -76,126 +89,67 @@ def find_cases(plugin: PluginRecord) -> Traversable | None:
     return None
 
 
-def read_cases(text: str) -> list[Case]:
+def read_cases(data: bytes) -> list[Case]:
     """The cases of a file.
 
     Raises:
-        ValueError: it is no list of cases; every problem, one a line.
+        ValueError: it is no list of cases; every problem with its line, one a line.
     """
+    from grpokit.compose.diagnostics import Report
+    from grpokit.compose.nodes import to_data
+    from grpokit.compose.yaml import parse_nodes
+
+    if len(data) > LARGEST:
+        raise ValueError(f"{FILE} has {len(data):,} bytes; at most {LARGEST:,} are read")
     try:
-        found = yaml.safe_load(text)
-        return TypeAdapter(list[Case]).validate_python(found or [])
-    except yaml.YAMLError as error:
-        raise ValueError(f"{FILE} is no YAML: {' '.join(str(error).split())}") from error
-    except ValidationError as error:
-        lines = [
-            f"{FILE}: {'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{FILE} is no UTF-8: {error}") from error
+    report = Report()
+    top = parse_nodes(text, FILE, report)
+    if report.errors:
+        told = [
+            f"{each.file}:{each.line}:{each.col}: {'; '.join(filter(None, (each.message, each.remedy)))}"
+            for each in report.errors
         ]
-        raise ValueError("\n".join(dict.fromkeys(lines))) from error
-
-
-def check_cases(catalog: Catalog, plugin: PluginRecord) -> Check:
-    """Executes the cases of a plugin's rewards, and the contract of each reward on their rows."""
-    rewards = {
-        entry.spec.name: entry for entry in catalog.entries("reward") if entry.plugin is plugin
-    }
-    if not rewards:
-        return Check("cases", note="it has no reward", skipped=True)
-    path = find_cases(plugin)
-    if path is None:
-        text = f"there is no {FILE} beside the package's __init__.py: nothing says what its rewards must answer"
-        return Check("cases", warnings([text]))
+        raise ValueError("\n".join(told))
+    if top is None:
+        return []
     try:
-        cases = read_cases(path.read_text("utf-8"))
-    except ValueError as error:
-        return Check("cases", errors(str(error).splitlines()))
-    found: list[Finding] = []
-    for number, case in enumerate(cases, start=1):
-        entry = rewards.get(case.reward)
-        if entry is None:
-            text = f"case {number}: the plugin has no reward {case.reward!r}; it has {', '.join(rewards)}"
-            found.append(Finding(text))
+        written = TypeAdapter(list[_Written]).validate_python(to_data(top))
+    except ValidationError as error:
+        raise ValueError("\n".join(dict.fromkeys(_told(error, top)))) from error
+    return [_case(each, top.value[index]) for index, each in enumerate(written)]
+
+
+def _told(error: ValidationError, top: Node) -> Iterator[str]:
+    from grpokit.compose.nodes import at, dotted, mark_of
+
+    for each in error.errors():
+        way = tuple(step for step in each["loc"] if step not in BRANCHES)
+        said = at(top, way[:3])
+        branch = "_Said" if said is not None and isinstance(said.value, dict) else "str"
+        if any(step in BRANCHES and step != branch for step in each["loc"]):
             continue
-        found += errors(f"case {number} ({case.reward}): {text}" for text in _run(entry, case))
-    for name in rewards:
-        found += warnings(_missing(name, [case for case in cases if case.reward == name]))
-    count = sum(
-        len(case.abstain) + sum(len(getattr(case, kind)) for kind in WANTED) for case in cases
+        mark = mark_of(top, way)
+        yield f"{FILE}:{mark.line}:{mark.col}: {dotted(way[1:]) or 'the file'}: {each['msg']}"
+
+
+def _case(written: _Written, node: Node) -> Case:
+    lines = [
+        Line(
+            number=node.value[kind].value[index].mark.line,
+            kind=kind,
+            text=said.say if isinstance(said, _Said) else said,
+            score=said.score if isinstance(said, _Said) else None,
+        )
+        for kind in get_args(Kind)
+        for index, said in enumerate(getattr(written, kind))
+    ]
+    return Case(
+        number=node.mark.line,
+        reward=written.reward,
+        settings=written.with_,
+        row=written.row,
+        lines=tuple(lines),
     )
-    rows = "row" if len(cases) == 1 else "rows"
-    return Check("cases", tuple(found), note=f"{count} completions of {len(cases)} {rows}")
-
-
-def _missing(name: str, cases: Sequence[Case]) -> Iterator[str]:
-    missing = [kind for kind in WANTED if not any(getattr(case, kind) for case in cases)]
-    if missing:
-        yield f"{FILE} has no {' and no '.join(missing)} completion for the reward {name!r}"
-
-
-def _run(entry: Entry, case: Case) -> Iterator[str]:
-    from grpokit.errors import ComponentError
-    from grpokit.registry.resolve import create
-    from grpokit.scoring.call import RewardCall
-
-    try:
-        call = RewardCall(create(entry, case.with_))
-    except (ComponentError, ValidationError) as error:
-        yield f"the reward cannot be made: {error}"
-        return
-    missing = call.asked.missing(tuple(case.row))
-    if missing:
-        yield f"it asks for {', '.join(missing)}; the row has {', '.join(case.row)}"
-        return
-    listed = [(kind, said) for kind in (*WANTED, "abstain") for said in getattr(case, kind)]
-    texts = [said.say if isinstance(said, Said) else said for _, said in listed]
-    try:
-        outcomes = score_texts(call, case.row, texts) if texts else []
-    finally:
-        call.close()
-    yield from _told(listed, outcomes, getattr(entry.spec, "range", None))
-    scores: dict[str, list[tuple[float, str]]] = {kind: [] for kind in WANTED}
-    for (kind, _), text, outcome in zip(listed, texts, outcomes, strict=True):
-        if outcome.value is not None and kind in scores:
-            scores[kind].append((outcome.value, text))
-    yield from _order(scores)
-    yield from contract_problems(entry, case.row, case.with_)
-
-
-def _told(
-    listed: Sequence[tuple[str, str | Said]],
-    outcomes: Sequence[Outcome],
-    bounds: tuple[float, float] | None,
-) -> Iterator[str]:
-    """Faults, scores that are not those asked for, and abstentions in the wrong place."""
-    for (kind, said), outcome in zip(listed, outcomes, strict=True):
-        where = f"{kind} {_shown(said.say if isinstance(said, Said) else said)}"
-        yield from (f"{where}: {text}" for text in outcome_problems(outcome, bounds))
-        if outcome.fault is not None:
-            continue
-        if kind == "abstain" and outcome.value is not None:
-            yield f"{where}: scored {outcome.value:g}; it must abstain (None)"
-        elif kind == "gold" and outcome.value is None:
-            yield f"{where}: abstained (None); a right answer must have a score"
-        elif isinstance(said, Said) and (
-            outcome.value is None or not math.isclose(outcome.value, said.score, abs_tol=1e-6)
-        ):
-            got = "abstained (None)" if outcome.value is None else f"scored {outcome.value:g}"
-            yield f"{where}: {got}; the case says {said.score:g}"
-
-
-def _order(scores: Mapping[str, Sequence[tuple[float, str]]]) -> Iterator[str]:
-    """The worst gold must earn more than the best of the others."""
-    if not scores["gold"]:
-        return
-    low, gold = min(scores["gold"], key=lambda each: each[0])
-    for kind in ("wrong", "trick"):
-        for value, text in scores[kind]:
-            if value >= low:
-                yield (
-                    f"{kind} {_shown(text)} earns {value:g}, and gold {_shown(gold)} earns {low:g}; "
-                    "every gold completion must earn more"
-                )
-
-
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= SHOWN else text[:SHOWN] + "...")

@@ -122,7 +122,9 @@ def _look(name: str, site: Path, cwd: Path) -> tuple[Check, ...]:
     except subprocess.TimeoutExpired:
         return (Check("loaded", errors([f"the checks did not end within {SECONDS} s"])),)
     except (ValueError, KeyError):
-        return (Check("loaded", errors([f"the checks broke off: {done.stderr.strip()[-2000:]}"])),)
+        last = done.stderr.strip()[-2000:] or "without a word"
+        text = f"the process that looks at the plugin ended with code {done.returncode}: {last}"
+        return (Check("loaded", errors([text])),)
     return tuple(
         Check(
             name=each["name"],

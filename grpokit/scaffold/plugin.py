@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from grpokit.scaffold.cases import check_cases
+from grpokit.scaffold.execute import check_cases
 from grpokit.scaffold.findings import Check, errors
 from grpokit.scaffold.metadata import check_metadata
 
 if TYPE_CHECKING:
     from grpokit.registry.catalog import Catalog, Entry
     from grpokit.registry.record import PluginRecord
+    from grpokit.spec.components import RewardSpec
 
 __all__ = ["check_installed"]
 
@@ -28,10 +29,13 @@ def check_installed(catalog: Catalog, name: str) -> list[Check]:
     if loaded.state == "error":
         return [loaded]
     record = records[0]
+    components = _components(catalog, record)
+    broken = components.state == "error"
+    cases = Check("cases", note="see components", skipped=True)
     return [
         loaded,
-        _components(catalog, record),
-        check_cases(catalog, record),
+        components,
+        cases if broken else check_cases(catalog, record),
         _recipes(catalog, record),
         check_metadata(record),
     ]
@@ -46,11 +50,13 @@ def _loaded(catalog: Catalog, records: Sequence[PluginRecord]) -> Check:
     if not bad and not records[0].specs and not records[0].recipes:
         bad = ["it registers nothing"]
     ids = [f"{entry.kind} {entry.id}" for entry in catalog.entries() if entry.plugin is records[0]]
-    return Check("loaded", errors(bad), note=", ".join(ids))
+    return Check("loaded", errors(bad), note=", ".join(ids) or "recipes alone")
 
 
 def _components(catalog: Catalog, record: PluginRecord) -> Check:
     entries = [entry for entry in catalog.entries() if entry.plugin is record]
+    if not entries:
+        return Check("components", note="it has none", skipped=True)
     found = [f"{entry.kind} {entry.id}: {text}" for entry in entries for text in _spec(entry)]
     return Check("components", errors(found), note=f"{len(entries)}, with their settings")
 
@@ -68,33 +74,33 @@ def _spec(entry: Entry) -> Iterator[str]:
         try:
             found = resolve(target, entry)
         except ComponentError as error:
-            yield str(error)
+            yield error.fact  # its remedy is for users of the plugin
             continue
         if entry.kind != "command" and not callable(found):
             yield f"{target} cannot be called"
         elif isinstance(spec, RewardSpec) and not spec.config:
-            yield from _signature(found, spec.columns)
+            yield from _signature(found, spec)
     try:
         model = config_model(entry)
     except ComponentError as error:
-        yield str(error)
+        yield error.fact
         return
     for setting in describe(model) if model is not None else ():
         if not setting.doc:
             yield f"the setting {setting.name!r} has no docstring; `plugins show` would show nothing"
 
 
-def _signature(function: Callable[..., Any], columns: tuple[str, ...]) -> Iterator[str]:
+def _signature(function: Callable[..., Any], spec: RewardSpec) -> Iterator[str]:
     from grpokit.errors import ComponentError
     from grpokit.scoring.signature import ask
 
     try:
-        asked = ask(function)
+        asked = ask(function, spec.needs)
     except ComponentError as error:
         yield str(error)
         return
-    unused = set(columns) - {*asked.required, *asked.optional}
-    if columns and unused and not asked.everything and asked.form == "row":
+    unused = set(spec.columns) - {*asked.required, *asked.optional}
+    if unused and not asked.everything and asked.form == "row":
         yield f"columns names {sorted(unused)}, and the function has no such parameter"
 
 

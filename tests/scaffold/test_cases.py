@@ -7,7 +7,8 @@ import pytest
 
 from grpokit.registry.catalog import Catalog
 from grpokit.registry.record import PluginRecord
-from grpokit.scaffold.cases import check_cases
+from grpokit.scaffold.cases import read_cases
+from grpokit.scaffold.execute import check_cases
 from grpokit.spec.components import DatasetSpec, RewardSpec
 
 CODE = r'''
@@ -38,6 +39,19 @@ def breaks(completion, answer):
 
 def high(completion, answer):
     return 7.0
+
+def hangs(completion, answer):
+    while len(completion) == 100_000:
+        pass
+    return float(answer in completion)
+
+def leaves(completion, answer):
+    import os
+    print("spoken")
+    os._exit(3 if completion == "8" else 4)
+
+def silent(completion, answer):
+    return 1.0 if answer in completion else None
 '''
 GOOD = """
 - reward: last
@@ -107,11 +121,20 @@ def test_cases_that_hold(look):
 @pytest.mark.parametrize(
     ("reward", "more", "told"),
     [
-        ("last", 'wrong: ["also 7"]', "wrong 'also 7' earns 1, and gold '7' earns 1"),
-        ("last", 'trick: ["7 7 7"]', "trick '7 7 7' earns 1, and gold '7' earns 1"),
-        ("last", "gold: [seven]", "wrong '8' earns 0, and gold 'seven' earns 0"),
+        (
+            "last",
+            'wrong: ["also 7"]',
+            "cases.yaml:4 (last): wrong 'also 7' earns 1, and gold '7' (line 3) earns 1",
+        ),
+        (
+            "last",
+            'trick: ["7 7 7"]',
+            "cases.yaml:5 (last): trick '7 7 7' earns 1, and gold '7' (line 3) earns 1",
+        ),
+        ("last", "gold: [seven]", "wrong '8' earns 0, and gold 'seven' (line 3) earns 0"),
         ("last", "gold: [{say: '7', score: 0.5}]", "gold '7': scored 1; the case says 0.5"),
         ("last", "wrong: [{say: '7', score: .nan}]", "finite"),
+        ("last", "gold: [7]", "cases.yaml:3:10: gold.0: Input should be a valid string"),
         ("last", 'abstain: ["7"]', "abstain '7': scored 1; it must abstain (None)"),
         ("last", "row: {answer: seven}", "gold '7': abstained (None); a right answer must have"),
         ("last", "row: {question: x}", "it asks for answer; the row has question"),
@@ -120,11 +143,25 @@ def test_cases_that_hold(look):
         ("scaled", "with: {scale: 3.0}", "gold '7': scored 3.0, outside its declared range"),
         ("breaks", "", "gold '7': raised ZeroDivisionError"),
         ("high", "", "scored 7.0, outside its declared range 0.0 to 1.0"),
-        ("high", "", "'empty': scored 7.0"),  # the contract, on the rows of the cases
+        ("high", "", "the probe 'empty': scored 7.0"),  # the contract, on the rows of the cases
+        ("leaves", "", "wrong '8': its process ended with exit code 3"),
+        ("silent", "", "wrong '8': abstained (None), so training would not hold it against"),
+        (
+            "last",
+            'gold: ["it is \\\\7"]\n  gold: ["7"]',
+            "cases.yaml:4:3: the key `gold` stands here a",
+        ),
+        ("last", "gold: !!python/object:os.system x", "cases.yaml:3:9: the value has the tag"),
+        ("last", "with: {a: &a [1, 1, 1, 1], b: *a, c: &c [*a, *a], d: {e: *f}}", "the alias `*f`"),
+        (
+            "last",
+            "wrong: ['\\[]', {say: 3}]",
+            "cases.yaml:4:24: wrong.1.say: Input should be a valid string",
+        ),
         ("last", "gold: {}", "gold: Input should be a valid list"),
         ("last", "golden: []", "golden: Extra inputs are not permitted"),
-        ("last", "row: [", "cases.yaml is no YAML"),
-        ("other", "", "the plugin has no reward 'other'; it has last, scaled, breaks, high"),
+        ("last", "row: [", "cases.yaml:4:3: a list in brackets is not closed"),
+        ("other", "", "the plugin has no reward 'other'; it has last, "),
     ],
 )
 def test_a_case_that_fails_says_why(look, reward, more, told):
@@ -137,7 +174,7 @@ def test_a_case_that_fails_says_why(look, reward, more, told):
         "trick": 'trick: ["9"]',
     } | ({key: more} if key else {})
     text = "- " + "\n  ".join(lines.values())
-    check = look(text, "last", "scaled", "breaks", "high")
+    check = look(text, "last", "scaled", "breaks", "high", "leaves", "silent")
     assert check.state == "error"
     assert told in texts(check)
 
@@ -170,3 +207,47 @@ def test_completions_of_a_row_are_one_group(look):
 def test_a_long_completion_is_not_printed_whole(look):
     text = f'- {{reward: last, row: {{answer: "7"}}, gold: ["{"x" * 5000}"], wrong: ["8"]}}'
     assert len(texts(look(text, "last"))) < 1000
+
+
+def test_a_reward_that_hangs_is_ended(look, monkeypatch):
+    monkeypatch.setattr("grpokit.scaffold.probes.DEADLINE", 1.0)
+    check = look(
+        '- {reward: hangs, row: {answer: "7"}, gold: ["7"], wrong: ["8"], trick: [x]}', "hangs"
+    )
+    assert "the probe 'long word': gave no answer within 1 s" in texts(check)
+
+
+def test_names_that_other_yaml_takes_for_values(look):
+    """`answer: no` is a text, as in a recipe."""
+    check = look("- {reward: last, row: {answer: no}, abstain: [no, yes]}", "last")
+    assert check.state == "warning", texts(check)
+
+
+def test_one_gold_completion_below_all_others_is_the_one_that_is_told(look):
+    text = '- {reward: last, row: {answer: "7"}, gold: ["7",\n x],\n wrong: ["7", "y 7"], trick: [\n"1 7"]}'
+    assert texts(look(text, "last")) == (
+        "cases.yaml:2 (last): gold 'x' earns 0, and so much or more earn 3 completions that are not "
+        "right (lines 3, 4)"
+    )
+
+
+def test_many_findings_are_not_all_told(look):
+    wrong = ", ".join(f'"{number} 7"' for number in range(50))
+    text = f'- {{reward: last, row: {{answer: "7"}}, gold: ["7"], wrong: [{wrong}], trick: [x]}}'
+    lines = texts(look(text, "last")).splitlines()
+    assert (len(lines), lines[-1]) == (21, "and 30 more")
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [(b"\xff", "cases.yaml is no UTF-8"), (b"# " + b"x" * 2_000_000, "at most 2,000,000")],
+)
+def test_files_that_are_not_read(data, told):
+    with pytest.raises(ValueError, match=told):
+        read_cases(data)
+
+
+def test_what_a_completion_holds_steers_no_terminal(look):
+    text = '- {reward: last, row: {answer: "7"}, gold: ["7"], trick: ["\\e[31m\\u202e\\n\\\\boxed{7}"]}'
+    told = texts(look(text, "last"))
+    assert r"trick '\x1b[31m\u202e\n\boxed{7}' earns 1" in told

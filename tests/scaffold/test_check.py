@@ -72,7 +72,9 @@ def test_a_classifier_that_nobody_knows_fails(project):
 def test_a_case_that_does_not_hold(project):
     change(project / "src/grpokit_exact_unit/rewards.py", "found == gold", "found is not None")
     told = check(project)
-    assert "wrong 'It is \\\\boxed{8}.': scored 1; the case says 0" in told
+    assert (
+        r"cases.yaml:10 (exact-unit): wrong 'It is \boxed{8}.': scored 1; the case says 0" in told
+    )
 
 
 def test_a_broken_hook_shows_its_traceback(project):
@@ -106,8 +108,14 @@ def test_a_folder_that_is_no_plugin(tmp_path, text, told):
 
 
 def test_an_installed_plugin_by_name(tmp_path):
-    files = {"code.py": "def loud(completion):\n    return float(completion.isupper())\n"}
-    install(tmp_path, "grpokit-loud", reward_hooks("loud", "grpokit_loud.code:loud"), files=files)
+    code = "print('spoken')\ndef loud(completion):\n    return float(completion.isupper())\n"
+    install(
+        tmp_path,
+        "grpokit-loud",
+        reward_hooks("loud", "grpokit_loud.code:loud"),
+        files={"code.py": code},
+    )
+    assert json.loads(grpokit("plugins", "check", "loud", "--json", path=tmp_path).stdout)["ok"]
     told = check("loud", code=0, path=tmp_path)
     assert "loaded      ok       reward loud/loud" in told
     assert "warning: there is no cases.yaml" in told
