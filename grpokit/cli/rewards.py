@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from grpokit.cli import render
-from grpokit.cli.consent import ForeignRewards, tell
-from grpokit.errors import ExitCode, GrpokitError, PreflightError, RecipeError
+from grpokit.cli.consent import ForeignRewards
+from grpokit.cli.rewards_ask import (
+    columns_of,
+    completion_of,
+    prompt_of,
+    prompts_of,
+    recipe_of,
+    setup_of,
+    way_of,
+)
+from grpokit.errors import ExitCode, GrpokitError, RecipeError
 
 if TYPE_CHECKING:
     from grpokit.probes.library import Way
+    from grpokit.probes.report import Report
     from grpokit.registry.catalog import Catalog, Entry
     from grpokit.scoring.scorer import RewardSetup
-    from grpokit.spec.flow import Prompt
     from grpokit.spec.recipe import Recipe
 
 app = typer.Typer(no_args_is_help=True, help="List, show, try and check rewards.")
 
 CRITICAL, CANNOT, STRICT = 1, 2, 3
 """Exit codes of ``rewards check`` beside 0."""
+ROWS, PAID_ROWS = 32, 2
 STEP = 64
 """Completions of a step where no recipe says how many."""
 
@@ -78,7 +86,8 @@ def try_reward(
         str | None, typer.Option(metavar="TEXT", help="The completion to score.")
     ] = None,
     file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A file that holds the completion.")
+        Path | None,
+        typer.Option(metavar="FILE", help="A file that holds the completion; - is standard input."),
     ] = None,
     answer: Annotated[
         str | None, typer.Option(metavar="TEXT", help="The gold answer: the column `answer`.")
@@ -87,49 +96,47 @@ def try_reward(
         str | None, typer.Option(metavar="JSON", help="Columns of the row, as a JSON object.")
     ] = None,
     recipe: Source = None,
-    index: Annotated[int, typer.Option(min=0, help="Row of the recipe's data set.")] = 0,
+    index: Annotated[
+        int | None, typer.Option(min=0, help="Row of the recipe's data set; the first if not said.")
+    ] = None,
     settings: With = None,
     as_json: Json = False,
     foreign: ForeignRewards = False,
 ) -> None:
     """Score one completion and explain the score.
 
-    Prints the value, its parts, the reward's own note and any failure with its remedy.
+    Prints the value, its parts, the reward's own note, what the gold answer earns in the form that
+    this reward pays best, and any failure with its remedy.
     """
-    from grpokit.cli.rewards_show import show_try
-    from grpokit.scoring.scorer import Scorer
+    from grpokit.cli.rewards_try import Asked, show_tried, tried
 
     catalog = _catalog(foreign=foreign)
-    entry = catalog.find("reward", name)
-    text = _completion(completion, file)
-    loaded = _recipe(catalog, recipe) if recipe else None
-    prompt = _prompt_of(catalog, loaded, index)
-    columns = {**prompt.row, **_columns(row)} | ({} if answer is None else {"answer": answer})
-    setup = _setup(entry, settings, loaded)
-    timeout = loaded.scoring.timeout if loaded else 10.0
-    with Scorer([setup], timeout=timeout) as scorer:
-        problems = scorer.problems(tuple(columns))
-        if problems:
-            raise PreflightError(
-                problems[0].fact,
-                place=f"reward {entry.origin}",
-                remedy="give --answer TEXT, --row '{\"COLUMN\": ...}' or --recipe RECIPE",
-            )
-        (outcome,) = scorer.explain(columns, text, prompt.messages).values()
-    if as_json:
-        render.print_json(
-            {"reward": entry.id, "settings": setup.settings, "outcome": outcome, "row": columns}
+    given = {**columns_of(row)} | ({} if answer is None else {"answer": answer})
+    loaded = recipe_of(catalog, recipe) if recipe else None
+    found = tried(
+        Asked(
+            setup=setup_of(catalog.find("reward", name), settings, loaded),
+            text=completion_of(completion, file),
+            prompt=prompt_of(catalog, loaded, index),
+            given=given,
+            recipe=loaded,
         )
+    )
+    if as_json:
+        render.print_json(found)
     else:
-        show_try(setup, columns, text, outcome)
-    if outcome.fault is not None:
+        show_tried(found)
+    if found.outcome.fault is not None:
         raise typer.Exit(ExitCode.REWARD)
 
 
 @app.command()
 def check(
     target: Annotated[str, typer.Argument(metavar="REWARD|RECIPE", help="A reward or a recipe.")],
-    rows: Annotated[int, typer.Option(min=1, max=10_000, help="Rows to probe.")] = 32,
+    rows: Annotated[
+        int | None,
+        typer.Option(min=1, max=10_000, help="Rows to probe: 32, or 2 where a call costs money."),
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings end with code 3.")] = False,
     recipe: Source = None,
     settings: With = None,
@@ -155,17 +162,17 @@ def check(
     training: each reward, and the weighted sum. Ends with 0 if all is well, 1 after a critical
     finding, 2 if the check could not run, and 3 after a warning with --strict.
     """
-    from grpokit.cli.rewards_show import show_report
+    from grpokit.cli.rewards_show import report_data, show_report
 
     try:
-        way = _way(before, opening, closing)
+        way = way_of(before, opening, closing)
         catalog = _catalog(foreign=foreign)
         report = _check(catalog, target, rows, recipe, settings, overrides or [], way)
     except GrpokitError as error:
         error.exit_code = ExitCode(CANNOT)
         raise
     if as_json:
-        render.print_json(report)
+        render.print_json(report_data(report, target))
     else:
         show_report(report, target)
     if report.criticals:
@@ -177,41 +184,86 @@ def check(
 def _check(
     catalog: Catalog,
     target: str,
-    rows: int,
+    rows: int | None,
     source: str | None,
     settings: list[str] | None,
     overrides: list[str],
     way: Way | None,
-) -> Any:
+) -> Report:
+    from grpokit.compose.trials import paid
     from grpokit.probes import check as run_check
+    from grpokit.probes.rows import sample_rows
     from grpokit.scoring.scorer import setups
 
-    alone = catalog.matches("reward", target) and not target.endswith((".yaml", ".yml"))
+    file = target.endswith((".yaml", ".yml"))
+    alone = bool(catalog.matches("reward", target)) and not file
+    _refuse_ignored(alone, source, settings, overrides)
     named = source if alone else target
-    loaded = _recipe(catalog, named, overrides) if named else None
+    loaded = _recipe_named(catalog, named, overrides, alone=alone) if named else None
     if alone:
-        found: tuple[RewardSetup, ...] = (_setup(catalog.find("reward", target), settings, loaded),)
-    elif settings:
-        raise RecipeError("--with is for a reward", remedy="use --set with a recipe")
+        found: tuple[RewardSetup, ...] = (
+            setup_of(catalog.find("reward", target), settings, loaded),
+        )
     else:
         assert loaded is not None
         found = setups(catalog, loaded.rewards)
+    count = rows or (PAID_ROWS if paid(found) else ROWS)
     if loaded is not None:
         return run_check(
             found,
-            _prompts(catalog, loaded, rows),
+            prompts_of(catalog, loaded, count),
             timeout=loaded.scoring.timeout,
+            memory=loaded.scoring.memory,
             way=way,
             template=loaded.prompt.use,
             step_completions=loaded.rollout.prompts * loaded.rollout.group,
+            tell=_tell,
         )
-    from grpokit.probes.rows import sample_rows
-
-    report = run_check(found, sample_rows(rows), way=way, step_completions=STEP)
-    if any(f.id == "base.margin" for f in report.findings):
-        other = run_check(found, sample_rows(rows, solutions=True), way=way, step_completions=STEP)
+    report = run_check(found, sample_rows(count), way=way, step_completions=STEP, tell=_tell)
+    if any(f.id == "base.margin" for f in report.findings) and not paid(found):
+        rows_ = sample_rows(count, solutions=True)
+        other = run_check(found, rows_, way=way, step_completions=STEP, tell=_tell)
         report = report if any(f.id == "base.margin" for f in other.findings) else other
     return report
+
+
+def _recipe_named(catalog: Catalog, name: str, overrides: list[str], *, alone: bool) -> Recipe:
+    """The recipe; what is none may have been meant as a reward."""
+    try:
+        return recipe_of(catalog, name, overrides)
+    except RecipeError as error:
+        if alone or not any(" F101 " in problem for problem in error.problems):
+            raise
+    try:
+        catalog.find("reward", name)
+        near = ""
+    except GrpokitError as error:
+        near = error.remedy if error.remedy.startswith("did you mean") else ""
+    raise RecipeError(
+        f"there is no reward and no recipe named `{name}`",
+        remedy=near or "see `grpokit rewards list` and `grpokit recipes list`",
+    )
+
+
+def _refuse_ignored(
+    alone: bool, source: str | None, settings: list[str] | None, overrides: list[str]
+) -> None:
+    """Options that would change nothing."""
+    if alone and overrides and not source:
+        raise RecipeError(
+            "--set changes a recipe, and none is named",
+            remedy="use --with for a setting of the reward, or --recipe RECIPE",
+        )
+    if not alone and settings:
+        raise RecipeError("--with is for a reward", remedy="use --set with a recipe")
+    if not alone and source:
+        raise RecipeError(
+            "--recipe is for a reward", remedy=f"name one reward, or leave out --recipe {source}"
+        )
+
+
+def _tell(line: str) -> None:
+    render.warn(f"note: {line}")
 
 
 def _catalog(*, foreign: bool = False) -> Catalog:
@@ -244,99 +296,3 @@ def _listed(entry: Entry) -> dict[str, Any]:
 def _range(entry: Entry) -> str:
     bounds = getattr(entry.spec, "range", None)
     return "any" if bounds is None else f"{bounds[0]:g} to {bounds[1]:g}"
-
-
-def _recipe(catalog: Catalog, name: str, overrides: list[str] | None = None) -> Recipe:
-    from grpokit.compose.load import load_recipe
-
-    loaded = load_recipe(name, overrides=overrides or (), catalog=catalog)
-    tell(loaded.notes)
-    return loaded.recipe
-
-
-def _prompts(catalog: Catalog, recipe: Recipe, count: int) -> list[Prompt]:
-    """The first rows of the recipe's data set that have a prompt."""
-    from grpokit.compose.data import open_dataset
-    from grpokit.compose.prompts import make_prompt
-
-    dataset = open_dataset(catalog, recipe.dataset)
-    known = count if dataset.size is None else min(count, dataset.size)
-    return [make_prompt(recipe.prompt, dataset[index], index) for index in range(known)]
-
-
-def _prompt_of(catalog: Catalog, recipe: Recipe | None, index: int) -> Prompt:
-    from grpokit.compose.data import open_dataset
-    from grpokit.compose.prompts import make_prompt
-    from grpokit.spec.flow import Prompt
-
-    if recipe is None:
-        return Prompt(id="", index=index, row={}, messages=())
-    dataset = open_dataset(catalog, recipe.dataset)
-    if dataset.size is not None and index >= dataset.size:
-        raise RecipeError(
-            f"there is no row {index}; the data set has {dataset.size:,}",
-            place="--index",
-            remedy=f"choose 0 to {dataset.size - 1}",
-        )
-    return make_prompt(recipe.prompt, dataset[index], index)
-
-
-def _setup(entry: Entry, given: list[str] | None, recipe: Recipe | None) -> RewardSetup:
-    """The reward with its settings: the recipe's, where it names the reward, and those given."""
-    from pydantic import ValidationError
-
-    from grpokit.compose.overrides import read_settings
-    from grpokit.registry.resolve import build_config
-    from grpokit.scoring.scorer import RewardSetup
-
-    named = [
-        section
-        for section in (recipe.rewards if recipe else ())
-        if section.use in (entry.id, entry.spec.name)
-    ]
-    settings = {**(named[0].with_ if named else {}), **read_settings(given or [])}
-    try:
-        build_config(entry, settings)
-    except ValidationError as error:
-        raise RecipeError(
-            f"wrong settings of {entry.id}",
-            place="--with",
-            remedy=f"`grpokit rewards show {entry.id}` lists them",
-            problems=tuple(
-                f"{'.'.join(map(str, problem['loc'])) or entry.id}: {problem['msg']}"
-                for problem in error.errors()
-            ),
-        ) from error
-    return RewardSetup(name=entry.spec.name, entry=entry, settings=settings)
-
-
-def _completion(text: str | None, file: Path | None) -> str:
-    if (text is None) == (file is None):
-        raise RecipeError("give --completion TEXT or --file FILE", place="grpokit rewards try")
-    if text is not None:
-        return text
-    assert file is not None
-    try:
-        return file.read_text(encoding="utf-8", errors="surrogateescape")
-    except OSError as error:
-        raise PreflightError(f"cannot be read: {error.strerror}", place=str(file)) from error
-
-
-def _columns(text: str | None) -> Mapping[str, Any]:
-    if text is None:
-        return {}
-    try:
-        data: object = json.loads(text)
-    except ValueError as error:
-        raise RecipeError(f"no JSON: {error}", place="--row") from error
-    if not isinstance(data, dict):
-        raise RecipeError("no JSON object", place="--row", remedy='write {"answer": "4"}')
-    return data
-
-
-def _way(before: str, opening: str | None, closing: str) -> Way | None:
-    from grpokit.probes.library import Way
-
-    if opening is None:
-        return None
-    return Way(name="as given", before=before, open=opening, close=closing, after="")

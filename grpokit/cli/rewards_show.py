@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from grpokit.cli import render
@@ -11,15 +11,12 @@ from grpokit.cli.page import facts, head, wrapped
 if TYPE_CHECKING:
     from grpokit.probes.report import Finding, Report
     from grpokit.registry.catalog import Entry
-    from grpokit.scoring.scorer import RewardSetup
-    from grpokit.scoring.values import Outcome
 
-__all__ = ["bar", "show_findings", "show_report", "show_reward", "show_try"]
+__all__ = ["bar", "report_data", "short", "show_findings", "show_report", "show_reward"]
 
 BAR = 20
 SHOWN = 160
 """Characters of a completion that are shown."""
-TEXT = 1500
 STYLES = {"critical": "bold red", "warning": "yellow", "info": "dim"}
 
 
@@ -59,31 +56,16 @@ def show_reward(entry: Entry, bounds: str) -> None:
     render.say(f"what can fool it: grpokit rewards check {entry.id}", "dim")
 
 
-def show_try(setup: RewardSetup, row: Mapping[str, Any], completion: str, outcome: Outcome) -> None:
-    """One score with everything that is known about it."""
-    render.say(f"reward {setup.entry.id}", "bold")
-    facts(
-        [
-            *([("settings", dict(setup.settings))] if setup.settings else []),
-            *((name, _short(value)) for name, value in row.items()),
-            ("completion", _short(completion)),
-        ]
-    )
-    fault = outcome.fault
-    if fault is not None:
-        render.say(f"no score: {fault.kind}", "bold red")
-        wrapped(fault.message, indent="  ")
-        if fault.remedy:
-            wrapped(f"-> {fault.remedy}", indent="     ")
-        if fault.trace:
-            render.say(render.safe(fault.trace, limit=TEXT), "dim")
-        return
-    told = "None: the reward does not apply" if outcome.value is None else f"{outcome.value:g}"
-    render.say(f"score {told}", "bold green")
-    for name, value in outcome.components.items():
-        wrapped(f"{name:<20} {value:g}", indent="  ")
-    if outcome.note:
-        wrapped(f"note: {outcome.note}", indent="  ")
+def report_data(report: Report, target: str) -> dict[str, Any]:
+    """The check for machines; docs/howto-check-rewards.md says what is in it."""
+    verdict = "critical" if report.criticals else "warning" if report.warnings else "clean"
+    return {
+        "format": 1,
+        "target": target,
+        "verdict": verdict,
+        **asdict(report),
+        "seconds_per_step": report.seconds_per_step,
+    }
 
 
 def show_report(report: Report, target: str) -> None:
@@ -102,7 +84,7 @@ def _rewards(report: Report) -> None:
         (
             each.name,
             f"{each.weight:g}",
-            "answer" if each.reads_answer else "form",
+            "model" if each.needs_model else "answer" if each.reads_answer else "form",
             "-" if each.lowest is None else f"{each.lowest:g} to {each.highest:g}",
             _rate(each.false_accepts, each.wrong_tried),
             _rate(each.false_rejects, each.right_tried),
@@ -184,7 +166,7 @@ def show_findings(findings: tuple[Finding, ...], *, alone: bool = False) -> None
             wrapped(f"{each.id}{about}: {each.fact}", indent="  ", style=STYLES[severity])
             if each.completion:
                 row = "" if each.row is None else f"row {each.row}, "
-                wrapped(f"{row}completion: {_short(each.completion)}", indent="     ")
+                wrapped(f"{row}completion: {short(each.completion)}", indent="     ")
             if len(each.scores) > 1:
                 parts = ", ".join(f"{k} {_score(value)}" for k, value in each.scores.items())
                 wrapped(f"scores: {parts}", indent="     ")
@@ -219,7 +201,7 @@ def _score(value: float | None) -> str:
     return "none" if value is None else f"{value:g}"
 
 
-def _short(value: object) -> str:
+def short(value: object) -> str:
     """Safe, on one line, cut in the middle of nowhere and said so."""
     text = render.safe(value, limit=SHOWN, one_line=True)
     return text if text.strip() else repr(text)

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import typer
 
@@ -58,7 +58,8 @@ def train(
 ) -> None:
     """Train a model by a recipe, or resume a run.
 
-    Before a new run the rewards are probed for at most ten seconds (`grpokit rewards check`).
+    Before a new run, and after a forced change of the rewards, they are probed for at most ten
+    seconds (`grpokit rewards check`).
 
     A stopped run (Ctrl-C, SIGTERM, a kill) continues exactly where its last checkpoint stands.
     """
@@ -66,6 +67,7 @@ def train(
     changes = [*(overrides or [])]
     changes += [f"train.steps={steps}"] if steps else []
     changes += [f"train.processes={processes}"] if processes else []
+    how = _How(foreign=foreign, plain=plain, skip_check=skip_reward_check)
     if resume is None:
         if recipe is None:
             raise RecipeError(
@@ -73,9 +75,15 @@ def train(
                 place="grpokit train",
                 remedy="try: grpokit train quickstart",
             )
-        train_new(recipe, changes, foreign=foreign, plain=plain, skip_check=skip_reward_check)
+        train_new(recipe, changes, **how)
     else:
-        _train_resumed(resume, recipe, changes, force=force, foreign=foreign, plain=plain)
+        _train_resumed(resume, recipe, changes, force=force, **how)
+
+
+class _How(TypedDict):
+    foreign: bool
+    plain: bool
+    skip_check: bool
 
 
 def _refuse_launchers() -> None:
@@ -93,7 +101,7 @@ def train_new(
     name: str, changes: list[str], *, foreign: bool, plain: bool, skip_check: bool
 ) -> RunDir:
     """A new run of a recipe, from its first step to its last."""
-    from grpokit.cli.train_check import RECORD, RewardCheck
+    from grpokit.cli.train_check import RECORD, RewardCheck, check_command
     from grpokit.compose.load import load_recipe
     from grpokit.compose.plan import plan_json
     from grpokit.registry.catalog import Catalog
@@ -102,7 +110,7 @@ def train_new(
     loaded = load_recipe(name, overrides=changes, catalog=catalog)
     check = RewardCheck(loaded.recipe, skip=skip_check)
     plan = _checked_plan(loaded, catalog, name, check)
-    check.settle(name)
+    check.settle(check_command(name, changes, foreign=foreign))
     from grpokit.engine.rundir import RunDir
 
     run = RunDir.create(Path(plan.recipe.train.out), loaded.name, plan.recipe, plan_json(plan))
@@ -119,9 +127,11 @@ def _train_resumed(
     force: bool,
     foreign: bool,
     plain: bool,
+    skip_check: bool,
 ) -> None:
+    from grpokit.cli.train_check import RECORD, RewardCheck, check_command, concerns
     from grpokit.compose.load import load_recipe
-    from grpokit.compose.plan import plan_json
+    from grpokit.compose.plan import make_plan, plan_json
     from grpokit.engine.rundir import RunDir, named_run
     from grpokit.registry.catalog import Catalog
 
@@ -136,9 +146,16 @@ def _train_resumed(
             f"{run.path} is complete already: all {loaded.recipe.train.steps} steps are done"
         )
         return
-    plan = _checked_plan(loaded, catalog, source)
+    check = RewardCheck(loaded.recipe, skip=skip_check)
+    plan = _checked_plan(loaded, catalog, source, check if concerns(forced) else None)
     changed = _refuse_components(run.plan(), plan_json(plan), run, force=force)
+    if concerns(changed) and not check.called:
+        make_plan(loaded, catalog, inspect=check)
+    if check.called:
+        check.settle(check_command(source, changes, foreign=foreign))
     with run:  # not while another process trains in it
+        if check.called:
+            run.write_json(RECORD, check.record())
         if loaded.recipe != saved:
             run.write_recipe(loaded.recipe)
         run.resumes.append([{"environment": dict(plan.environment), "forced": forced + changed}])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,10 +18,11 @@ from grpokit.probes.library import Probe, Way, probes
 from grpokit.probes.measure import TOTAL, Bench, Cell, Measured, OutOfTimeError
 from grpokit.probes.odd import leaks, odd_rows, varied
 from grpokit.probes.outside import Audit, audit_texts, audited, percentile, start_audits, unheard
-from grpokit.probes.pieces import pieces, text_of, work_of
+from grpokit.probes.pieces import Work, pieces, text_of, work_of
 from grpokit.probes.report import Checked, Finding, Report
 from grpokit.probes.strategies import format_share, padding, scoreboard
 from grpokit.scoring.facts import needs_model
+from grpokit.scoring.memory import MEMORY
 from grpokit.scoring.scorer import RewardSetup, Scorer
 from grpokit.scoring.signature import Asked
 from grpokit.spec.components import RewardSpec
@@ -32,6 +33,10 @@ __all__ = ["check"]
 HUNG = 1
 """Probes without an end after which the short check tries no further ones of that kind."""
 SLACK = 0.5
+AGAIN = 3
+"""How often the whole check asks for each completion."""
+PATIENCE = 20.0
+"""Seconds that nobody is told of."""
 
 
 def check(
@@ -40,10 +45,12 @@ def check(
     *,
     seconds: float | None = None,
     timeout: float = 10.0,
+    memory: float | None = MEMORY,
     scorer: Scorer | None = None,
     way: Way | None = None,
     template: str = "plain",
     step_completions: int | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> Report:
     """Probes rewards on rows.
 
@@ -51,11 +58,12 @@ def check(
         setups: the rewards with their weights.
         rows: prompts, or rows of a data set whose column ``question`` is the prompt.
         seconds: the short check, which ends after this time; None for the whole one.
-        timeout: seconds a completion, as ``scoring.timeout``.
+        timeout, memory: seconds a completion and GiB a worker, as in ``scoring``.
         scorer: one of these rewards that runs already; it is left running.
         way: how an answer is written; found by trying when left out.
         template: ``prompt.use``, of equal ways the one that it asks for is taken.
         step_completions: completions of a training step, for the projection.
+        tell: called with a line if the whole check will take long.
 
     Raises:
         PreflightError: the rows lack a column, or there is none.
@@ -67,8 +75,8 @@ def check(
     began = time.monotonic()
     with ExitStack() as stack:
         if scorer is None:
-            scorer = stack.enter_context(Scorer(setups, timeout=timeout))
-        run = _Run(setups, prompts, scorer, seconds=seconds, template=template, way=way)
+            scorer = stack.enter_context(Scorer(setups, timeout=timeout, memory=memory))
+        run = _Run(setups, prompts, scorer, seconds=seconds, template=template, way=way, tell=tell)
         stack.callback(run.close)
         run.measure()
         return run.report(step_completions, time.monotonic() - began)
@@ -93,6 +101,7 @@ class _Run:
     seconds: float | None
     template: str
     way: Way | None
+    tell: Callable[[str], None] | None
     results: list[Result] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     missed: list[str] = field(default_factory=list)
@@ -152,6 +161,7 @@ class _Run:
         """Everything but the probes that are timed, bit by bit where time is short."""
         assert self.way is not None
         work = work_of([p for p in self._probes() if p.within is None], self.cases, self.way)
+        self._announce(work)
         rows: dict[int, list[Measured]] = {}
         began, before = time.monotonic(), self.bench.completions
         for number, found in pieces(self.bench, self.way, work, bits=self.short):
@@ -168,6 +178,19 @@ class _Run:
         again = [(work[number][0], row) for number, row in rows.items()]
         again = again[:2] if self.short else again
         self.findings += contract.repeats(self.bench, self.way, again, self.setups)
+
+    def _announce(self, work: Sequence[Work]) -> None:
+        """Says how long it will take, where somebody waits for it."""
+        assert self.way is not None
+        if self.tell is None or self.short or not self.cases:
+            return
+        began, before = time.monotonic(), self.bench.completions
+        self.bench.measure(self.cases[:1], self.way, [[text for _, text in work[0][1][:3]]])
+        each = (time.monotonic() - began) / (self.bench.completions - before)
+        asked = sum(len(found) + 2 for _, found in work) * (1 if paid(self.setups) else AGAIN)
+        if each * asked > PATIENCE:
+            minutes = max(1, round(each * asked / 60))
+            self.tell(f"about {minutes} min for {asked:,} completions; --rows makes it shorter")
 
     def _odd(self) -> None:
         assert self.way is not None
@@ -234,24 +257,8 @@ class _Run:
 
     def report(self, step_completions: int | None, seconds: float) -> Report:
         """What was measured, judged."""
-        weights = {setup.name: setup.weight for setup in self.setups}
         self._read()
-        self.findings += contract.failures(self.results, weights)
-        for setup in self.setups:
-            if self.reads[setup.name]:
-                self.findings += contract.abstentions(self.results, setup)
-        self.findings += leaks(self.cases if self.subjects else ())
-        self.findings += self._margins(weights)
-        declared = frozenset(
-            word
-            for setup in self.setups
-            if setup.weight and isinstance(setup.entry.spec, RewardSpec)
-            for word in setup.entry.spec.pays
-        )
-        self.findings += judge(self.results, self.setups, self.subjects, declared)
-        checked = tuple(map(self._checked, self.setups))
-        for setup, seen in zip(self.setups, checked, strict=True):
-            self.findings += contract.declared_range(setup, seen.lowest, seen.highest)
+        checked = self._judge()
         main = TOTAL if TOTAL in self.subjects or not self.subjects else self.subjects[0]
         board = scoreboard(self.results, main, judged=bool(self.subjects))
         counted = rates(self.results if self.subjects else (), main)
@@ -285,6 +292,31 @@ class _Run:
             notes=tuple(self.notes),
             short=self.short,
         )
+
+    def _judge(self) -> tuple[Checked, ...]:
+        """Adds all findings."""
+        weights = {setup.name: setup.weight for setup in self.setups}
+        self.findings += contract.failures(self.results, weights)
+        for setup in self.setups:
+            if self.reads[setup.name]:
+                self.findings += contract.abstentions(self.results, setup)
+        self.findings += leaks(self.cases if self.subjects else ())
+        margins = list(self._margins(weights))
+        known = {found.subject for found in margins}
+        same = "contract.signal_variance"  # which the margin says already, and worse
+        self.findings = [f for f in self.findings if f.id != same or f.subject not in known]
+        self.findings += margins
+        declared = frozenset(
+            word
+            for setup in self.setups
+            if setup.weight and isinstance(setup.entry.spec, RewardSpec)
+            for word in setup.entry.spec.pays
+        )
+        self.findings += judge(self.results, self.setups, self.subjects, declared)
+        checked = tuple(map(self._checked, self.setups))
+        for setup, seen in zip(self.setups, checked, strict=True):
+            self.findings += contract.declared_range(setup, seen.lowest, seen.highest)
+        return checked
 
     def _read(self) -> None:
         """Which rewards look at the gold answer: by the columns they ask for, or by what they do."""

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from grpokit.probes.expand import Case, final_answer
+from grpokit.compose.trials import paid
+from grpokit.probes.expand import Case, final_answer, make_cases
 from grpokit.probes.library import Way, ways
 from grpokit.probes.measure import TOTAL, Bench
-from grpokit.scoring.scorer import RewardSetup
+from grpokit.scoring.scorer import RewardSetup, Scorer
 from grpokit.scoring.signature import Asked
 from grpokit.spec.components import RewardSpec
+from grpokit.spec.flow import Prompt
 
-__all__ = ["GOLD", "choose_way", "gold_column", "gold_of", "names_gold", "sees_row"]
+__all__ = [
+    "GOLD",
+    "Beside",
+    "beside",
+    "choose_way",
+    "gold_column",
+    "gold_of",
+    "names_gold",
+    "sees_row",
+]
 
 GOLD = ("answer", "solution", "gold", "target", "ground_truth", "label", "reference")
 """Columns that usually hold the gold answer, most usual first."""
@@ -71,7 +83,7 @@ def choose_way(bench: Bench, cases: Sequence[Case], template: str = "plain") -> 
     first = _FIRST.get(template, "")
     found = sorted(ways(), key=lambda way: way.name != first)
     short = bench.end is not None
-    tried = cases[: 1 if short else TRIED]
+    tried = cases[: 1 if short or paid(bench.scorer.setups) else TRIED]
     end = time.monotonic() + PART * (bench.end - time.monotonic()) if bench.end else None
     values: list[list[tuple[float | None, float | None]]] = []
     for group in [[way] for way in found] if short or bench.together else [found]:
@@ -85,6 +97,34 @@ def choose_way(bench: Bench, cases: Sequence[Case], template: str = "plain") -> 
         return round(gap, 6), round(paid, 6), -position
 
     return found[max(range(len(values)), key=worth)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beside:
+    """A row's gold answer in the way that pays most, and what it and a wrong answer earn."""
+
+    way: str
+    completion: str
+    right: float | None
+    wrong: float | None
+
+
+def beside(scorer: Scorer, prompt: Prompt) -> Beside | None:
+    """What a right answer to this row would earn; None where nobody knows one, or asking costs money."""
+    setups = scorer.setups
+    column = gold_column(setups, scorer.asked(), tuple(prompt.row))
+    gold = gold_of(prompt.row, column or "")
+    if not gold or paid(setups):
+        return None
+    if not any(names_gold(setup, scorer.asked()[setup.name]) for setup in setups):
+        return None
+    bench, cases = Bench(scorer), make_cases([prompt], [gold])
+    way = choose_way(bench, cases)
+    ((found,),) = bench.measure(cases, way, [[""]])
+    right, wrong = found.right.values[TOTAL], found.wrong.values[TOTAL]
+    if right is None or (wrong is not None and right <= wrong):
+        return None
+    return Beside(way=way.name, completion=way.write(gold), right=right, wrong=wrong)
 
 
 def _earned(

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import pytest
 
 from grpokit.cli.main import main
-from grpokit.cli.train_check import RewardCheck
+from grpokit.cli.train_check import RewardCheck, check_command
 from grpokit.compose.load import load_recipe
 from grpokit.compose.prompts import make_prompt
 from grpokit.errors import PreflightError
 from grpokit.registry.catalog import Catalog
 from grpokit.scoring.scorer import Scorer, setups
 
+KEYS = {
+    *("format", "target", "verdict", "rewards", "findings", "strategies", "way", "rows", "probes"),
+    *("completions", "right", "wrong", "silent", "format_share", "floor", "length_right"),
+    *("length_wrong", "false_accepts", "wrong_tried", "false_rejects", "right_tried"),
+    *("seconds_per_completion", "step_completions", "seconds_per_step", "seconds"),
+    *("missed", "notes", "short"),
+}
+FINDING = {
+    *("id", "family", "severity", "subject", "fact", "fix", "completion", "row", "share"),
+    *("violations", "tried", "scores"),
+}
 HOSTILE = """
 grpokit: 1
 model: {id: tiny-sums, lora: null}
@@ -81,6 +93,55 @@ def test_try_explains_a_failure_and_shows_nothing_hostile(capsys):
 
 
 @pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (("try", "number", "--answer", "4"), "--file FILE (- is standard input)"),
+        (("try", "number", "--completion", "4", "--index", "3"), "name one with --recipe"),
+        (("try", "number", "--completion", "4", "--row", "{answer: 4}"), "write '{"),
+        (("check", "number", "--set", "a=1"), "use --with"),
+        (("check", "quickstart", "--with", "a=1"), "use --set"),
+        (("check", "quickstart", "--recipe", "bench-sums"), "--recipe is for a reward"),
+        (("check", "number", "--close", "}"), "--before and --close go with --open"),
+        (("check", "nmber"), "no reward and no recipe named `nmber`; did you mean 'number'"),
+        (("check", "no-such-thing-at-all"), "`grpokit recipes list`"),
+    ],
+)
+def test_what_would_be_ignored_or_is_unknown_is_refused(capsys, argv, told):
+    code, out, error = command(capsys, *argv)
+    assert (code, out) == (2, "")
+    assert told in error
+    assert "Traceback" not in error
+
+
+def test_try_says_what_would_have_earned_more(capsys):
+    _, out, _ = command(capsys, "try", "number", "--completion", "4", "--answer", "4")
+    assert "the right answer earns 1, a wrong one 0, written as" in out
+    assert "The answer is \\boxed{4}." in out
+    _, out, _ = command(
+        capsys, "try", "number", "--completion", "\\boxed{4}", "--answer", "4", "--json"
+    )
+    data = json.loads(out)
+    assert data["beside"]["way"] == "boxed"
+    assert data["completion"] == "\\boxed{4}"
+    _, out, _ = command(
+        capsys,
+        *("try", "math/accuracy", "--completion", "so #### 5", "--answer", "5"),
+        *("--with", "extract=[boxed, hash]"),
+    )
+    assert "extract/hash         1" in out
+    assert "extract/boxed        0" in out
+    assert "note: hash: '5' for '5', text" in out
+
+
+def test_try_reads_standard_input(capsys, monkeypatch):
+    given = io.TextIOWrapper(io.BytesIO(b"It is \\boxed{4}, \xff\xfe."))
+    monkeypatch.setattr("sys.stdin", given)
+    code, out, _ = command(capsys, "try", "number", "--file", "-", "--answer", "4")
+    assert code == 0
+    assert "score 1" in out
+
+
+@pytest.mark.parametrize(
     ("argv", "code"),
     [
         (("check", "number", "--rows", "4"), 0),
@@ -106,6 +167,9 @@ def test_check_of_a_recipe_shows_the_board(capsys):
     assert "64 completions" in out
     code, out, _ = command(capsys, "check", "quickstart", "--rows", "2", "--json")
     data = json.loads(out)
+    assert data.keys() == KEYS
+    assert data["findings"][0].keys() == FINDING if data["findings"] else True
+    assert (data["format"], data["target"], data["verdict"]) == (1, "quickstart", "clean")
     assert data["way"] == "boxed"
     assert {each["name"] for each in data["rewards"]} == {"number", "format"}
 
@@ -125,15 +189,15 @@ def test_a_declared_wrapper_and_hostile_rows(capsys, tmp_path, monkeypatch):
     assert "<<" in out
 
 
-def checked(recipe, *, skip=False, rows=4):
+def checked(recipe, *, skip=False, rows=4, row=()):
     catalog = Catalog.load()
     loaded = load_recipe("bench-sums", overrides=recipe, catalog=catalog).recipe
     check = RewardCheck(loaded, skip=skip)
     prompts = [
-        make_prompt(loaded.prompt, {"question": f"{k} + 2", "answer": str(k + 2)}, k)
+        make_prompt(loaded.prompt, {"question": f"{k} + 2", "answer": str(k + 2), **dict(row)}, k)
         for k in range(rows)
     ]
-    with Scorer(setups(catalog, loaded.rewards)) as scorer:
+    with Scorer(setups(catalog, loaded.rewards), isolate=loaded.scoring.isolate) as scorer:
         check(scorer, prompts)
     return check
 
@@ -143,7 +207,7 @@ CONTAINS = ("rewards.0.use=contains", "eval.correct=contains")
 
 def test_train_lets_good_rewards_pass():
     check = checked(())
-    check.settle("bench-sums")
+    check.settle("grpokit rewards check bench-sums")
     record = check.record()
     assert record["checked"]
     assert record["seconds"] < 10
@@ -153,13 +217,45 @@ def test_train_lets_good_rewards_pass():
 def test_train_stops_on_critical_findings():
     check = checked(CONTAINS)
     with pytest.raises(PreflightError, match="--skip-reward-check") as error:
-        check.settle("bench-sums")
+        check.settle("grpokit rewards check bench-sums")
     assert any("spray.or" in line for line in error.value.problems)
+
+
+def test_a_run_that_stops_says_how_to_see_more():
+    words = check_command("my recipe.yaml", ["a.b=[1, 2]"], foreign=True)
+    told = "grpokit rewards check 'my recipe.yaml' --set 'a.b=[1, 2]' --allow-foreign-rewards"
+    assert words == told
+    with pytest.raises(PreflightError) as error:
+        checked(CONTAINS).settle(words)
+    assert words in error.value.remedy
+    *shown, rest = error.value.problems
+    assert len(shown) == 5
+    assert rest.startswith("... and ")
+    assert all(len(line) <= 80 for text in shown for line in text.splitlines())
+    assert all("-> " in text for text in shown)
+
+
+@pytest.mark.parametrize("isolate", ["true", "false"])
+def test_train_says_that_the_check_could_not_run(capsys, isolate):
+    check = checked((*CONTAINS, f"scoring.isolate={isolate}"), row={"answer": object()})
+    check.settle("grpokit rewards check x")
+    assert check.record()["checked"] is False
+    assert "the rewards were not checked: " in capsys.readouterr().err
+
+
+def test_train_says_what_time_did_not_suffice_for(capsys, monkeypatch):
+    monkeypatch.setattr("grpokit.cli.train_check.SECONDS", 0.0)
+    check = checked(())
+    check.settle("grpokit rewards check x")
+    assert "probes were not tried in 0 s; grpokit rewards check x tries all" in (
+        capsys.readouterr().err
+    )
+    assert check.record()["missed"]
 
 
 def test_train_that_skips_the_check_says_so(capsys):
     check = checked(CONTAINS, skip=True)
-    check.settle("bench-sums")
+    check.settle("grpokit rewards check bench-sums")
     assert "not checked" in capsys.readouterr().err
     assert check.record() == {"format": 1, "skipped": True, "checked": False, "problem": ""}
 
