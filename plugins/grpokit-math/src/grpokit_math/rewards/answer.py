@@ -8,12 +8,18 @@ from typing import Any, NamedTuple
 
 from pydantic import Field
 
-from grpokit.api import Config, has_boxed, last_boxed, last_hash, parse_number
+from grpokit.api import Config, has_boxed, last_boxed, last_hash, last_tag, parse_number
 from grpokit_math.extract import Extracted, Extractor, extract
 from grpokit_math.extract.chain import as_text
 from grpokit_math.verify import Verdict, verify
 
 __all__ = ["AnswerConfig", "Judged", "gold_number", "gold_text", "judge"]
+
+
+LONGEST_GOLD = 512
+"""Characters of the longest answer that the verifier reads."""
+MOST_GOLD_WORDS = 24
+"""Words of an answer in words; more are sentences."""
 
 
 class AnswerConfig(Config):
@@ -46,11 +52,12 @@ def judge(completion: str, gold: str, config: AnswerConfig) -> Judged:
 def gold_text(answer: Any) -> str | None:
     r"""The gold answer of a row as text; None if the row has none, and the reward abstains.
 
-    A number, its text, a GSM8K solution (what follows its last ``####``) or a solution with a
-    ``\boxed{}``. A list of one is that one. NaN is what tables hold where nothing is.
+    A number, its text, a GSM8K solution (what follows its last ``####``), a solution with a
+    ``\boxed{}`` or an ``<answer>`` tag. A list of one is that one. NaN is what tables hold where nothing is.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: it is something else, or a whole solution that marks no answer: it would be compared
+            as a whole, and no completion would ever be right.
     """
     if isinstance(answer, str):
         return _of_words(answer)
@@ -70,7 +77,19 @@ def gold_text(answer: Any) -> str | None:
 def _of_words(answer: str) -> str | None:
     if "####" in answer:
         return last_hash(answer)
-    return last_boxed(answer) if has_boxed(answer) else answer.strip() or None
+    if has_boxed(answer):
+        return last_boxed(answer)
+    if "<answer>" in answer:
+        return last_tag(answer, "answer")
+    text = answer.strip()
+    words = sum(word.strip(".,:;()").isalpha() for word in text[:LONGEST_GOLD].split())
+    if len(text) > LONGEST_GOLD or words > MOST_GOLD_WORDS:
+        raise ValueError(
+            f"the gold answer of this row is a text of {len(text):,} characters that marks no answer: "
+            f"{text[:40]!r}...; name the column of the final answer (dataset.columns.answer), or mark it in "
+            "the text with \\boxed{}, `#### ` or <answer></answer>"
+        )
+    return text or None
 
 
 def gold_number(answer: Any) -> Fraction | None:
