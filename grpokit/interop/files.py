@@ -55,8 +55,8 @@ TARGETS: dict[str, _Target] = {
         "verifiers",
         ("from grpokit.interop.verifiers import score",),
         "{name} = score(REWARDS, name={name!r})",
-        'env.taskset.task.rewards: {name} = {{fn = "{file}:{name}", weight = 1.0}}',
-        'env.taskset.task.rewards: {path} = {{fn = "grpokit.interop.verifiers:{path}", weight = 1.0}}',
+        'env.taskset.task.rewards.{name} = {{fn = "{file}:{name}", weight = 1.0}}',
+        'env.taskset.task.rewards.{path} = {{fn = "grpokit.interop.verifiers:{path}", weight = 1.0}}',
     ),
     "openrlhf": _Target(
         "OpenRLHF",

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import shlex
+import tomllib
 
 import pytest
+import yaml
 
 from grpokit.cli.main import main
 from grpokit.errors import ExitCode
@@ -53,6 +56,26 @@ def test_a_written_file_has_the_settings(said, tmp_path, target):
     again, told = said("number", "--to", target, "--with", "from=[boxed]")
     assert again == ExitCode.PREFLIGHT
     assert "File exists; choose a new file with --out" in told.err
+
+
+def test_lines_are_of_the_language_where_they_go(said):
+    def line(target):
+        code, told = said("example-reward/distinct", "--to", target)
+        assert code == 0
+        return told.out
+
+    name = "example_reward_distinct"
+    found = {}
+    exec(line("trl"), found)
+    assert found[name].__name__ == "distinct"
+    assert yaml.safe_load(line("axolotl")) == {
+        "trl": {"reward_funcs": [f"grpokit.interop.axolotl.{name}"]}
+    }
+    task = tomllib.loads(line("verifiers"))["env"]["taskset"]["task"]
+    assert task["rewards"][name] == {"fn": f"grpokit.interop.verifiers:{name}", "weight": 1.0}
+    path, function = shlex.split(line("verl"))
+    assert path == "reward.custom_reward_function.path=pkg://grpokit.interop.verl"
+    assert function == f"reward.custom_reward_function.name={name}"
 
 
 @pytest.mark.parametrize(
