@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
+from asking_rewards import Oracle
 from grpokit.engine import ranks as ranks_module
-from grpokit.engine.ranks import Ranks
+from grpokit.engine.ranks import Ranks, Spread
 from grpokit.errors import (
     CheckpointError,
     GrpokitError,
@@ -25,7 +26,9 @@ from grpokit.errors import (
     error_as_data,
     error_from_data,
 )
+from grpokit.scoring.scorer import Scorer
 from grpokit.spec.flow import Completion, Prompt, Rollout, Sampling, ScoreFailure, Scores, Update
+from naughty import naughty
 
 HERE = Path(__file__)
 
@@ -130,6 +133,27 @@ def measure(ranks: Ranks) -> dict[str, Any]:
     return {"update": repr(ranks.measured(own))}
 
 
+def facts(ranks: Ranks, argument: str) -> dict[str, Any]:
+    """Scores by what a model says; with one group the second rank has none, and asks all the same."""
+    oracle = Oracle()
+    sampling = Sampling(group=2, max_tokens=3)
+    count = 3 if argument == "fail" else int(argument)
+    rollout = ranks.generate(Model(), prompts_of(count), sampling, nobody)  # type: ignore[arg-type]
+    setup = naughty("sure", module="asking_rewards", needs=frozenset({"token-statistics"}))
+
+    def poll() -> None:
+        if argument == "fail" and ranks.index == 1:
+            raise Interrupted(15)
+
+    with Scorer([setup], isolate=False) as scorer:
+        try:
+            found = Spread(oracle, ranks).facts(scorer, rollout, poll)  # type: ignore[arg-type]
+            scores = ranks.score(lambda part: scorer.score(part, facts=found), rollout)
+        except Interrupted as error:
+            return {"kind": str(error), "asked": len(oracle.wanted)}
+    return {"total": scores.total, "asked": len(oracle.wanted)}
+
+
 def meet(ranks: Ranks) -> dict[str, Any]:
     """Both fail; then one of them does something else for as long as the other looks for it."""
     both = ranks.fail_together()
@@ -154,6 +178,8 @@ TASKS = [
     "scores",
     *(f"fail {kind}" for kind in ("reward", "signal", "bug", "own kind", "nothing JSON")),
     "measure",
+    *(f"facts {count}" for count in (3, 1)),
+    "facts fail",
     "meet",
     "die",
 ]
@@ -175,6 +201,7 @@ def pair() -> dict[str, list[dict[str, Any]]]:
             "MASTER_ADDR": "127.0.0.1",
             "MASTER_PORT": str(port),
             "GLOO_SOCKET_IFNAME": "lo",
+            "PYTHONPATH": str(HERE.parents[1] / "helpers"),
             "OMP_NUM_THREADS": "1",
         }
         command = [sys.executable, str(HERE)]
@@ -285,6 +312,22 @@ def test_a_process_that_dies_is_noticed(pair: dict[str, Any]) -> None:
     assert "another process of the run has ended" in found["text"]
 
 
+def test_each_rank_asks_the_policy_about_its_own_groups(pair: dict[str, Any]) -> None:
+    for count in ("3", "1"):
+        alone = facts(Ranks(), count)
+        assert [one["asked"] for one in pair[f"facts {count}"]] == [1, 1]
+        for one in pair[f"facts {count}"]:
+            assert one["total"] == [list(row) for row in alone["total"]]
+    assert alone["total"] == [[99.0 + 0, 99.0 + 1]]
+
+
+def test_an_interrupt_of_one_while_the_policy_is_asked_is_heard_by_all(
+    pair: dict[str, Any],
+) -> None:
+    assert [one["asked"] for one in pair["facts fail"]] == [1, 1]
+    assert all("stopped by SIGTERM" in one["kind"] for one in pair["facts fail"])
+
+
 def test_one_process_needs_nobody() -> None:
     alone = Ranks.join()
     assert alone == Ranks(0, 1)
@@ -303,6 +346,8 @@ def run_task(ranks: Ranks, task: str) -> dict[str, Any]:
         return die(ranks)
     if name == "meet":
         return meet(ranks)
+    if name == "facts":
+        return facts(ranks, argument)
     if name == "measure":
         return measure(ranks)
     sampling = Sampling(group=2, max_tokens=3)
