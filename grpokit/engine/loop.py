@@ -76,11 +76,19 @@ class StepResult:
 
 @dataclass(frozen=True)
 class Unfinished:
-    """What a step has generated and scored, of its last round. It is kept if the step fails."""
+    """What a step has generated and scored, round by round. It is kept if the step fails."""
 
     step: int
-    rollout: Rollout
-    scores: Scores
+    rounds: list[tuple[Rollout, Scores]] = field(default_factory=list)
+
+    def generated(self, rollout: Rollout) -> None:
+        """A round that has no scores yet."""
+        total = [[None] * len(group) for group in rollout.completions]
+        self.rounds.append((rollout, Scores(rewards={}, components={}, total=total)))
+
+    def scored(self, scores: Scores) -> None:
+        """The scores of the last round."""
+        self.rounds[-1] = (self.rounds[-1][0], scores)
 
 
 @dataclass
@@ -121,7 +129,7 @@ class Loop:
         position: where in the walk the next step begins.
         totals: what the run has used so far.
         ranks: the processes that share the run.
-        unfinished: the last round of a step that has not ended.
+        unfinished: the rounds of a step that has not ended.
     """
 
     backend: StepBackend | LoopBackend
@@ -201,17 +209,19 @@ class Loop:
         make = PromptMaker(self.prompt, self.dataset)
         position, count = self.position, self.algorithm.first(self.prompts)
         whole: Gathered | None = None
+        self.unfinished = left = Unfinished(index)
         while True:
             drawn = self.algorithm.draw(self.order, position, count, index)
             position = drawn.position
             with stages("generate"):
                 rollout = self.ranks.generate(self.backend, make(drawn.rows), sampling, self.poll)
+            left.generated(rollout)
             facts = self.facts(rollout, stages)
             with stages("score"):
                 scores = self.ranks.score(
                     partial(self.scorer.score, should_stop=self.poll, facts=facts), rollout
                 )
-                self.unfinished = Unfinished(index, rollout, scores)
+                left.scored(scores)
                 self.budget.add(scores)
             self.ranks.every(self.poll)
             whole = self.together(whole, rollout, scores, index)

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -213,18 +214,20 @@ class Progress:
         It is no part of the run: after a resume the step is done anew, with the same completions.
         """
         left = self.loop.unfinished
-        if left is None or not self.ranks.first:
+        if left is None or not left.rounds or not self.ranks.first:
             return
-        self.failures.add(left.step, left.scores)
+        for _, scores in left.rounds:
+            self.failures.add(left.step, scores)
         if not self.recipe.train.save_rollouts:
             return
         file = self.run.path / "unfinished.jsonl"
         try:
-            JsonLines(file).replace(unfinished_rows(left.step, left.rollout, left.scores))
+            rows = [unfinished_rows(left.step, *each) for each in left.rounds]
+            JsonLines(file).replace(chain.from_iterable(rows))
         except (CheckpointError, OSError) as error:
             self.observer.say(f"step {left.step} could not be kept: {error}", warning=True)
             return
-        count = sum(map(len, left.rollout.completions))
+        count = sum(len(group) for rollout, _ in left.rounds for group in rollout.completions)
         self.observer.say(f"the {count} completions of step {left.step} and their scores: {file}")
 
     def _score(self) -> float | None:

@@ -79,6 +79,11 @@ def raises(error):
     raise error
 
 
+def loses_its_module():
+    os.rename(__file__, f"{__file__}.lost")
+    os._exit(1)
+
+
 def backtracks():
     re.match(r"(a|aa)+$", "a" * 80 + "b")  # in C, with the interpreter's lock, for ages
 
@@ -165,6 +170,7 @@ ACTS = {
     "kills itself": lambda: os.kill(os.getpid(), 9),
     "crashes in C": lambda: ctypes.string_at(0),
     "forks and exits": forks_and_exits,
+    "loses its module": loses_its_module,
     "loops": lambda: [None for _ in itertools.count() if False],
     "hangs in a C call": lambda: pow(7, 10**9),
     "backtracks in re": backtracks,

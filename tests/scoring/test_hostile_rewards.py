@@ -87,6 +87,15 @@ RECIPE: dict[str, Any] = {
 }
 
 
+LATER: dict[str, Any] = {
+    "rewards": [{"use": "later"}],
+    "scoring": {"timeout": 20.0, "memory": 0.5, "max_error_rate": 0.0},
+    "rollout": {"prompts": 1, "group": GROUP, "max_tokens": 3, "shuffle": False},
+    "train": {"steps": 5, "save_every": 50, "out": "runs", "show_every": 0},
+}
+"""From the sixth call on: one step of four is whole, the second one is not."""
+
+
 @pytest.fixture(scope="module")
 def commands(
     tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path
@@ -190,14 +199,8 @@ def test_a_gigabyte_of_print_is_stored_nowhere(commands: Commands) -> None:
 def test_beyond_the_budget_the_run_ends_and_loses_nothing(
     commands: Commands, act: str, seconds: float, words: str
 ) -> None:
-    """From the sixth call on: one step of four is whole, the second one is not."""
-    changes = {
-        "rewards": [{"use": "later"}],
-        "scoring": {"timeout": seconds, "memory": 0.5, "max_error_rate": 0.0},
-        "rollout": {"prompts": 1, "group": GROUP, "max_tokens": 3, "shuffle": False},
-        "train": {"steps": 5, "save_every": 50, "out": "runs", "show_every": 0},
-    }
-    run = train(commands, [act], code=4, **changes)
+    scoring = {**LATER["scoring"], "timeout": seconds}
+    run = train(commands, [act], code=4, **{**LATER, "scoring": scoring})
     said = commands.output
     assert "reward later of hostile/later (grpokit-hostile 6.6), data set row 0" in said
     assert words in said
@@ -227,6 +230,32 @@ def test_after_a_repair_the_run_goes_on_with_the_same_completions(commands: Comm
     assert [group["step"] for group in groups] == [1, 2, 3, 4, 5]
     again = [one["text"] for one in groups[1]["completions"]]
     assert again == [one["text"] for one in kept["completions"]]
+
+
+def test_each_round_of_a_failed_step_is_kept(commands: Commands) -> None:
+    """Equal scores are dropped and drawn anew; the second round is the one that fails."""
+    again = {"use": "dapo", "with": {"metric": "later", "max_rounds": 4, "on_bound": "train"}}
+    run = train(commands, ["raises"], code=4, algorithm=again, **LATER)
+    first, second = rows(run / "unfinished.jsonl")
+    assert [one["rewards"] for one in first["completions"]] == [{"later": 1.0}] * GROUP
+    assert [one["rewards"]["later"] for one in second["completions"]] == [1.0, None, None, None]
+    assert "the 8 completions of step 1 and their scores" in commands.output
+
+
+def test_a_reward_that_cannot_be_started_again_ends_the_run(commands: Commands) -> None:
+    try:
+        run = train(commands, ["loses its module"], code=3, **LATER)
+    finally:
+        for lost in (commands.folder / "site").rglob("*.py.lost"):
+            lost.rename(lost.with_suffix(""))
+    assert f"error: reward {PLUGIN.replace('acts', 'later')}: importing" in commands.output
+    assert f"grpokit train --resume {run.relative_to(commands.folder)}" in commands.output
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-000001"]
+    (kept,) = rows(run / "unfinished.jsonl")
+    assert kept["step"] == 2
+    assert all(one["text"] for one in kept["completions"])
+    assert [one["total"] for one in kept["completions"]] == [None] * GROUP
+    assert commands.children() == []
 
 
 def test_the_page_has_a_row_for_each_fault_and_says_what_happens() -> None:
