@@ -15,7 +15,7 @@ import pytest
 from grpokit.api import PreflightError, last_boxed, last_hash, parse_number
 from grpokit.testing import check_dataset
 from grpokit_math.datasets import config, official
-from grpokit_math.datasets.gold import number_text
+from grpokit_math.extract import as_text
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
 GSM = {"question": "1 + 1?", "answer": "It is <<1+1=2>>2.\n#### 2"}
@@ -117,9 +117,9 @@ def test_a_number_is_written_in_one_way(tmp_path, written, answer):
     assert parse_number(answer) == parse_number(written)
 
 
-def test_number_text_is_exact():
+def test_a_number_is_written_exactly():
     for value in (Fraction(n, d) for n in range(-40, 41) for d in range(1, 41)):
-        assert Fraction(number_text(value)) == value
+        assert Fraction(as_text(value)) == value
 
 
 def test_every_form_of_file_is_the_same_data(tmp_path):
@@ -128,7 +128,9 @@ def test_every_form_of_file_is_the_same_data(tmp_path):
     (tmp_path / "train.jsonl").write_bytes(b"\xef\xbb\xbf" + text.encode() + b"\n\n")
     (tmp_path / "train.jsonl.gz").write_bytes(gzip.compress(text.encode()))
     (tmp_path / "train.json").write_text(json.dumps(rows))
-    names = ["train.jsonl", "train.jsonl.gz", "train.json", ""]
+    (tmp_path / "lines.json").write_text(text)  # what some tools call .json
+    (tmp_path / "0a1b2c").write_text(text)  # as in the hub's cache
+    names = ["train.jsonl", "train.jsonl.gz", "train.json", "lines.json", "0a1b2c", ""]
     try:
         from pyarrow import Table, parquet
     except ImportError:
@@ -143,7 +145,8 @@ def test_every_form_of_file_is_the_same_data(tmp_path):
         names += ["train.parquet", "as-the-hub"]
     found = [gsm8k(tmp_path / name) for name in names]
     assert {data.fingerprint for data in found} == {found[0].fingerprint}
-    assert [data[1]["id"] for data in found] == ["train/1"] * len(names)
+    ids = {data[1]["id"] for data in found}
+    assert ids == {"train/1", "lines/1", "0a1b2c/1"}
     assert found[0].fingerprint != gsm8k(jsonl(tmp_path / "other.jsonl", GSM)).fingerprint
 
 
@@ -219,6 +222,11 @@ def test_files_that_cannot_be_read(tmp_path):
     (tmp_path / "train.jsonl").write_bytes(b"\x1f\x8bbroken")
     with pytest.raises(PreflightError, match="it cannot be read"):
         gsm8k(tmp_path / "train.jsonl")
+    for name in ("train.csv", "MATH.tar", "MATH.zip"):
+        (tmp_path / name).write_text("question,answer\n1 + 1?,#### 2\n")
+        with pytest.raises(PreflightError, match=r"file; \.jsonl, \.json") as caught:
+            gsm8k(tmp_path / name)
+        assert caught.value.place == str(tmp_path / name)
     (tmp_path / "empty.jsonl").write_text("\n")
     with pytest.raises(PreflightError, match="it has no rows"):
         gsm8k(tmp_path / "empty.jsonl")
@@ -248,6 +256,26 @@ def test_amc_answers_are_written_as_numbers(tmp_path):
     rows = [{"problem": "p?", "answer": 142.0}, {"problem": "q?", "answer": 0.5, "url": "u"}]
     found = official.amc(config.AmcConfig(path=jsonl(tmp_path / "amc.jsonl", *rows)))
     assert [(found[n]["answer"], found[n]["url"]) for n in (0, 1)] == [("142", None), ("0.5", "u")]
+
+
+def test_a_contest_of_another_data_set_has_the_split_of_its_name(monkeypatch):
+    asked = []
+
+    def rows(repository, _name, split, _revision):
+        asked.append((repository, split))
+        yield f"{repository}: row 0", {"id": 0, "question": "p?", "answer": 27.0, "url": "u"}
+
+    monkeypatch.setattr(official, "hub_rows", rows)
+    for settings in ({}, {"hub": "mirror/amc"}, {"hub": "math-ai/amc23", "split": "test"}):
+        found = official.amc(config.AmcConfig(**settings))[0]
+        assert (found["question"], found["answer"]) == ("p?", "27")
+    assert asked == [
+        ("AI-MO/aimo-validation-amc", "train"),
+        ("mirror/amc", "train"),
+        ("math-ai/amc23", "test"),
+    ]
+    with pytest.raises(ValueError, match="there is one part, test, and split is train"):
+        config.AmcConfig(split="train")
 
 
 def run(code: str, environ: dict[str, str]) -> str:

@@ -7,7 +7,7 @@ import pytest
 from grpokit.compose.load import load_recipe
 from grpokit.compose.prompts import build_messages
 from grpokit.registry.catalog import Catalog
-from grpokit_math.datasets.gold import number_text
+from grpokit_math.extract import as_text
 from grpokit_math.templates.specs import PROMPTS
 
 QUESTION = "How much is {1} \\frac{2}{3}?"
@@ -101,5 +101,5 @@ def test_the_examples_are_right_and_in_the_form_asked_for(catalog, tmp_path):
     assert found[-1]["content"] == QUESTION
     golds = [4 * 6 - 5, 12 + 12 // 2, 2 * 15 + 3 * (15 // 3), (200 - 200 // 4) // 10]
     for message, gold in zip(found[2::2], golds, strict=True):
-        assert number_text(parse_number(last_hash(message["content"]))) == str(gold)
+        assert as_text(parse_number(last_hash(message["content"]))) == str(gold)
         assert message["content"].splitlines()[-1] == f"#### {gold}"

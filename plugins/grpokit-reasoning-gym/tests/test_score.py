@@ -23,8 +23,16 @@ UNKNOWN = {"boxnet", "rush_hour"}
 
 SLOW_CHECKERS = {"propositional_logic", "rubiks_cube", "rush_hour"}
 """Tasks that are guarded for the time that their checkers take."""
-LENIENT = {"fraction_simplification", "kakurasu", "knights_knaves", "quantum_lock", "sokoban"}
-"""Tasks whose checker ignores words behind the right answer."""
+LENIENT = {
+    "fraction_simplification",
+    "kakurasu",
+    "knights_knaves",
+    "polynomial_equations",
+    "quantum_lock",
+    "sokoban",
+    "survo",
+}
+"""Tasks that are guarded because their checker passes over words beside the right answer."""
 
 
 def row(task, index=0, **settings):
@@ -46,8 +54,10 @@ def test_the_right_answer_earns_one_and_a_wrong_one_nothing(task):
     elif found["answer"] or task != "intermediate_integration":
         assert score(found, found["answer"]) == 1.0
         assert score(found, found["answer"], partial=True) == 1.0
-    assert score(found, f"{found['answer']} or 99") == float(task in LENIENT)
-    for wrong in ("", "banana", "x" * 1000):
+    if found["answer"]:
+        for lazy in ("{} or 99", "99 or {}", "not {}", "{}\nand more"):
+            assert score(found, lazy.replace("{}", found["answer"])) == 0.0, lazy
+    for wrong in ("", "banana", "x" * 1000, "the answer", "impossible"):
         assert score(found, wrong) == 0.0
         assert 0.0 <= score(found, wrong, partial=True) < 1.0
 
@@ -79,7 +89,7 @@ def test_every_checker_that_runs_the_answer_as_code_is_guarded():
         for task, (made, _) in factory.DATASETS.items()
         if runs.search(inspect.getsource(made.score_answer))
     }
-    assert found == set(GUARDS) - SLOW_CHECKERS | {"countdown", "puzzle24"}
+    assert found == set(GUARDS) - SLOW_CHECKERS - LENIENT | {"countdown", "puzzle24"}
 
 
 ATTACKS = (
@@ -163,6 +173,61 @@ def test_what_the_library_s_checkers_let_through():
     assert sorted(entry["metadata"]["numbers"]) != [1, 1, 4, 6]
     assert made.score_answer("6*4*1*1", entry) == 1.0
     assert score(puzzle, "6*4*1*1") == 0.0
+
+
+def test_zero_is_not_the_probability_of_everything():
+    """The library pays the share of the shorter text that agrees: all of it for a prefix."""
+    found = row("coin_flip")
+    made, entry = gym.entry_at(found["entry"])
+    assert found["answer"] == "0.02685546875"
+    assert made.score_answer("0", entry) == made.score_answer("0.02", entry) == 1.0
+    for answer, value in (
+        ("0", 0.0),
+        ("0.02", 0.0),
+        ("0.0269", 1.0),
+        ("0.02685546875", 1.0),
+        ("55/2048", 1.0),
+        ("1/37", 0.0),
+    ):
+        assert score(found, answer) == value, answer
+        assert score(found, answer, partial=True) == value, answer
+
+
+def test_the_beginning_of_a_text_is_not_the_text():
+    """Six times 1/6 is 0.99..., and seven letters in which 1/7 adds up to more than 1 are right."""
+    passed = 0
+    for task in ("spell_backward", "letter_jumble"):
+        for index in range(40):
+            found = row(task, index)
+            made, entry = gym.entry_at(found["entry"])
+            longer = f"{found['answer']} or 99"
+            passed += made.score_answer(longer, entry) >= 1.0
+            assert score(found, longer) == 0.0
+            assert score(found, longer, partial=True) <= 0.8
+            assert score(found, found["answer"].upper()) == 1.0
+    assert passed > 5
+
+
+@pytest.mark.parametrize(
+    ("task", "answer", "value"),
+    [
+        ("knights_knaves", "Harper is a knight and Joseph is a knave", 1.0),
+        ("knights_knaves", "Joseph is not a knave, and Harper is a knight", 0.0),
+        ("knights_knaves", "Joseph is a knave, Joseph is a knight, Harper is a knight", 0.0),
+        ("fraction_simplification", "47/79", 1.0),
+        ("fraction_simplification", "$\\dfrac{47}{79}$", 1.0),
+        ("fraction_simplification", "47/79 = 94/158", 0.0),
+        ("quantum_lock", "a→a→a→c→b", 1.0),
+        ("quantum_lock", "Press A → A → A → C → B", 0.0),
+        ("polynomial_equations", "1.3953, 0", 1.0),
+        ("polynomial_equations", "0.0, 1.3953, none", 0.0),
+        ("propositional_logic", "(P \u2228 P) (¬P)", 0.0),
+        ("survo", "[[3, 9, 4, 16], [2, 6, 4, 12]]", 0.0),
+    ],
+)
+def test_an_answer_is_nothing_but_the_answer(task, answer, value):
+    found = GymDataset(GymConfig(task=task, size=200))[0]
+    assert score(found, answer) == value
 
 
 def test_countdown_and_puzzle24_are_exact():

@@ -16,7 +16,7 @@ from typing import Any
 
 from grpokit.api import PreflightError
 
-__all__ = ["check_settings", "entry_at", "hash_seed_matters", "task_at", "version"]
+__all__ = ["check_settings", "entry_at", "hash_seed_matters", "library", "task_at", "version"]
 
 HASH_SEED_TASKS = frozenset(
     {"isomorphic_strings", "knight_swap", "polynomial_multiplication", "ransom_note", "word_ladder"}
@@ -24,13 +24,14 @@ HASH_SEED_TASKS = frozenset(
 """They walk through sets of texts, whose order differs from process to process."""
 
 
-def _factory() -> Any:
+def library() -> Any:
+    """The library's module of tasks; the first call takes seconds, since it imports them all."""
     try:
         from reasoning_gym import factory
     except ImportError as error:
         raise PreflightError(
             f"reasoning-gym cannot be imported: {error}",
-            place="data set reasoning-gym/tasks",
+            place="reasoning-gym/tasks and reasoning-gym/score",
             remedy="pip install 'reasoning-gym>=0.1.25,<0.2'",
         ) from error
     return factory
@@ -51,7 +52,7 @@ def hash_seed_matters(task: str) -> bool:
 def check_settings(task: str, settings: Mapping[str, Any]) -> None:
     """Raises PreflightError for an unknown task, an unknown setting or a value that it refuses."""
     place = f"data set reasoning-gym/tasks, task {task}"
-    registered = _factory().DATASETS
+    registered = library().DATASETS
     known = [name for name in registered if name != "composite"]
     if task not in known:
         raise PreflightError(
@@ -90,7 +91,7 @@ def _near(name: str, known: Sequence[str] | set[str]) -> str:
 def task_at(task: str, settings: str, seed: int, size: int) -> Any:
     """A task with these settings (JSON text): entries by index, and ``score_answer``."""
     values = {key: _tuples(value) for key, value in json.loads(settings).items()}
-    return _factory().create_dataset(task, seed=seed, size=size, **values)
+    return library().create_dataset(task, seed=seed, size=size, **values)
 
 
 def _tuples(value: Any) -> Any:

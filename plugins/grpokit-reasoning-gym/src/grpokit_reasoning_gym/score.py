@@ -16,7 +16,11 @@ Score = Callable[[str, str, Mapping[str, Any]], float]
 
 
 def build(config: ScoreConfig) -> Score:
-    """Builds the reward. No answer found is 0; an entry that cannot be made again is a failure."""
+    """Builds the reward. No answer found is 0; an entry that cannot be made again is a failure.
+
+    The library is imported here and not with the first completion, whose deadline that would cost.
+    """
+    gym.library()
 
     def score(completion: str, question: str, entry: Mapping[str, Any]) -> float:
         made, found = gym.entry_at(entry)

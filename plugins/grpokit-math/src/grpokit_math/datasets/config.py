@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from grpokit.api import Config
 
@@ -54,17 +54,25 @@ class Math500Config(OfficialConfig):
     """There is one part."""
 
 
-class AimeConfig(OfficialConfig):
+class ContestConfig(OfficialConfig):
+    """What `aime` and `amc` have in common."""
+
+    split: str = "test"
+    """There is one part, `test`. With `hub` it is the split's name there; where it is not set, the one of the usual data set."""
+
+    @model_validator(mode="after")
+    def _one_part(self) -> Self:
+        if self.split != "test" and self.hub is None:
+            raise ValueError(f"there is one part, test, and split is {self.split}; remove it")
+        return self
+
+
+class AimeConfig(ContestConfig):
     """Settings of the data set `aime`."""
 
-    split: Literal["test"] = "test"
-    """There is one part."""
     year: Literal[2024, 2025] = 2024
     """Both contests of a year; of a local file all rows are used."""
 
 
-class AmcConfig(OfficialConfig):
-    """Settings of the data set `amc`."""
-
-    split: Literal["test"] = "test"
-    """There is one part."""
+class AmcConfig(ContestConfig):
+    """Settings of the data set `amc`. The 40 problems of 2023: `{hub: math-ai/amc23, split: test}`."""

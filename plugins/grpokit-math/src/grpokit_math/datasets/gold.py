@@ -7,12 +7,12 @@ number is written in one way: without commas, without leading zeros, whole if it
 from __future__ import annotations
 
 from collections.abc import Mapping
-from fractions import Fraction
 from typing import Any
 
 from grpokit.api import last_boxed, last_hash, parse_number
+from grpokit_math.extract import as_text
 
-__all__ = ["GoldError", "boxed_gold", "contest_gold", "hash_gold", "number_text"]
+__all__ = ["GoldError", "boxed_gold", "contest_gold", "hash_gold", "text_of"]
 
 Raw = Mapping[str, Any]
 
@@ -40,7 +40,7 @@ def hash_gold(row: Raw) -> tuple[str, str]:
     value = parse_number(found)
     if value is None:
         raise GoldError(f"what follows #### is no number: {found[:60]!r}")
-    return number_text(value), solution
+    return as_text(value), solution
 
 
 def boxed_gold(row: Raw) -> tuple[str, str]:
@@ -66,20 +66,4 @@ def contest_gold(row: Raw, *, highest: int | None = None) -> tuple[str, str | No
     if highest is not None and not (value.denominator == 1 and 0 <= value <= highest):
         raise GoldError(f"its answer is no integer from 0 to {highest}: {str(stated)[:60]!r}")
     solution = row.get("solution")
-    return number_text(value), solution if isinstance(solution, str) else None
-
-
-def number_text(value: Fraction) -> str:
-    """``1080``, ``0.5`` or ``1/3``: exact, and a decimal where there is one."""
-    rest, places = value.denominator, 0
-    for prime in (2, 5):
-        power = 0
-        while rest % prime == 0:
-            rest, power = rest // prime, power + 1
-        places = max(places, power)
-    if rest != 1:
-        return str(value)
-    digits = str(abs(value.numerator) * 10**places // value.denominator).zfill(places + 1)
-    sign = "-" if value < 0 else ""
-    whole = digits[: len(digits) - places]
-    return f"{sign}{whole}.{digits[-places:]}" if places else f"{sign}{whole}"
+    return as_text(value), solution if isinstance(solution, str) else None

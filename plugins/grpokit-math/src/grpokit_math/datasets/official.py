@@ -118,7 +118,8 @@ def _open(
         placed = local_rows(config.path, config.split)
         label = config.split if path.expanduser().is_dir() else path.name.partition(".")[0]
     else:
-        split = hub_split or config.split
+        said = config.hub is not None and "split" in config.model_fields_set
+        split = config.split if said else hub_split or config.split
         placed = hub_rows(config.hub or repository, name, split, config.revision)
         label = config.split
     return OfficialDataset(config, placed, gold=gold, kept=kept, name=label)

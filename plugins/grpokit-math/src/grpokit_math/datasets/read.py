@@ -15,6 +15,8 @@ __all__ = ["BadRow", "Raw", "hub_rows", "local_rows"]
 
 Raw = Mapping[str, Any]
 SUFFIXES = (".jsonl", ".json", ".jsonl.gz", ".json.gz", ".parquet")
+LINES = (".jsonl", ".ndjson", "")
+"""A file of the hub's cache has no suffix."""
 
 
 class BadRow:
@@ -77,8 +79,16 @@ def _rows_of(path: Path) -> Iterator[Placed]:
     if name.endswith(".parquet"):
         yield from _parquet(path)
         return
+    suffix = Path(name).suffix
+    if suffix not in (*LINES, ".json"):
+        raise PreflightError(
+            f"it is a {suffix} file; {', '.join(SUFFIXES)} are read",
+            place=str(path),
+            remedy="unpack an archive and name the folder, or write the rows as .jsonl",
+        )
     data = _bytes(path)
-    if name.endswith(".json"):
+    first = data.lstrip().partition(b"\n")[0]
+    if suffix == ".json" and not (data.count(b"\n") > 1 and isinstance(_value(first), dict)):
         yield from _json(path, data)
         return
     for number, line in enumerate(data.split(b"\n"), start=1):

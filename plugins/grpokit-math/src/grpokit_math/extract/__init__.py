@@ -4,6 +4,6 @@ chain     the extractors and the chain; what was found, by which, or why nothing
 nearest   the number behind the word "answer"
 """
 
-from grpokit_math.extract.chain import EXTRACTORS, Extracted, Extractor, extract
+from grpokit_math.extract.chain import EXTRACTORS, Extracted, Extractor, as_text, extract
 
-__all__ = ["EXTRACTORS", "Extracted", "Extractor", "extract"]
+__all__ = ["EXTRACTORS", "Extracted", "Extractor", "as_text", "extract"]

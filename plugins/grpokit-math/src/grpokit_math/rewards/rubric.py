@@ -58,7 +58,7 @@ class RubricConfig(Config):
     """Settings of the reward `rubric`."""
 
     items: list[RubricItem] = Field(min_length=1, max_length=100)
-    """The items; see there."""
+    """Each `{name: ..., weight: 1.0}` with exactly one of `contains`, `regex`, `column`, `max_words`, `min_words`, `ends_with`."""
     normalise: bool = True
     """Divides by the sum of the positive weights, so that a completion that meets everything earns 1."""
 

@@ -1,7 +1,7 @@
 """The rewards of Unsloth's GRPO notebooks: working-out tags, and credit for being close.
 
-The completion is ``...<end_working_out> <SOLUTION>5</SOLUTION>``; the prompt template ends with
-``<start_working_out>``, so that tag is usually not in the completion. ``legacy: true`` repeats the
+The completion is ``...<end_working_out> <SOLUTION>5</SOLUTION>``. The chat template of the notebooks
+begins the answer with ``<start_working_out>``; with another one the model writes that tag itself. ``legacy: true`` repeats the
 notebook bug for bug; the default differs where it is arguably wrong, and each setting says how.
 """
 
