@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from grpokit.api import Prompt, Recipe, Rollout, Sampling
+from grpokit.api import ExportRequest, ExportResult, Prompt, Recipe, Rollout, Sampling
 from grpokit_hf.backend import HfBackend
+from talks import TALKS
 from tiny_model import write_tiny_model
 from tiny_recipes import questions, tiny_recipe
 
@@ -99,5 +100,40 @@ def take(make_prompts) -> Callable[..., Rollout]:
                 )
             groups.append(tuple(cut))
         return replace(rollout, completions=tuple(groups))
+
+    return make
+
+
+@pytest.fixture
+def make_policy(tmp_path: Path, open_backend: Callable[..., HfBackend]) -> Callable[..., Path]:
+    """A saved policy whose weights were moved at random: all that an export sees of training."""
+
+    def make(recipe: Recipe, spread: float = 0.2) -> Path:
+        backend = open_backend(recipe)
+        torch.manual_seed(5)
+        with torch.no_grad():
+            for name, weight in backend.policy.weights.items():
+                if recipe.model.lora is None:
+                    weight.add_(spread * torch.randn_like(weight) * weight.std())
+                elif "lora_B" in name or "lora_embedding_A" in name:  # these begin as zero
+                    weight.add_(spread * torch.randn_like(weight))
+        backend.save_policy(tmp_path / "policy")
+        return tmp_path / "policy"
+
+    return make
+
+
+@pytest.fixture
+def export(tmp_path: Path) -> Callable[..., ExportResult]:
+    from grpokit_hf.export.weights import export_weights
+
+    def make(recipe: Recipe, policy: Path, form: Any, kind: str = "") -> ExportResult:
+        out = tmp_path / "out"
+        out.mkdir()
+        return export_weights(
+            ExportRequest(
+                recipe=recipe, policy=policy, out=out, form=form, type=kind, prompts=TALKS
+            )
+        )
 
     return make
