@@ -86,18 +86,24 @@ def _template_columns(
 
 def _check_examples(sections: Sections, prompt: PromptSection, report: Report) -> None:
     template = resolve_template(prompt)
-    needed = dict.fromkeys((*placeholders(template.user), "answer"))
+    used = placeholders(template.user)
+    needed = dict.fromkeys((*used, "answer"))
     for index, example in enumerate(prompt.examples):
         missing = [name for name in needed if name not in example]
-        # Columns that describe the task rather than the question may come from the row itself.
-        missing = [name for name in missing if name in {"question", "answer"}]
+        # Columns that describe the task rather than the question may come from the row itself; but
+        # not all, or the row's question would stand in place of the example's.
+        if any(name in example for name in used):
+            missing = [name for name in missing if name in {"question", "answer"}]
         if missing:
             report.add(
                 "R609",
                 mark_of(sections.tree, ("prompt", "examples", index)),
                 f"the example has no {' and no '.join(f'`{name}`' for name in missing)}",
-                allowed="each example is {question: ..., answer: ...}",
-                remedy="add what is missing",
+                allowed="each example is {question: ..., answer: ...}, named as in prompt.template",
+                remedy="add what is missing"
+                if {"question", "answer"} >= {*missing}
+                else "name the example's column as prompt.template does, or write {question} there and "
+                f"map it with dataset.columns: {{question: {missing[0]}}}",
             )
 
 
