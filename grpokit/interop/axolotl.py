@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from grpokit.errors import PreflightError
 from grpokit.interop.trl import functions
 
 __all__ = ["functions", "transform"]
@@ -28,12 +29,23 @@ def transform(_cfg: Any, **_: Any) -> tuple[Transform, dict[str, Any]]:
     """What axolotl asks of a data set's ``type``: rows with ``prompt``, all columns kept.
 
     A row that has messages under ``prompt`` stays as it is; else its ``question`` is what the user
-    says.
+    says. A ``prompt`` that is text stays where there is no ``question``.
+
+    Raises:
+        PreflightError: a row has neither.
     """
 
     def prompt_of(row: dict[str, Any]) -> dict[str, Any]:
-        if not isinstance(row.get("prompt"), list):
+        if isinstance(row.get("prompt"), list):
+            return row
+        if row.get("question") is not None:
             return {**row, "prompt": [{"role": "user", "content": row["question"]}]}
-        return row
+        if isinstance(row.get("prompt"), str):
+            return row
+        raise PreflightError(
+            f"a row has neither `prompt` nor `question`; it has: {', '.join(row)}",
+            place="grpokit.interop.axolotl.transform",
+            remedy="rename a column of the data set",
+        )
 
     return prompt_of, {}

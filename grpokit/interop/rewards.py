@@ -184,10 +184,11 @@ class Rewards:
 
     def _started(self) -> Scorer:
         if self._scorer is None:
-            self._scorer = Scorer(
+            scorer = Scorer(
                 self.setups, timeout=self.timeout, isolate=self.isolate, memory=self.memory
             )
-            self._scorer.start()
+            scorer.start()
+            self._scorer = scorer
             atexit.register(self.close)
         return self._scorer
 

@@ -23,6 +23,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from grpokit.errors import GrpokitError, RewardError
 from grpokit.interop.names import dotted, find_reward, installed
 from grpokit.interop.rewards import UNKNOWN, Asking, Rewards, reason, refuse
 from grpokit.interop.rows import MESSAGES, PACKED, unpack, with_answer
@@ -77,8 +78,9 @@ def compute_score(
         solution_str: str,
         ground_truth: Any,
         extra_info: Mapping[str, Any] | None = None,
-        **_: Any,
+        **more: Any,
     ) -> dict[str, float]:
+        _refuse_arguments(more, "none: write settings into the file")
         asking = _asking(solution_str, ground_truth, extra_info or {})
         if not checked:
             _refuse(rewards, asking)
@@ -90,8 +92,18 @@ def compute_score(
 
 
 def _single(name: str) -> Function:
-    made: dict[str, Rewards] = {}
+    made: dict[str, Rewards | Exception] = {}
     lock = threading.Lock()
+
+    def rewards(settings: Mapping[str, Any], asking: Asking) -> Rewards:
+        key = json.dumps(_data(settings), sort_keys=True)
+        with lock:
+            if key not in made:
+                made[key] = _make(name, json.loads(key), asking)
+        found = made[key]
+        if isinstance(found, Exception):
+            raise found
+        return found
 
     def function(
         data_source: Any,  # noqa: ARG001  # verl's name
@@ -101,21 +113,38 @@ def _single(name: str) -> Function:
         *,
         settings: Mapping[str, Any] | None = None,
         fallback: float | None = None,
-        **_: Any,
+        **more: Any,
     ) -> dict[str, float]:
+        _refuse_arguments(more, "settings.NAME=VALUE and fallback")
         asking = _asking(solution_str, ground_truth, extra_info or {})
-        with lock:
-            key = json.dumps(_data(settings or {}), sort_keys=True)
-            if key not in made:
-                entry = find_reward(name, installed())
-                section = {"use": entry.id, "name": dotted(entry.spec.name)}
-                found = Rewards([{**section, "with": json.loads(key)}])
-                _refuse(found, asking)
-                made[key] = found
-        return _result(made[key].score_one(asking), fallback, (made[key].names[0], 1.0), ())
+        found = rewards(settings or {}, asking)
+        return _result(found.score_one(asking), fallback, (found.names[0], 1.0), ())
 
     function.__name__ = function.__qualname__ = name  # another process finds it by this name
     return function
+
+
+def _make(name: str, settings: Mapping[str, Any], asking: Asking) -> Rewards | Exception:
+    """The reward with its settings, or why it cannot be asked: verl would try with each completion."""
+    entry = find_reward(name, installed())
+    rewards = Rewards([{"use": entry.id, "name": dotted(entry.spec.name), "with": settings}])
+    try:
+        _refuse(rewards, asking)
+    except GrpokitError as error:
+        rewards.close()
+        return error
+    return rewards
+
+
+def _refuse_arguments(more: Mapping[str, Any], known: str) -> None:
+    """What verl adds begins with ``reward_``; anything else somebody wrote, and wants it to count."""
+    other = [name for name in more if not name.startswith("reward_")]
+    if other:
+        raise RewardError(
+            f"reward_kwargs has no {', '.join(other)}; it takes {known}",
+            place="reward.custom_reward_function",
+            remedy=f"settings of the reward stand under settings: settings.{other[0]}=...",
+        )
 
 
 def _refuse(rewards: Rewards, asking: Asking) -> None:

@@ -13,7 +13,7 @@ import pytest
 import grpokit.interop.axolotl
 import grpokit.interop.trl
 from dists import install, reward_hooks
-from grpokit.errors import RewardError
+from grpokit.errors import PreflightError, RewardError
 from grpokit.interop.names import UnknownRewardError, python_name
 from grpokit.interop.rewards import Rewards
 from grpokit.interop.trl import functions
@@ -102,6 +102,16 @@ def test_dotted_paths():
     assert (
         grpokit.interop.trl.example_reward_distinct is grpokit.interop.trl.example_reward_distinct
     )
+
+
+def test_axolotls_prompts():
+    prompt_of, _ = grpokit.interop.axolotl.transform(None)
+    talk = [{"role": "user", "content": "q"}]
+    assert prompt_of({"question": "q", "answer": "7"})["prompt"] == talk
+    assert prompt_of({"prompt": talk, "question": "other"})["prompt"] == talk
+    assert prompt_of({"prompt": "q"}) == {"prompt": "q"}
+    with pytest.raises(PreflightError, match="it has: problem, answer"):
+        prompt_of({"problem": "q", "answer": "7"})
 
 
 def test_unknown_names():

@@ -229,6 +229,13 @@ def test_the_hash_is_that_of_the_source(package):
     assert source_hash(entry) != before
 
 
+def test_the_hash_is_that_of_where_a_function_stands(package):
+    entry = Catalog((), foreign_rewards=True).find("reward", "trl:their_rewards.fns.renamed")
+    before = source_hash(entry)
+    (package / "inner.py").write_text("def moved(completions, gold):\n    return [1.0]\n")
+    assert source_hash(entry) != before
+
+
 def test_a_taskset_is_its_whole_package(package, monkeypatch):
     from grpokit.registry.foreign import entry as foreign
 

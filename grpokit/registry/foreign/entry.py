@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from grpokit.errors import ComponentError
 from grpokit.registry.foreign.defined import refuse_undefined
 from grpokit.registry.foreign.reference import FLAG, Reference, parse
-from grpokit.registry.foreign.sniff import misread, reading, source_file, the_file, the_module
+from grpokit.registry.foreign.sniff import look, misread, reading, source_file, the_file, the_module
 from grpokit.registry.record import PluginRecord
 from grpokit.spec.components import RewardSpec
 
@@ -112,13 +112,17 @@ def refusal(reference: Reference) -> ComponentError:
 
 
 def source_digest(target: str) -> bytes | None:
-    """What identifies the code of a reference: its file, all files of a taskset's package."""
+    """What identifies the code of a reference: its file and the one that its function is taken over
+    from, or all files of a taskset's package.
+    """
     reference = parse(target)
     file = the_file(reference)
     if file is None:
         return None
     if reference.attribute or file.name != "__init__.py":
-        return file.read_bytes()
+        seen = look(reference)
+        further = seen.file.read_bytes() if seen is not None and seen.file != file else b""
+        return file.read_bytes() + further
     digest = hashlib.sha256()
     for path in sorted(file.parent.rglob("*.py")):
         digest.update(str(path.relative_to(file.parent)).encode() + b"\0" + path.read_bytes())

@@ -47,12 +47,14 @@ class Seen:
         names: of the parameters, without ``*args`` and ``**kwargs``.
         everything: it takes ``**kwargs``.
         reads_messages: its code, or a function of its file that it calls, looks for ``"content"``.
+        file: where it stands; another module may only take it over.
     """
 
     parameters: str
     names: tuple[str, ...]
     everything: bool
     reads_messages: bool
+    file: Path
 
 
 def source_file(module: str) -> Path | None:
@@ -133,7 +135,7 @@ def _look(file: Path, module: str, name: str, depth: int) -> Seen | None:
         return None
     functions = {each.name: each for each in _statements(tree) if isinstance(each, Function)}
     if name in functions:
-        return _seen(functions[name], functions)
+        return _seen(functions[name], functions, file)
     for each in _statements(tree) if depth else ():
         if isinstance(each, ast.ImportFrom):
             for alias in each.names:
@@ -166,7 +168,7 @@ def _statements(tree: ast.Module) -> Iterator[ast.stmt]:
             waiting.extend(reversed(inner))
 
 
-def _seen(node: Function, functions: dict[str, Function]) -> Seen:
+def _seen(node: Function, functions: dict[str, Function], file: Path) -> Seen:
     given = node.args
     names = [each.arg for each in (*given.posonlyargs, *given.args, *given.kwonlyargs)]
     return Seen(
@@ -174,6 +176,7 @@ def _seen(node: Function, functions: dict[str, Function]) -> Seen:
         names=tuple(names),
         everything=given.kwarg is not None,
         reads_messages=_reads_messages(node, functions),
+        file=file,
     )
 
 
