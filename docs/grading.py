@@ -2,7 +2,7 @@
 
 CASES is ``grader_cases.json`` (left out: ``../shared/vectors/``): completions with a reference answer,
 whether they are right, and whether that is contested. Contested ones are not counted.
-``python docs/grading.py --speed`` measures completions a second (docs/grading_speed.py).
+``python docs/grading.py --speed`` writes the table of speeds (docs/grading_speed.py).
 """
 
 from __future__ import annotations

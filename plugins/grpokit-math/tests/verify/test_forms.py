@@ -13,6 +13,7 @@ FORMS = {
     "xy^2z": (["xzy^2", "x y^2 z"], ["x^2y^2z", "(xy)^2z"]),
     "\\frac{a}{b}": (["ab^{-1}", "a/b"], ["(ab)^{-1}", "b/a"]),
     "\\frac{1}{ab}": (["1/ab", "(ab)^{-1}"], ["b/a", "a^{-1}b"]),
+    "x\\sqrt{2}": (["xsqrt(2)", "x sqrt2"], ["xsqrt(3)"]),
     # Groups inside of arguments.
     "\\sqrt{\\frac12}": (["\\frac{\\sqrt2}{2}", "\\frac{1}{\\sqrt{\\frac{2}{1}}}"], ["\\sqrt{12}"]),
     "2": (["\\frac{1}{\\frac12}", "\u221b8", "{2 \\choose 1}", "\\min\\{2,5\\}"], ["\u221b6", "\\max\\{2,5\\}"]),

@@ -213,6 +213,9 @@ class _Scanner:
         elif run in NAMED and not self.fonts:
             name = ALIASES.get(run, run)
             self.emit("cmd", name)
+        elif run.endswith("sqrt") and not self.fonts:  # xsqrt(2)
+            self.emit("var" if len(run) == 5 else "run", run[:-4])
+            self.emit("cmd", "sqrt")
         elif len(run) == 1:
             self.emit("var", run)
         else:
