@@ -41,6 +41,8 @@ def show_reward(entry: Entry, bounds: str) -> None:
     if isinstance(spec, RewardSpec):
         lines += [("columns", ", ".join(spec.columns))] if spec.columns else []
         lines += [("pays for", ", ".join(spec.pays))] if spec.pays else []
+        lines += [("needs", ", ".join(sorted(spec.needs)))] if spec.needs else []
+        lines += [("caution", spec.caution)] if spec.caution else []
         lines += [] if spec.deterministic else [("again", "another score is possible")]
     if not spec.config:
         try:

@@ -1,6 +1,6 @@
 """What flows through one step. Read this file first.
 
-    Draw -> Prompt_P -generate-> Rollout_PG -(measure)-> score-> Scores_PG -advantages-> Advantages_PG
+    Draw -> Prompt_P -generate-> Rollout_PG -(measure)-score-> Scores_PG -advantages-> Advantages_PG
          -allocate-> (another round, or) -select-> Selection_N -loss/update-> Update
          -record-> StepRecord; the Outcome goes to the parts that remember
 
