@@ -59,7 +59,7 @@ def _first(receipt: Receipt) -> RunFact:
 
 def _rows(receipt: Receipt) -> Iterable[tuple[str, str]]:
     metric = receipt.metric
-    yield metric.name, _result(receipt)
+    yield from _result(receipt)
     drawn = metric.sampling.get("temperature", "0")
     how = "greedy" if drawn == "0" else f"sampled at temperature {drawn}"
     yield "", f"{metric.reward} >= {metric.threshold:g} on {metric.n} held-out questions, {how}"
@@ -79,22 +79,24 @@ def _rows(receipt: Receipt) -> Iterable[tuple[str, str]]:
         yield "note", receipt.note
 
 
-def _result(receipt: Receipt) -> str:
-    over = receipt.over_seeds
-    if over is not None:
-        return (
-            f"{100 * over.base:.1f}% -> {100 * over.trained:.1f}%, {points(over.difference)} points: "
-            f"means of {len(receipt.runs)} seeds, {100 * over.lowest:.1f}% to "
-            f"{100 * over.highest:.1f}%, sd {100 * over.deviation:.1f}"
-        )
-    return _one(_first(receipt)) + "; one seed, which says nothing of others"
+def _result(receipt: Receipt) -> Iterable[tuple[str, str]]:
+    over, name = receipt.over_seeds, receipt.metric.name
+    if over is None:
+        yield name, _one(_first(receipt))
+        yield "", f"{claim(*_first(receipt).difference.interval)}; one seed says nothing of others"
+        return
+    seeds = len(receipt.runs)
+    base, trained = f"{100 * over.base:.1f}%", f"{100 * over.trained:.1f}%"
+    yield name, f"{base} -> {trained}, {points(over.difference)} points: means of {seeds} seeds"
+    low, high = f"{100 * over.lowest:.1f}%", f"{100 * over.highest:.1f}%"
+    yield "", f"the trained lie from {low} to {high}, sd {100 * over.deviation:.1f} points"
 
 
 def _one(run: RunFact) -> str:
     low, high = run.difference.interval
     return (
         f"{100 * run.base.value:.1f}% -> {100 * run.trained.value:.1f}%, "
-        f"{points(run.difference.value)} points (95% interval {points(low)} to {points(high)}): {claim(low, high)}"
+        f"{points(run.difference.value)} points (95% interval {points(low)} to {points(high)})"
     )
 
 
