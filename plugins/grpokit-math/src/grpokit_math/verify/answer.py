@@ -9,7 +9,7 @@ from fractions import Fraction
 from grpokit_math.verify.grammar import parse
 from grpokit_math.verify.node import Node
 from grpokit_math.verify.tokens import Token, tokenise
-from grpokit_math.verify.units import NO_UNITS, split_money, split_unit
+from grpokit_math.verify.units import denies, split_money, split_unit
 from grpokit_math.verify.verdict import Unreadable
 
 __all__ = ["Answer", "Key", "key", "read"]
@@ -197,7 +197,7 @@ def _without_name(tokens: Sequence[Token]) -> Sequence[Token]:
         return tokens
     words = [str(token.value) for token in name if token.kind in ("word", "run")]
     plain = all(token.kind in ("word", "run") for token in name)
-    if not plain or any(word.lower() in NO_UNITS for word in words):
+    if not plain or any(denies(word.lower()) for word in words):
         return tokens
     if len(words) == 1 and len(words[0]) < SHORTEST_TEXT:
         return tokens
@@ -210,7 +210,7 @@ def _is_figure(name: Sequence[Token]) -> bool:
     marks = [token.value for token in name if token.kind not in ("run", "word", "var")]
     if any(token.kind == "num" for token in name) or not set(marks) <= FIGURES:
         return False
-    if any(letter.lower() in NO_UNITS for letter in letters):
+    if any(denies(letter.lower()) for letter in letters):
         return False
     if "angle" in marks and letters[:1] == ["m"]:
         letters = letters[1:]

@@ -20,6 +20,18 @@ __all__ = ["Failed", "Pool", "TooSlow"]
 START = 60.0
 """Seconds that a worker may take to import sympy on a busy machine. They are not the question's."""
 WORKERS = 2
+KEPT = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "LD_LIBRARY_PATH",
+    "DYLD_LIBRARY_PATH",
+    "PYTHONHOME",
+    "SYSTEMROOT",
+    "TMPDIR",
+)
+"""What a worker gets of the environment; no tokens."""
 SELECTOR = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 
@@ -127,11 +139,7 @@ class Pool:
 
 class _Worker:
     def __init__(self) -> None:
-        environ = {
-            name: value
-            for name, value in os.environ.items()
-            if name in ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR")
-        }
+        environ = {name: value for name, value in os.environ.items() if name in KEPT}
         environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "grpokit_math.verify.worker"],

@@ -7,11 +7,12 @@ from fractions import Fraction
 
 from grpokit_math.verify.tokens import Token
 
-__all__ = ["NO_UNITS", "split_money", "split_unit"]
+__all__ = ["denies", "split_money", "split_unit"]
 
 _NO_UNITS = """or and not no nor nay nope never neither cannot none nothing nowhere hardly unless except without but to
 plus minus over if than about around approximately approx ish maybe perhaps either between instead rather
 otherwise alternatively versus vs through thru till until after before unlike is are was were be because wrong
+isnt isn arent wasnt werent dont doesnt didnt cant couldnt wont wouldnt aint impossible invalid unequal
 incorrect false true yes undefined guess think sure exactly under least most more less fewer above below greater
 larger smaller others other inf nan infinity mod choose base squared cubed factorial root
 sin cos tan cot sec csc log ln lg exp sqrt
@@ -79,7 +80,7 @@ def _unit(token: Token, tokens: Sequence[Token], index: int) -> str | None:
     if token.kind not in ("word", "run", "var"):
         return None
     name = str(token.value)
-    if _denies(name.lower()):
+    if denies(name.lower()):
         return None
     if len(name) == 1:
         return KNOWN.get(name) if _stands_alone(token, tokens, index) else None
@@ -96,7 +97,7 @@ def _unit(token: Token, tokens: Sequence[Token], index: int) -> str | None:
     return name.lower().removesuffix("s")
 
 
-def _denies(word: str) -> bool:
+def denies(word: str) -> bool:
     """Whether a word says something about the number: ``5 tenths``, ``5 possibly``, ``5 zillion``."""
     stems = (word, word.removesuffix("s"), word.removesuffix("es"), word.removesuffix("ies") + "y")
     return not NO_UNITS.isdisjoint(stems) or stems[1].endswith(("illion", "ly"))
