@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from grpokit.errors import CheckpointError, PreflightError
+from grpokit.errors import CheckpointError, PreflightError, RewardError
 from grpokit.rescore.compare import Comparison, Side, SignChanges
 from grpokit.rescore.rank import KENDALL, SPEARMAN
 from grpokit.rescore.saved import SavedStep, read_steps, rollout_of, saved_columns
+from grpokit.scoring.budget import SILENT, check_stop, place_of
 from grpokit.scoring.scorer import RewardSetup, Scorer, ScoringOptions
 from grpokit.spec.flow import Scores
 
@@ -73,6 +74,7 @@ def rescore(job: Job, out: Path, *, shown: Shown, should_stop: Callable[[], None
     Raises:
         PreflightError: there are no rollouts, or a reward asks for a column that is not there.
         CheckpointError: the rollouts are damaged, or the folder cannot be written.
+        RewardError: a reward ended the comparison, or failed on everything in 3 steps in a row.
         ComponentError: a reward cannot be built.
     """
     source = job.run / "rollouts.jsonl"
@@ -140,7 +142,7 @@ class _Tally:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.groups = self.completions = self.other_totals = 0
+        self.groups = self.completions = self.other_totals = self.silent = 0
         self.steps: list[int] = []
         self.failures: dict[str, dict[str, Any]] = {}
         self.signs = SignChanges()
@@ -155,6 +157,7 @@ class _Tally:
 
     def add(self, saved: SavedStep, scores: Scores, file: IO[str]) -> None:
         self.steps = [*self.steps[:1], saved.step]
+        self._check(scores)
         failed = {(f.prompt_index, f.sample, f.reward) for f in scores.failures}
         for failure in scores.failures:
             seen = self.failures.setdefault(
@@ -165,6 +168,20 @@ class _Tally:
             seen["kinds"][failure.kind] = seen["kinds"].get(failure.kind, 0) + 1
         for p, group in enumerate(saved.groups):
             self._add_group(p, group, scores, failed, file)
+
+    def _check(self, scores: Scores) -> None:
+        """Ends what cannot become a comparison: each failure may cost a deadline."""
+        check_stop(scores)
+        tables = scores.rewards.values()
+        scored = any(value is not None for table in tables for group in table for value in group)
+        self.silent = 0 if scored or not scores.failures else self.silent + 1
+        if self.silent == SILENT:
+            first = scores.failures[0]
+            raise RewardError(
+                f"no completion was scored in {SILENT} steps in a row: {first.message}",
+                place=place_of(first),
+                remedy=first.remedy,
+            )
 
     def _add_group(
         self,

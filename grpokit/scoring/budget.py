@@ -10,7 +10,7 @@ from typing import Any
 from grpokit.errors import RewardError
 from grpokit.spec.flow import ScoreFailure, Scores
 
-__all__ = ["ErrorBudget", "check_stop"]
+__all__ = ["SILENT", "ErrorBudget", "check_stop", "place_of"]
 
 WINDOW = 20
 """Steps over which failures are counted."""
@@ -93,7 +93,7 @@ class ErrorBudget:
             raise RewardError(
                 f"{failed} of {calls} calls failed ({failed / calls:.1%}, "
                 f"scoring.max_error_rate is {self.max_error_rate:.1%}); the last: {first.message}",
-                place=_place(first),
+                place=place_of(first),
                 remedy=first.remedy,
             )
 
@@ -102,7 +102,7 @@ class ErrorBudget:
         if scores.failures:
             first = scores.failures[0]
             fact = f"no completion was scored in {SILENT} steps in a row: {first.message}"
-            return RewardError(fact, place=_place(first), remedy=first.remedy)
+            return RewardError(fact, place=place_of(first), remedy=first.remedy)
         return RewardError(
             f"every reward with a weight ({names}) returned None for every completion "
             f"in {SILENT} steps in a row, so there is nothing to learn from",
@@ -114,10 +114,11 @@ def check_stop(scores: Scores) -> None:
     """Raises the error of a reward that wants the run to end, such as a budget that is spent."""
     for failure in scores.failures:
         if failure.kind == "stop":
-            raise RewardError(failure.message, place=_place(failure), remedy=failure.remedy)
+            raise RewardError(failure.message, place=place_of(failure), remedy=failure.remedy)
 
 
-def _place(failure: ScoreFailure) -> str:
+def place_of(failure: ScoreFailure) -> str:
+    """Reward, plugin, row and completion of a failure."""
     return (
         f"reward {failure.reward} of {failure.plugin}, "
         f"data set row {failure.row}, completion {failure.sample}"

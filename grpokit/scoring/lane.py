@@ -301,16 +301,26 @@ class Lane:
             ledger.give_up(Fault(kind=fault.kind, message=told, remedy=fault.remedy))
 
     def _cannot_start(self, how: str, errors: str) -> ComponentError:
-        last = errors.strip().splitlines()[-1:] or [""]
+        told = _last_words(errors)
         target = self.entry.spec.target
         look = f"look at what {target.removeprefix(FOREIGN)} does when it is imported"
         return ComponentError(
-            f"the reward's process did not start: {how}" + (f": {last[0]}" if last[0] else ""),
+            f"the reward's process did not start: {how}" + (f": {told}" if told else ""),
             place=f"reward {self.entry.origin}",
             remedy=look
             if target.startswith(FOREIGN)
             else f"try `python -c 'import {target.partition(':')[0]}'`",
         )
+
+
+def _last_words(errors: str) -> str:
+    """What is worth telling of a standard error: of a crash in C its name and where it was."""
+    lines = [line.strip() for line in errors.splitlines() if line.strip()]
+    for number, line in enumerate(lines):
+        if line.startswith("Fatal Python error: "):
+            where = next((each for each in lines[number:] if each.startswith("File ")), "")
+            return f"{line.removeprefix('Fatal Python error: ')} ({where})"
+    return lines[-1] if lines else ""
 
 
 def drive(

@@ -67,7 +67,11 @@ def _serve(opening: dict[str, Any], inbox: IO[bytes], outbox: IO[bytes]) -> None
         ahead = ahead_of(entry, opening["settings"])
     except GrpokitError as error:
         place = error.place or f"reward {entry.origin}"
-        say({"error": {"fact": error.fact, "place": place, "remedy": error.remedy}})
+        remedy = error.remedy
+        if isinstance(error.__cause__, MemoryError):
+            memory.release_reserve()
+            remedy = f"raise scoring.memory ({memory.limited()} GiB), or let it load less"
+        say({"error": {"fact": error.fact, "place": place, "remedy": remedy}})
         return
     say({"asked": asked_to_json(call.asked), "ahead": ahead and asked_to_json(ahead.asked)})
     for line in inbox:

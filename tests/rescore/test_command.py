@@ -25,11 +25,13 @@ from grpokit.api import RewardSpec, hookimpl
 
 @hookimpl
 def grpokit_rewards():
-    names = ("wants", "sick", "cut", "talk")
+    names = ("wants", "sick", "cut", "talk", "dead", "broke")
     return [RewardSpec(name=name, summary="", target=f"grpokit_trial.code:{name}") for name in names]
 """
 CODE = """
 import os
+
+from grpokit.api import RewardError
 
 def wants(completion, answer, domain):
     return float(domain == "maths")
@@ -38,6 +40,14 @@ def sick(completion):
     if completion == "c":
         raise ValueError("no \\x1b[31mc")
     return None if completion == "d" else 1.0
+
+def dead(completion):
+    if completion != "a":
+        os._exit(5)
+    return 1.0
+
+def broke(completion):
+    raise RewardError("the money is spent", remedy="raise max_cost")
 
 def cut(completion, finish, truncated, tokens):
     return tokens + (100 if truncated and finish == "length" else 0)
@@ -249,6 +259,28 @@ def test_failures_and_abstentions_are_counted_and_no_zeros(
     out, _ = command(run, "--reward", "sick")
     assert "\x1b" not in out
     assert "sick of trial/sick (grpokit-trial 0.3) failed 1 time, first: raised" in out
+
+
+def test_a_reward_that_always_fails_is_given_up(
+    command: Command, tmp_path: Path, plugins: Path
+) -> None:
+    def steps(*texts: str) -> Path:
+        drawn = [[completion(0, text, 0.0, exact=0.0)] for text in texts]
+        groups = [group(n, n, "a", each) for n, each in enumerate(drawn, 1)]
+        return saved_run(tmp_path, groups)
+
+    told = command.refused(steps("b", "b", "b", "a"), "--reward", "dead", code=4)
+    assert "reward dead of trial/dead (grpokit-trial 0.3), data set row 3, completion 0" in told
+    assert "no completion was scored in 3 steps in a row: its process ended with exit" in told
+    alive = steps("b", "b", "a", "b", "b")
+    assert command.data(alive, "--reward", "dead")["failures"]["dead"]["count"] == 4
+
+
+def test_a_reward_may_end_the_comparison(command: Command, run: Path, plugins: Path) -> None:
+    told = command.refused(run, "--reward", "broke", code=4)
+    assert "the money is spent" in told
+    assert "raise max_cost" in told
+    assert names(run / "rescore") == []
 
 
 def test_what_the_rewards_see_is_what_they_saw(command: Command, run: Path, plugins: Path) -> None:

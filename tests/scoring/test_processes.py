@@ -141,6 +141,8 @@ threading.Thread(target=work).start() if {thread} else work()
     [
         ("naughty_import", "ModuleNotFoundError: No module named 'a_package_that_nobody_has'"),
         ("naughty_exit", "did not start: its process ended with exit code 7"),
+        ("naughty_crash", "was killed by SIGSEGV: Segmentation fault (File "),
+        ("naughty_memory", "raise scoring.memory (16.0 GiB), or let it load less"),
         ("naughty_rewards", "has no attribute 'missing'"),
     ],
 )

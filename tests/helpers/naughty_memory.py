@@ -1,0 +1,1 @@
+HELD = bytearray(1 << 45)
