@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from grpokit.errors import RewardError
-from grpokit.interop.rewards import UNKNOWN, Asking, Rewards, reason, refuse
+from grpokit.interop.rewards import UNKNOWN, Asking, Rewards, reason, refuse, refuse_correct
 from grpokit.interop.rows import with_answer
 from grpokit.spec.flow import Scores
 
@@ -80,6 +80,7 @@ def reward_func(
                 ("group", *UNKNOWN),
                 "OpenRLHF asks about one completion at a time, by its text",
             )
+            refuse_correct(rewards, correct)
             checked.append(True)
         asking = Asking(
             row=_row(labels[0]),

@@ -254,6 +254,15 @@ def reason(scores: Scores) -> RewardError:
     return RewardError(f"no reward applies to this completion ({names} returned None)")
 
 
+def refuse_correct(rewards: Rewards, correct: tuple[str, float] | None) -> None:
+    """Refuses a name that no reward has as the one that decides what is right."""
+    if correct is not None and correct[0] not in rewards.names:
+        raise RewardError(
+            f"correct names {correct[0]!r}, and the rewards are {', '.join(rewards.names)}",
+            remedy="name one of them",
+        )
+
+
 def refuse_measured(entries: Sequence[Entry]) -> None:
     """Refuses rewards that ask what the policy says about a completion: no other trainer tells.
 

@@ -25,7 +25,7 @@ from typing import Any
 
 from grpokit.errors import GrpokitError, RewardError
 from grpokit.interop.names import dotted, find_reward, installed
-from grpokit.interop.rewards import UNKNOWN, Asking, Rewards, reason, refuse
+from grpokit.interop.rewards import UNKNOWN, Asking, Rewards, reason, refuse, refuse_correct
 from grpokit.interop.rows import MESSAGES, PACKED, unpack, with_answer
 from grpokit.interop.talk import messages_of
 from grpokit.spec.flow import Scores
@@ -84,6 +84,7 @@ def compute_score(
         asking = _asking(solution_str, ground_truth, extra_info or {})
         if not checked:
             _refuse(rewards, asking)
+            refuse_correct(rewards, correct)
             checked.append(True)
         return _result(rewards.score_one(asking), fallback, correct, components)
 

@@ -11,6 +11,7 @@ import pytest
 import grpokit.interop.verl
 from dists import install, reward_hooks
 from grpokit.errors import RewardError
+from grpokit.interop.openrlhf import reward_func
 from grpokit.interop.rewards import Rewards
 from grpokit.interop.verl import compute_score
 from grpokit.registry.catalog import Catalog
@@ -122,6 +123,14 @@ def asks(completion, prompt):
     assert told(**given, extra_info={"grpokit_messages": json.dumps(talk)})["score"] == 1.0
     for each in (cut, asks):
         each.close()
+
+
+def test_the_reward_that_decides_is_one_of_them(rewards):
+    told = "correct names 'nmber', and the rewards are number, distinct"
+    with pytest.raises(RewardError, match=told):
+        call(compute_score(rewards, correct=("nmber", 1.0)), "7")
+    with pytest.raises(RewardError, match=told):
+        reward_func(rewards, correct=("nmber", 1.0))(["q7"], ["q"], ["7"])
 
 
 def test_what_reward_kwargs_do_not_have_is_refused(rewards):

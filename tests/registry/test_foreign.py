@@ -84,7 +84,8 @@ def test_what_a_name_means(text, module, file, attribute, tmp_path):
 @pytest.mark.parametrize(
     "text",
     ["trl:", "trl:fn", "trl:x.py", "trl:a b.c", "trl:a.b:c.d", "verl:x.py:", "verl:a-b.c",
-     "verifiers:", "verifiers:x.py", "reasoning_gym:", "reasoning_gym:a.b", "trl:.b.c", "trl:a..b"],
+     "verifiers:", "verifiers:x.py", "reasoning_gym:", "reasoning_gym:a.b", "trl:.b.c", "trl:a..b",
+     "trl:a\nerror: b.py:f", "verl:\x1b[31mx.py", "verl:gnp\u202eyp.x.py"],
 )  # fmt: skip
 def test_malformed_names_say_what_to_write(text):
     assert is_foreign(text)

@@ -97,6 +97,8 @@ def parse(text: str, folder: Path | None = None) -> Reference:
     """
     text = text.removeprefix(FOREIGN)
     scheme, _, rest = text.partition(":")
+    if not rest.isprintable():  # it is shown to whoever decides about it
+        raise _malformed(text, scheme)
     if scheme == "reasoning_gym":
         if re.fullmatch(r"[a-z0-9_]+", rest):
             return Reference(text=text, scheme=scheme, attribute=rest)
