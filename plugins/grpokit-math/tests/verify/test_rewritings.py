@@ -1,4 +1,4 @@
-"""Every answer of MATH-500, written in the other ways that people and models write it."""
+"""Every answer of MATH-500, in the other ways that people and models write it, and spoilt."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ FILE = Path(__file__).parents[5] / "shared" / "data" / "math500" / "test.jsonl"
 FRACTION = re.compile(r"(-?)\\d?frac\s*\{?(\d+)\}?\s*\{?(\d+)\}?")
 LIST = re.compile(r"-?\d+(?:, ?-?\d+)+")
 SUPERSCRIPTS = "\u2070\xb9\xb2\xb3\u2074\u2075\u2076\u2077\u2078\u2079"
+
+
+def answers():
+    return sorted({json.loads(line)["answer"] for line in FILE.read_text("utf-8").splitlines()})
 
 
 def wrapped(gold):
@@ -118,11 +122,45 @@ def several(gold):
         )
 
 
+def spoilt(gold):
+    """Not the answer any more: hedged, denied, moved or added to."""
+    other = "7" if gold != "7" else "8"
+    yield from (
+        f"{gold}, {other}",
+        f"{other}, {gold}",
+        f"{gold} \\text{{ or }} {other}",
+        f"{gold} {gold}",
+    )
+    yield from (
+        f"\\text{{not }} {gold}",
+        f"\\neq {gold}",
+        f"> {gold}",
+        f"about {gold}",
+        f"{gold} or so",
+    )
+    yield from (
+        f"{gold} + 1",
+        f"{gold} = {other}a",
+        f"{other}a = {gold}",
+        f"{gold}...",
+        f"{gold}?",
+        f"{gold}\\\\{gold}",
+    )
+    yield from (
+        f"{gold},{gold}",
+        f"{gold} \\cap (1,2)",
+        f"({gold}",
+        f"{gold} \\text{{ (or {other})}}",
+    )
+    yield from (f"|{gold}", f"\\pm {gold}1", f"{gold} \\to {other}")
+    for number in re.finditer(r"\d+", gold):
+        yield gold[: number.start()] + str(int(number[0]) + 1) + gold[number.end() :]
+
+
 @pytest.mark.skipif(not FILE.is_file(), reason="../shared/data/math500 is not there")
 def test_every_answer_in_other_forms():
-    golds = sorted({json.loads(line)["answer"] for line in FILE.read_text("utf-8").splitlines()})
     seen, rejected = 0, []
-    for gold in golds:
+    for gold in answers():
         forms = {
             form for rule in (wrapped, respelt, integers, numbers, several) for form in rule(gold)
         }
@@ -132,3 +170,15 @@ def test_every_answer_in_other_forms():
                 rejected.append((gold, form))
     assert seen > 3600
     assert rejected == []
+
+
+@pytest.mark.skipif(not FILE.is_file(), reason="../shared/data/math500 is not there")
+def test_every_answer_spoilt():
+    seen, accepted = 0, []
+    for gold in answers():
+        for form in spoilt(gold):
+            seen += 1
+            if verify(gold, form, seconds=20).correct:
+                accepted.append((gold, form))
+    assert seen > 7000
+    assert accepted == []

@@ -130,8 +130,6 @@ class _Judge:
             return self.relations(gold, answer)
         if gold[0] == "set" or answer[0] == "set":
             first, second = self.distinct(first), self.distinct(second)
-        if len(first) != len(second):
-            return False
         return self.unordered(first, second)
 
     def distinct(self, parts: Sequence[Node]) -> list[Node]:
@@ -142,6 +140,8 @@ class _Judge:
         return kept
 
     def unordered(self, first: Sequence[Node], second: Sequence[Node]) -> bool:
+        if len(first) != len(second):
+            return False
         left = list(second)
         for part in first:
             match = next((each for each in left if each == part), None)

@@ -249,10 +249,12 @@ class _Parser(Numbers):
         parts = self.sequence()
         self.bars = bars
         closer = self.need(*CLOSERS[mark])
-        if len(parts) > 1:
+        if len(parts) == 2:  # it may be an interval
             return ("tuple", mark, tuple(parts), closer)
         if (mark, closer) not in (("(", ")"), ("[", "]")):
             raise Unreadable("brackets do not fit")
+        if len(parts) > 2:
+            return ("tuple", mark, tuple(parts), closer)
         return self.in_base(parts[0]) if mark == "(" else parts[0]
 
     def in_base(self, node: Node) -> Node:
