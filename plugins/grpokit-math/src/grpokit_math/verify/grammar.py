@@ -231,12 +231,7 @@ class _Parser(Numbers):
             self.need("}")
             return parts[0] if len(parts) == 1 else ("set", tuple(parts))
         if mark == "\\{":
-            if self.take("\\}"):
-                return ("set", ())
-            condition = self.set_builder()
-            parts = [] if condition else self.sequence()
-            self.need("\\}")
-            return condition or ("set", tuple(parts))
+            return self.set_in_braces()
         if mark == "|":
             self.bars += 1
             node = self.sum()
@@ -262,6 +257,14 @@ class _Parser(Numbers):
         if node[0] != "num" or node[1].denominator != 1 or not self.take("_"):
             return node
         return ("base", int(node[1]), self.base())
+
+    def set_in_braces(self) -> Node:
+        if self.take("\\}"):
+            return ("set", ())
+        condition = self.set_builder()
+        parts = [] if condition else self.sequence()
+        self.need("\\}")
+        return condition or ("set", tuple(parts))
 
     def set_builder(self) -> Node | None:
         r"""``\{x \mid x > 2\}`` is what its condition says."""
