@@ -10,9 +10,11 @@ import tomllib
 import pytest
 import yaml
 
+from exported import CATALOG
 from grpokit.cli.main import main
 from grpokit.errors import ExitCode
 from grpokit.interop.files import TARGETS
+from grpokit.registry.catalog import Catalog
 
 TEXTS = ["\\boxed{7}", "#### 7"]
 
@@ -20,6 +22,7 @@ TEXTS = ["\\boxed{7}", "#### 7"]
 @pytest.fixture
 def said(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Catalog, "load", lambda: CATALOG)  # found once for all tests
 
     def run(*arguments):
         code = main(["export", "reward", *arguments])

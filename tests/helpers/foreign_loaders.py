@@ -80,6 +80,10 @@ def scored(name):
     chat = [[{"role": "assistant", "content": text}] for text in texts]
     prompts = [[{"role": "user", "content": "q"}]] * len(texts)
     return function(prompts=prompts, completions=chat, completion_ids=[[1]] * len(texts), answer=answers)
+try:  # ModuleNotFoundError would be taken for the name of a model
+    GRPOStrategy.get_reward_func("grpokit.interop.axolotl.nobody_has_this")
+except AttributeError as error:
+    assert "no installed reward is called 'nobody_has_this'" in str(error), error
 tell({name: scored(name) for name in names})
 """
 
