@@ -21,7 +21,7 @@ def check_lengths(
     if not lengths:
         return []
     row = max(range(len(lengths)), key=lengths.__getitem__)
-    return [*_over_limit(recipe, lengths, row), *_over_window(recipe, config, lengths[row], row)]
+    return [*_over_limit(recipe, lengths, row), *_over_window(recipe, config, lengths, row)]
 
 
 def _over_limit(recipe: Recipe, lengths: Sequence[int], row: int) -> list[Problem]:
@@ -44,22 +44,37 @@ def _over_limit(recipe: Recipe, lengths: Sequence[int], row: int) -> list[Proble
     ]
 
 
-def _over_window(recipe: Recipe, config: Mapping[str, Any], length: int, row: int) -> list[Problem]:
+def _over_window(
+    recipe: Recipe, config: Mapping[str, Any], lengths: Sequence[int], row: int
+) -> list[Problem]:
     window = config.get("max_position_embeddings")
-    wanted = {"rollout.max_tokens": recipe.rollout.max_tokens}
+    if not isinstance(window, int):
+        return []
+    wanted = [("rollout.max_tokens", recipe.rollout.max_tokens, _longest_kept(recipe, lengths))]
     if recipe.eval.max_tokens is not None:
-        wanted["eval.max_tokens"] = recipe.eval.max_tokens
+        wanted.append(("eval.max_tokens", recipe.eval.max_tokens, row))
     return [
         Problem(
             level="error",
-            fact=f"the prompt of row {row} ({length} tokens) and {new} new tokens exceed the "
+            fact=f"the prompt of row {at} ({lengths[at]} tokens) and {new} new tokens exceed the "
             f"model's {window}",
-            remedy=f"--set {key}={max(1, window - length)}",
+            remedy=f"--set {key}={window - lengths[at]}"
+            if lengths[at] < window
+            else "take a model with a longer window, or drop such rows with "
+            "rollout.max_prompt_tokens and rollout.on_long_prompt: drop",
             code="P207",
             key=key,
         )
-        for key, new in wanted.items()
-        if isinstance(window, int)
-        and window < length + new
+        for key, new, at in wanted
+        if at is not None
+        and window < lengths[at] + new
         and (new < window or key != "rollout.max_tokens")  # the preflight names that one
     ]
+
+
+def _longest_kept(recipe: Recipe, lengths: Sequence[int]) -> int | None:
+    """The row of the longest prompt that is sampled from; None if the recipe drops them all."""
+    limit = recipe.rollout.max_prompt_tokens
+    drops = limit is not None and recipe.rollout.on_long_prompt == "drop"
+    kept = [at for at, length in enumerate(lengths) if not drops or length <= (limit or 0)]
+    return max(kept, key=lengths.__getitem__, default=None)

@@ -246,6 +246,13 @@ def test_long_prompts_are_refused_dropped_or_do_not_fit():
     assert "exceed the model's 100" in found.fact
     assert found.remedy == "--set rollout.max_tokens=50"
     assert check_lengths(recipe(), {"max_position_embeddings": 114}, [50]) == []
+    [found] = check_lengths(recipe(), {"max_position_embeddings": 100}, [50, 150])
+    assert "row 1 (150 tokens)" in found.fact
+    assert "rollout.on_long_prompt: drop" in found.remedy  # no number of new tokens helps
+    dropping = recipe(rollout={**limit, "max_prompt_tokens": 40, "on_long_prompt": "drop"})
+    (told,) = check_lengths(dropping, {"max_position_embeddings": 104}, [40, 150])
+    assert (told.level, told.key) == ("info", "rollout.max_prompt_tokens")
+    assert "(such rows are dropped)" in told.fact
     [found] = check_lengths(
         recipe(eval={"max_tokens": 512}), {"max_position_embeddings": 114}, [50]
     )
