@@ -4,7 +4,8 @@ Read as numbers: ``72``, ``-5``, ``+72``, ``072``, ``.5``, ``18.``, ``1,234``, `
 ``10{,}080``, ``1/2``, ``3 1/2``, ``\frac{-1}{2}``, ``3.0 \times 10^8``, ``2e5``, with currency signs,
 a percent sign (dropped), a degree sign, units (``10 cm``, ``6 \text{ cm}^2``), markdown and LaTeX
 wrappers, ``x = 36`` and ``Answer: 72``. Everything else is None: two numbers, ``5 or 6``, ``not 42``,
-``1,2,3``, ``5:30``, ``4^2``, ``41=42``, ``5x``, ``42 million``, more than 400 digits.
+``1,2,3``, ``5:30``, ``4^2``, ``41=42``, ``5x``, ``5!``, ``5...``, ``42 million``, ``42 tenths``, more than 400
+digits.
 """
 
 from __future__ import annotations
@@ -34,11 +35,15 @@ SPACES = ("\\,", "\\;", "\\:", "\\!", "\\ ", "~", "\\quad", "\\left", "\\right",
 WRAPPERS = ("\\text", "\\mathrm", "\\mathbf", "\\textbf", "\\mbox", "\\boxed", "\\fbox", "\\mathit")
 FRACTIONS = ("\\frac", "\\dfrac", "\\tfrac")
 LABEL = frozenset(("the", "my", "final", "correct", "answer", "ans", "is", "result", "so"))
-_NO_UNITS = """or and not no nor but to plus minus times over if than about maybe either between except without
-is are was were be because wrong incorrect
-hundred thousand million billion trillion dozen half halves third thirds quarter quarters score
+_NO_UNITS = """or and not no nor nay nope never neither cannot none nothing hardly unless except without but to plus minus
+over if than about around approximately approx ish maybe perhaps either between instead rather otherwise
+alternatively versus vs through thru till until after before is are was were be because wrong incorrect false true
+isnt arent wasnt dont doesnt cant wont aint guess think sure more less fewer most least other others th st nd rd
+half halves third quarter fourth fifth sixth seventh eighth ninth tenth hundredth thousandth millionth zero one two
+three four five six seven eight nine ten eleven twelve twenty thirty forty fifty sixty seventy eighty ninety hundred
+thousand million billion trillion mn bn mio lakh crore mega giga dozen score gross double triple twice thrice
 pi tau phi theta alpha beta gamma lambda sin cos tan cot sec csc log ln lg exp sqrt root inf nan
-infinity mod choose squared cubed factorial true false mn bn mio approx ish other others"""
+infinity mod choose squared cubed factorial"""
 NO_UNITS = frozenset(_NO_UNITS.split())
 LETTER_UNITS = frozenset("mgshLNJWVKCF")
 
@@ -48,6 +53,8 @@ def parse_number(text: str) -> Fraction | None:
     if len(text) > LONGEST:
         return None
     text = text.translate(SAME)
+    if ".." in text or "\u2026" in text:
+        return None  # an ellipsis: it goes on
     text = _without_label(_plain(text))
     sign, text = _sign(text)
     value, rest = _magnitude(text)
@@ -254,6 +261,8 @@ def _latex_fraction(text: str) -> tuple[Fraction | None, str]:
 def _is_unit(rest: str) -> bool:
     """Whether what follows a number is nothing, a percent sign, a final period or a unit."""
     text = rest.strip()
+    if text.startswith("!") or (text.startswith("-") and not text[1:2].isalpha()):
+        return False  # a factorial; "5-" goes on, "5-inch" does not
     for mark in ("%", ".", "*", "$"):
         text = text.removeprefix(mark).strip()
     text = text.rstrip(".!*$").strip()
@@ -268,6 +277,10 @@ def _is_unit(rest: str) -> bool:
 
 
 def _is_unit_word(word: str) -> bool:
-    if not (word.isascii() and word.isalpha()) or word.lower() in NO_UNITS:
+    lower = word.lower()
+    singular = lower.removesuffix("s")
+    if not (word.isascii() and word.isalpha()) or lower in NO_UNITS or singular in NO_UNITS:
+        return False
+    if singular.endswith(("illion", "ly", "teen")):  # a zillion, possibly, seventeen
         return False
     return len(word) > 1 or word in LETTER_UNITS
