@@ -81,8 +81,7 @@ def show_run(
     from grpokit.cli.runs_show import show_one, shown_json
     from grpokit.rescore.listing import read_run
 
-    path = _folder(run)
-    found = read_run(path)
+    found = read_run(_folder(run, whole=False))
     if as_json:
         render.print_json(shown_json(found))
     else:
@@ -164,10 +163,20 @@ def _refuse_no_numbers(weight: float | None, right: float | None) -> None:
             )
 
 
-def _folder(name: str) -> Path:
+def _folder(name: str, *, whole: bool = True) -> Path:
+    """A run's folder; not ``whole``: one that was left before its plan was written, too."""
     from grpokit.engine.rundir import RunDir, named_run
 
-    return RunDir.existing(named_run(name)).path
+    path = named_run(name)
+    if not path.is_dir():
+        raise RecipeError(
+            "there is no such folder",
+            place=str(path),
+            remedy="grpokit runs list shows what there is",
+        )
+    if not whole and (path / "recipe.yaml").is_file():
+        return path
+    return RunDir.existing(path).path
 
 
 def _job(

@@ -81,6 +81,9 @@ def show_one(run: Listed) -> None:
         names = _names(run.path / folder)
         if names:
             rows.append((title, ", ".join(names)))
+    for title, name in (("first failures", "failures.jsonl"), ("unfinished", "unfinished.jsonl")):
+        if (run.path / name).is_file():
+            rows.append((title, name))
     render.table(("", ""), rows)
     if run.state == "stopped":
         render.say(f"resume with: grpokit train --resume {shlex.quote(str(run.path))}")

@@ -107,6 +107,35 @@ def test_damaged_files_are_shown_as_far_as_they_go(
             assert run.name in capsys.readouterr().out
 
 
+def test_a_small_recipe_that_is_a_huge_value_is_broken(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = saved_run(tmp_path, GROUPS)
+    pairs = zip("abcdefgh", "bcdefghi", strict=True)
+    lines = [f"{name}: &{name} [{','.join([f'*{before}'] * 9)}]" for before, name in pairs]
+    (run / "recipe.yaml").write_text("\n".join(["a: &a [x]", *lines, "model: {id: *i}"]))
+    for more in ([], ["--json"]):
+        assert main(["runs", "show", str(run), *more]) == 0
+        out = capsys.readouterr().out
+        assert "broken" in out
+        assert len(out) < 1000
+
+
+def test_what_the_list_has_can_be_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run that ended between its first two files, and one that failed in a step."""
+    run = saved_run(tmp_path, GROUPS)
+    (run / "plan.json").unlink()
+    (run / "failures.jsonl").write_text("")
+    (run / "unfinished.jsonl").write_text("")
+    assert read_run(run).state == "stopped"
+    assert main(["runs", "show", str(run)]) == 0
+    out = capsys.readouterr().out
+    assert "failures.jsonl" in out
+    assert "unfinished.jsonl" in out
+    assert main(["runs", "show", str(tmp_path / "nowhere")]) == 2
+    assert "there is no such folder" in capsys.readouterr().err
+
+
 def test_only_the_end_of_the_metrics_is_read(tmp_path: Path) -> None:
     run = saved_run(tmp_path, GROUPS)
     with (run / "metrics.jsonl").open("w") as file:
