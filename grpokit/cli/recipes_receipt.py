@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import shlex
 import sys
@@ -16,14 +17,14 @@ import typer
 
 from grpokit.cli import render
 from grpokit.cli.consent import ForeignRewards
-from grpokit.errors import CheckpointError, RecipeError
+from grpokit.errors import CheckpointError, GrpokitError, RecipeError
 
 if TYPE_CHECKING:
     from grpokit.compose.library import Found, Library
     from grpokit.compose.load import Loaded
     from grpokit.evaluate.records import Evaluation
+    from grpokit.receipts.facts import Fact
     from grpokit.receipts.model import Receipt, RunFact
-    from grpokit.receipts.verify import Fact
     from grpokit.registry.catalog import Catalog
 
 __all__ = ["app"]
@@ -156,8 +157,8 @@ def verify(
     """
     from grpokit.cli.recipes_show import show_facts
     from grpokit.compose.library import Library
+    from grpokit.receipts.facts import holds
     from grpokit.receipts.shelf import asked
-    from grpokit.receipts.verify import holds
     from grpokit.registry.catalog import Catalog
 
     catalog = Catalog.load(foreign_rewards=foreign)
@@ -270,9 +271,10 @@ class Again:
         fact = self._of_seed(told)
         with contextlib.ExitStack() as stack:
             folder = self.out or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            stack.enter_context(self._kept())
             run = train_new(
                 name,
-                [f"train.seed={fact.seed}", f"train.out={folder}"],
+                [f"train.seed={fact.seed}", f"train.out={json.dumps(str(folder))}"],
                 foreign=self.foreign,
                 plain=not render.is_terminal(sys.stderr),
                 skip_check=fact.reward_check.state == "skipped",
@@ -282,6 +284,16 @@ class Again:
         model = answers.fingerprint["model"]
         weights = str(model.get("adapter") or model.get("weights", ""))
         return trained_again(told, fact, [item.correct for item in answers.items], weights)
+
+    @contextlib.contextmanager
+    def _kept(self) -> Iterator[None]:
+        """A run in a folder that is removed cannot be resumed."""
+        try:
+            yield
+        except GrpokitError as error:
+            if self.out is None:
+                error.remedy = "--out FOLDER keeps the run, so that it can be resumed"
+            raise
 
     def _of_seed(self, told: Receipt) -> RunFact:
         seeds = [run.seed for run in told.runs]

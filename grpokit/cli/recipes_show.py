@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from grpokit.cli import render
 from grpokit.cli.page import WIDTH
-from grpokit.receipts.verify import Fact, claim, duration, holds, points
+from grpokit.receipts.facts import Fact, claim, duration, holds, points
 
 if TYPE_CHECKING:
     from grpokit.receipts.model import Receipt, RunFact
@@ -69,7 +69,8 @@ def _rows(receipt: Receipt) -> Iterable[tuple[str, str]]:
     yield from _places(receipt)
     model = receipt.model
     revision = f", revision {model.revision}" if model.revision else ""
-    yield "model", f"{model.id}{revision}, weights {model.weights or 'not recorded'}"
+    named = receipt.recipe.values.get("model.id", model.id)
+    yield "model", f"{named}{revision}, weights {model.weights or 'not recorded'}"
     train, held_out = receipt.train, receipt.eval
     told = f"{train.use} {train.fingerprint}; held out {held_out.use} {held_out.fingerprint}"
     yield "data", told
@@ -140,7 +141,7 @@ def show_facts(name: str, receipt: Receipt, facts: Sequence[Fact]) -> None:
     """The table of ``recipes verify``: state, fact, what was found, and what to do about it."""
     render.say(f"receipt of {_safe(name)}, {_dates(receipt)}", "bold")
     states = max(len(fact.state) for fact in facts)
-    names = min(20, max(len(fact.name) for fact in facts))
+    names = min(24, max(len(fact.name) for fact in facts))
     indent = states + names + 6
     for fact in facts:
         head = f"  {fact.state:<{states}}  {_safe(fact.name):<{names}}  "

@@ -158,7 +158,7 @@ def _train_resumed(
             run.write_json(RECORD, check.record())
         if loaded.recipe != saved:
             run.write_recipe(loaded.recipe)
-        run.resumes.append([{"environment": dict(plan.environment), "forced": forced + changed}])
+        run.resumes.append([_resume_record(saved, plan, forced + changed)])
         if changed:  # the next resume compares with what trains from now on
             run.write_plan(plan_json(plan))
     _run(loaded.recipe, run, catalog, title=run.path.name, plain=plain)
@@ -178,6 +178,16 @@ def _checked_plan(
     for note in plan.notes:  # an end of turn or a template that was repaired
         render.warn(f"note: {note}")
     return plan
+
+
+def _resume_record(saved: Recipe, plan: Plan, forced: tuple[str, ...]) -> dict[str, Any]:
+    from grpokit.engine.rundir import changed_keys
+
+    return {
+        "environment": dict(plan.environment),
+        "changed": list(changed_keys(saved, plan.recipe, safe=True)),
+        "forced": forced,
+    }
 
 
 def _refuse_changes(saved: Recipe, asked: Recipe, run: RunDir, *, force: bool) -> tuple[str, ...]:

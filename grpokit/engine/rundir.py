@@ -4,7 +4,7 @@ runs/quickstart-20260131-184502/
     recipe.yaml      the resolved recipe: every value, defaults included
     plan.json        components with versions and hashes, environment, arithmetic
     reward-check.json  what the check of the rewards found, or that it was skipped
-    resumes.jsonl    a line a resume: the environment, and what --force changed
+    resumes.jsonl    a line a resume: the environment, the keys that changed, what --force changed
     metrics.jsonl    a line a step
     rollouts.jsonl   a line a prompt and step: completions, scores, advantages
     failures.jsonl   the first failure of each reward and kind, with its trace
@@ -226,12 +226,15 @@ def flatten(data: Any, prefix: str = "") -> dict[str, Any]:
     return flat or ({prefix: {}} if prefix else {})
 
 
-def changed_keys(old: Recipe, new: Recipe) -> dict[str, tuple[Any, Any]]:
-    """Keys with different values that a resume must not change: key -> (saved, asked)."""
+def changed_keys(old: Recipe, new: Recipe, *, safe: bool = False) -> dict[str, tuple[Any, Any]]:
+    """Keys with different values that a resume must not change: key -> (saved, asked).
+
+    ``safe``: also those that it may.
+    """
     before = flatten(old.model_dump(mode="json", by_alias=True))
     after = flatten(new.model_dump(mode="json", by_alias=True))
     keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
-    return {key: (before.get(key), after.get(key)) for key in keys if not _safe(key)}
+    return {key: (before.get(key), after.get(key)) for key in keys if safe or not _safe(key)}
 
 
 def _safe(key: str) -> bool:

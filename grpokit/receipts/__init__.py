@@ -6,6 +6,7 @@
     shelf    the receipt beside a recipe
     runs     what a finished run and its saved evaluation say, or why they say nothing
     build    a receipt out of runs
+    facts    one line of what is found, and numbers in words
     verify   a receipt against the recipe, the components and the data sets that are here
     again    a receipt against an evaluation or a training run that was done again
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from grpokit.bench.spread import student_t
+from grpokit.receipts.facts import Fact, points
 from grpokit.receipts.marks import difference, measured, unpack
-from grpokit.receipts.verify import Fact, points
 
 if TYPE_CHECKING:
     from grpokit.receipts.model import Measured, ModelFact, Receipt, RunFact

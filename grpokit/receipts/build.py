@@ -31,9 +31,10 @@ if TYPE_CHECKING:
     from grpokit.compose.load import Loaded
     from grpokit.evaluate.run import Exam
     from grpokit.registry.catalog import Catalog
+    from grpokit.spec.flow import Sampling
     from grpokit.spec.recipe import RewardSection
 
-__all__ = ["build", "text_facts"]
+__all__ = ["build", "sampling_words", "text_facts"]
 
 MODEL = ("revision", "weights", "chat_template", "tokenizer", "backend", "device", "dtype")
 
@@ -101,7 +102,6 @@ def _receipt(
     recipe = loaded.recipe
     values = values_of(loaded)
     runs = tuple(each.fact for each in sorted(saved, key=lambda each: each.fact.seed))
-    sampling = exam.sampling
     assert recipe.eval.dataset is not None  # prepare says so
     return Receipt(
         receipt=1,
@@ -127,12 +127,7 @@ def _receipt(
             threshold=exam.threshold,
             n=len(exam.prompts),
             items=str(exam.fingerprint["items"]),
-            sampling={
-                "temperature": f"{sampling.temperature:g}",
-                "top_p": f"{sampling.top_p:g}",
-                "max_tokens": str(sampling.max_tokens),
-                "seed": str(sampling.seed),
-            },
+            sampling=sampling_words(exam.sampling),
             level=LEVEL,
         ),
         runs=runs,
@@ -159,6 +154,16 @@ def _rewards(
         )
         for record, section in zip(records, sections, strict=True)
     )
+
+
+def sampling_words(sampling: Sampling) -> dict[str, str]:
+    """How the answers are drawn."""
+    return {
+        "temperature": f"{sampling.temperature:g}",
+        "top_p": f"{sampling.top_p:g}",
+        "max_tokens": str(sampling.max_tokens),
+        "seed": str(sampling.seed),
+    }
 
 
 def text_facts(sources: Sequence[Found]) -> tuple[TextFact, ...]:

@@ -16,7 +16,7 @@ from grpokit.errors import PreflightError
 from grpokit.evaluate.run import digest
 from grpokit.receipts.marks import difference, measured
 from grpokit.receipts.model import Checked, RunFact
-from grpokit.receipts.values import changes, values_of, values_of_run
+from grpokit.receipts.values import changes, decides, values_of, values_of_run
 from grpokit.rescore.listing import read_run
 
 if TYPE_CHECKING:
@@ -124,6 +124,8 @@ def _unfinished(run: RunDir) -> list[str]:
     listed = read_run(run.path)
     if listed.state != "complete":
         steps = f"step {listed.step} of {listed.planned}"
+        if listed.state == "running":
+            return [f"the run is running, at {steps}: wait for its end"]
         return [
             f"the run is {listed.state}, at {steps}: grpokit train --resume {shlex.quote(str(run.path))}"
         ]
@@ -155,12 +157,16 @@ def _resumed(run: RunDir) -> list[str]:
         text = run.resumes.path.read_text(encoding="utf-8")
         rows = [json.loads(line) for line in text.splitlines()]
         forced = [line for row in rows for line in row["forced"]]
+        keys = dict.fromkeys(key for row in rows for key in row["changed"] if _trains(key))
         moved = [row["environment"] for row in rows]
     except FileNotFoundError:
         return []
     except (OSError, ValueError, KeyError, TypeError) as error:
         return [f"resumes.jsonl cannot be read: {error}"]
     problems = [f"resumed by --force with a change: {line}: train it again" for line in forced]
+    later = [key for key in keys if not any(line.startswith(f"{key}:") for line in forced)]
+    if later:
+        problems.append(f"its first steps had another {', '.join(later)}: train it again")
     began = run.plan().get("environment") or {}
     for environment in moved:
         other = [key for key in began if key in environment and environment[key] != began[key]]
@@ -168,6 +174,11 @@ def _resumed(run: RunDir) -> list[str]:
             told = ", ".join(f"{key} {began[key]}, then {environment[key]}" for key in other[:3])
             problems.append(f"it was resumed in another environment ({told}): train it again")
     return problems
+
+
+def _trains(key: str) -> bool:
+    """Whether training depends on a key; the evaluation is compared by itself."""
+    return decides(key) and not key.startswith("eval.")
 
 
 def _checked(run: RunDir) -> Checked | None:

@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     from grpokit.compose.load import Loaded
     from grpokit.spec.recipe import Recipe
 
-__all__ = ["NEUTRAL", "Changes", "as_values", "changes", "digest", "values_of", "values_of_run"]
+__all__ = [
+    "NEUTRAL",
+    "Changes",
+    "as_values",
+    "changes",
+    "decides",
+    "digest",
+    "values_of",
+    "values_of_run",
+]
 
 NEUTRAL = (
     "grpokit",
@@ -39,11 +48,12 @@ Values = dict[str, Any]
 def as_values(data: Mapping[str, Any]) -> Values:
     """The dotted keys of a resolved recipe that decide what comes of it."""
     plain = json.loads(json.dumps(data, default=str))
-    return {key: value for key, value in leaves(plain) if not _neutral(key)}
+    return {key: value for key, value in leaves(plain) if decides(key)}
 
 
-def _neutral(key: str) -> bool:
-    return any(key == each or (each.endswith(".") and key.startswith(each)) for each in NEUTRAL)
+def decides(key: str) -> bool:
+    """Whether a key can change what comes of a recipe."""
+    return not any(key == each or (each[-1] == "." and key.startswith(each)) for each in NEUTRAL)
 
 
 def values_of(loaded: Loaded) -> Values:

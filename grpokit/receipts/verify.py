@@ -1,60 +1,39 @@
-"""A receipt against what is here: nothing is trained, and no model is loaded.
-
-Every line is one fact. ``same`` was compared, ``recomputed`` was computed again from the receipt's raw
-data, ``noted`` is otherwise here and decides nothing by itself (a version, the hardware), ``differs``
-contradicts the receipt, ``not checked`` says what is missing.
-"""
+"""A receipt against what is here: nothing is trained, and no model is loaded."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
 from grpokit.compose.data import open_dataset
+from grpokit.compose.diagnostics import clip
+from grpokit.compose.diff import leaves
 from grpokit.compose.records import component_records
 from grpokit.compose.resources import environment
+from grpokit.compose.rules import reward_name
 from grpokit.errors import GrpokitError
 from grpokit.evaluate.run import prepare
-from grpokit.receipts.build import text_facts
+from grpokit.receipts.build import sampling_words, text_facts
+from grpokit.receipts.facts import Fact, claim, duration, points
 from grpokit.receipts.marks import difference, measured, over_seeds, unpack
 from grpokit.receipts.runs import hardware_of, packages_of
 from grpokit.receipts.values import changes, digest, values_of
 
 if TYPE_CHECKING:
     from grpokit.compose.load import Loaded
-    from grpokit.receipts.model import DataFact, Receipt, RewardFact, RunFact
+    from grpokit.evaluate.run import Exam
+    from grpokit.receipts.model import DataFact, Metric, Receipt, RewardFact, RunFact
     from grpokit.registry.catalog import Catalog
     from grpokit.spec.plan import ComponentRecord
 
-__all__ = ["Fact", "State", "claim", "duration", "holds", "points", "verify"]
+__all__ = ["verify"]
 
-State = Literal["same", "recomputed", "noted", "differs", "not checked"]
 SHOWN = 4
 TOLERANCE = 1e-9
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fact:
-    """One line of the table."""
-
-    name: str
-    state: State
-    text: str
-    remedy: str = ""
-
-
-def holds(facts: Sequence[Fact]) -> bool:
-    """Nothing contradicts the receipt."""
-    return all(fact.state != "differs" for fact in facts)
-
-
-def points(value: float) -> str:
-    """``+64.8``: percentage points with a sign."""
-    return f"{100 * value:+.1f}"
 
 
 def verify(receipt: Receipt, loaded: Loaded, catalog: Catalog) -> list[Fact]:
@@ -107,13 +86,20 @@ def _recipe(receipt: Receipt, loaded: Loaded) -> Iterator[Fact]:
 
 def _rewards(receipt: Receipt, loaded: Loaded, catalog: Catalog) -> Iterator[Fact]:
     records, _ = component_records(loaded, catalog)
-    for prefix, facts in (("reward ", receipt.rewards), ("eval reward ", receipt.eval_rewards)):
-        here = {record.role: record for record in records}
+    recipe = loaded.recipe
+    here = {record.role: record for record in records}
+    for prefix, facts, sections in (
+        ("reward ", receipt.rewards, recipe.rewards),
+        ("eval reward ", receipt.eval_rewards, recipe.eval.rewards or []),
+    ):
+        weights = {reward_name(section): section.weight for section in sections}
         for fact in facts:
-            yield _reward(fact, prefix, here.get(f"{prefix}{fact.name}"))
+            yield _reward(fact, prefix, here.get(f"{prefix}{fact.name}"), weights)
 
 
-def _reward(fact: RewardFact, prefix: str, here: ComponentRecord | None) -> Fact:
+def _reward(
+    fact: RewardFact, prefix: str, here: ComponentRecord | None, weights: Mapping[str, float]
+) -> Fact:
     name = f"{prefix}{fact.name}"
     if here is None or here.id != fact.id:
         return Fact(
@@ -129,6 +115,15 @@ def _reward(fact: RewardFact, prefix: str, here: ComponentRecord | None) -> Fact
             text=f"the source of {here.id} was {fact.source} ({fact.distribution} {fact.version}), "
             f"is {here.source_hash} ({here.distribution} {here.version})",
             remedy=f"pip install {fact.distribution}=={fact.version}, or train and measure again",
+        )
+    settings = dict(leaves(dict(here.settings)))
+    used = {key: settings.get(key, "(none)") for key in fact.settings}
+    if (used, weights[fact.name]) != (fact.settings, fact.weight):
+        return Fact(
+            name=name,
+            state="differs",
+            text=f"the receipt has it x {fact.weight:g} with {clip(json.dumps(fact.settings), 120)}",
+            remedy="the recipe has another weight or other settings: train and measure again",
         )
     return Fact(
         name=name, state="same", text=f"{here.id} x {fact.weight:g}, source {here.source_hash}"
@@ -149,6 +144,7 @@ def _data(receipt: Receipt, loaded: Loaded, catalog: Catalog) -> Iterator[Fact]:
         return
     yield _opened("held-out data", receipt.eval, lambda: str(exam.fingerprint["dataset"]))
     metric = receipt.metric
+    yield _metric(metric, exam)
     if (len(exam.prompts), exam.fingerprint["items"]) == (metric.n, metric.items):
         yield Fact(name="questions", state="same", text=f"{metric.n}, in the same words")
     else:
@@ -159,6 +155,21 @@ def _data(receipt: Receipt, loaded: Loaded, catalog: Catalog) -> Iterator[Fact]:
             f"{len(exam.prompts)} ({exam.fingerprint['items']})",
             remedy="the data set or the prompt changed: evaluate again",
         )
+
+
+def _metric(metric: Metric, exam: Exam) -> Fact:
+    """What "right" means, and how answers are drawn."""
+    text = f"{metric.reward} >= {metric.threshold:g}"
+    told = (metric.reward, metric.threshold, metric.sampling)
+    if told == (exam.decides, exam.threshold, sampling_words(exam.sampling)):
+        return Fact(name="metric", state="same", text=text)
+    return Fact(
+        name="metric",
+        state="differs",
+        text=f"{text} by {metric.sampling}; the recipe says {exam.decides} >= {exam.threshold:g} "
+        f"by {sampling_words(exam.sampling)}",
+        remedy="the receipt is of another evaluation: evaluate again",
+    )
 
 
 def _opened(name: str, fact: DataFact, fingerprint: Callable[[], str]) -> Fact:
@@ -180,13 +191,21 @@ def _closed(name: str, fact: DataFact, error: GrpokitError) -> Fact:
     return Fact(
         name=name,
         state="not checked",
-        text=f"{fact.use} cannot be opened here: {error.fact}",
+        text=f"{fact.use} cannot be opened here, and nothing is downloaded for this: {error.fact}",
         remedy=error.remedy or "bring the data set to this machine first",
     )
 
 
 def _numbers(receipt: Receipt) -> Iterator[Fact]:
     """Every number again, from the bits."""
+    seeds = [run.seed for run in receipt.runs]
+    if len(set(seeds)) < len(seeds):
+        yield Fact(
+            name="seeds",
+            state="differs",
+            text=f"one seed stands there twice: {', '.join(map(str, seeds))}",
+            remedy="do not trust the receipt: its spread is not that of seeds",
+        )
     for run in receipt.runs:
         yield _run_numbers(receipt, run)
     again = over_seeds(receipt.runs)
@@ -220,6 +239,14 @@ def _run_numbers(receipt: Receipt, run: RunFact) -> Fact:
         ("trained", measured(trained, metric.level), run.trained),
         ("difference", difference(base, trained, metric.level), run.difference),
     ]
+    steps = receipt.recipe.values.get("train.steps")
+    if run.steps != steps:
+        return Fact(
+            name=name,
+            state="differs",
+            text=f"it has {run.steps} steps, the receipt's recipe {steps}",
+            remedy="do not trust the receipt: its run is not of its recipe",
+        )
     wrong = [what for what, again, told in pairs if not _equal(again, told)]
     if wrong:
         return Fact(
@@ -235,13 +262,6 @@ def _run_numbers(receipt: Receipt, run: RunFact) -> Fact:
         text=f"{100 * run.base.value:.1f}% -> {100 * run.trained.value:.1f}%, "
         f"{points(run.difference.value)} [{points(low)}, {points(high)}]: {claim(low, high)}",
     )
-
-
-def claim(low: float, high: float) -> str:
-    """What an interval of a difference allows to say."""
-    if low > 0:
-        return "improved"
-    return "worse" if high < 0 else "no detectable change"
 
 
 def _equal(one: BaseModel, other: BaseModel) -> bool:
@@ -313,13 +333,6 @@ def _environment(name: str, recorded: Mapping[str, str], now: Mapping[str, str])
             name=name, state="same", text=", ".join(f"{k} {v}" for k, v in recorded.items())
         )
     return Fact(name=name, state="noted", text=_some(other))
-
-
-def duration(seconds: float) -> str:
-    """``11 min``, ``3.2 h``, ``40 s``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _some(words: Sequence[str]) -> str:

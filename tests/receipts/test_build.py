@@ -9,8 +9,9 @@ import pytest
 from grpokit.engine.record import JsonLines
 from grpokit.errors import PreflightError, RecipeError
 from grpokit.receipts.build import build
+from grpokit.receipts.facts import holds
 from grpokit.receipts.marks import unpack
-from grpokit.receipts.verify import holds, verify
+from grpokit.receipts.verify import verify
 
 
 def problems(paths, loaded, catalog):
@@ -134,11 +135,15 @@ def test_a_resume_that_was_forced_or_moved(make_run, loaded, catalog):
     path = make_run()
     environment = json.loads((path / "plan.json").read_text())["environment"]
     resumes = JsonLines(path / "resumes.jsonl")
-    resumes.append([{"environment": environment, "forced": []}])
+    harmless = ["summary", "train.show_every", "scoring.timeout", "eval.limit"]
+    resumes.append([{"environment": environment, "forced": [], "changed": harmless}])
     build([path], loaded, catalog)
-    resumes.append([{"environment": environment | {"torch": "1.0"}, "forced": ["optim.lr: 1, 2"]}])
+    changed = ["optim.lr", "train.steps", "train.out"]
+    elsewhere = environment | {"torch": "1.0"}
+    resumes.append([{"environment": elsewhere, "forced": ["optim.lr: 1, 2"], "changed": changed}])
     told = problems([path], loaded, catalog)
     assert "resumed by --force with a change: optim.lr: 1, 2" in told
+    assert "its first steps had another train.steps: train it again" in told
     assert "resumed in another environment (torch" in told
 
 

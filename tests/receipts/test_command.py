@@ -124,7 +124,7 @@ def test_verify_tells_what_differs(
     carried: Path, recipe: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["recipes", "verify", "sums.yaml"]) == 0
-    assert "sums.yaml: the receipt holds\n  9 same, 2 recomputed, " in capsys.readouterr().out
+    assert "sums.yaml: the receipt holds\n  10 same, 2 recomputed, " in capsys.readouterr().out
     assert main(["recipes", "verify", "sums.receipt.json"]) == 0  # either file
     capsys.readouterr()
     recipe.write_text(recipe.read_text().replace("weight: 0.1", "weight: 0.2"))
@@ -136,7 +136,10 @@ def test_verify_tells_what_differs(
     assert main(["recipes", "verify", "sums.yaml", "--json"]) == 1
     (told,) = json.loads(capsys.readouterr().out)["recipes"]
     assert told["holds"] is False
-    assert [fact["name"] for fact in told["facts"] if fact["state"] == "differs"] == ["recipe"]
+    assert [fact["name"] for fact in told["facts"] if fact["state"] == "differs"] == [
+        "recipe",
+        "reward distinct",
+    ]
 
 
 def test_verify_another_receipt(

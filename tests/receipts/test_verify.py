@@ -5,10 +5,11 @@ import pytest
 from grpokit.compose.load import load_recipe
 from grpokit.receipts.again import base_again, trained_again
 from grpokit.receipts.build import build
+from grpokit.receipts.facts import holds
 from grpokit.receipts.marks import pack, unpack
 from grpokit.receipts.model import Receipt
 from grpokit.receipts.values import digest
-from grpokit.receipts.verify import holds, verify
+from grpokit.receipts.verify import verify
 from grpokit.registry.catalog import Catalog
 
 
@@ -38,6 +39,7 @@ def test_all_that_holds(receipt, loaded, catalog):
         "reward distinct": "same",
         "training data": "same",
         "held-out data": "same",
+        "metric": "same",
         "questions": "same",
         "numbers, seed 1": "recomputed",
         "reward check": "noted",
@@ -57,6 +59,12 @@ def test_all_that_holds(receipt, loaded, catalog):
         ({"train__fingerprint": "x"}, "training data"),
         ({"eval__fingerprint": "x"}, "held-out data"),
         ({"metric__items": "0" * 16}, "questions"),
+        ({"metric__threshold": 0.5}, "metric"),
+        ({"metric__reward": "distinct"}, "metric"),
+        ({"metric__sampling": {"temperature": "1"}}, "metric"),
+        ({"rewards__0__weight": 0.5}, "reward number"),
+        ({"rewards__0__settings": {"tolerance": 1.0}}, "reward number"),
+        ({"runs__0__steps": 3}, "numbers, seed 1"),
         ({"runs__0__trained__value": 0.9}, "numbers, seed 1"),
         ({"runs__0__trained__interval": [0.0, 1.0]}, "numbers, seed 1"),
         ({"runs__0__difference__interval": [0.5, 0.6]}, "numbers, seed 1"),
@@ -76,6 +84,12 @@ def test_what_contradicts_it(receipt, loaded, catalog, at, name):
     assert [fact.name for fact in facts if fact.state == "differs"] == [name]
     assert not holds(facts)
     assert all(fact.remedy for fact in facts if fact.state == "differs")
+
+
+def test_one_seed_twice(receipt, loaded, catalog):
+    runs = receipt.model_dump(mode="json")["runs"] * 2
+    facts = verify(changed(receipt, runs=runs), loaded, catalog)
+    assert {fact.name for fact in facts if fact.state == "differs"} == {"seeds", "over the seeds"}
 
 
 @pytest.mark.parametrize(
@@ -104,8 +118,9 @@ def facts_of(receipt, recipe, catalog, old, new):
 
 def test_a_recipe_that_was_changed(receipt, recipe, catalog):
     facts = facts_of(receipt, recipe, catalog, "weight: 0.9", "weight: 0.8")
-    (fact,) = (fact for fact in facts if fact.state == "differs")
+    fact, reward = (fact for fact in facts if fact.state == "differs")
     assert fact.text == "rewards.0.weight was 0.9, is 0.8"
+    assert reward.name == "reward number"
 
 
 def test_words_about_a_recipe_may_change(receipt, recipe, catalog):
