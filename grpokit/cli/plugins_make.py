@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["CHECK", "NEW", "check", "new"]
 
 NEW = "Write a package for a component of your own: green at birth, one function to edit."
-CHECK = "Check a plugin as its CI does: a name, or the folder of a project."
+CHECK = "Check a plugin: a name, or the folder of a project. With --full all that its CI runs."
 STYLES = {"ok": "green", "error": "red", "warning": "yellow", "skipped": "dim"}
 
 
@@ -46,12 +46,12 @@ def new(
 ) -> None:
     from grpokit.registry.catalog import Catalog
     from grpokit.scaffold.names import read_name
-    from grpokit.scaffold.write import KINDS, check_free, write_package
+    from grpokit.scaffold.write import KINDS, check_free, git_author, write_package
 
     names = read_name(name)
     (chosen,) = (each for each in KINDS if each == kind.value)
     check_free(chosen, names, Catalog.load())
-    written = write_package(chosen, names, into)
+    written = write_package(chosen, names, into, git_author())
     render.say(f"{written.folder}/", "bold")
     for path in written.files:
         render.say(f"  {path}" + ("    <- begin here" if path == written.edit else ""))
@@ -68,6 +68,10 @@ def check(
     build: Annotated[
         bool, typer.Option("--build/--no-build", help="Build the wheel of a folder and check that.")
     ] = True,
+    full: Annotated[
+        bool,
+        typer.Option("--full", help="Run its tests and its recipe `smoke` too, with the wheel."),
+    ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -76,7 +80,7 @@ def check(
 
     # A plugin that prints while it is looked at must not spoil what is read here by machines.
     with contextlib.redirect_stdout(sys.stderr):
-        report = check_target(target, Catalog.load(), build=build)
+        report = check_target(target, Catalog.load(), build=build, full=full)
     ok = report.ok(strict=strict)
     if as_json:
         checks = [_data(each) for each in report.checks]

@@ -15,6 +15,7 @@ from grpokit.compose.check import apply_resets, validate
 from grpokit.compose.diagnostics import Report, clip, did_you_mean
 from grpokit.compose.nodes import Mark, Node, Path, at, dotted, mark_of
 from grpokit.errors import ComponentError
+from grpokit.registry.builtin import OUR_PLUGINS
 from grpokit.registry.foreign.reference import FLAG, is_foreign
 from grpokit.registry.resolve import config_model
 from grpokit.spec.components import AlgorithmSpec
@@ -35,7 +36,6 @@ _FIRST_PARTY = {
     ("backend", "unsloth"): "grpokit-unsloth",
 }
 """Components of our own distributions, which a core installation lacks."""
-_OUR_PLUGINS = {"hf", "trl", "unsloth", "math", "cppo", "reasoning-gym", "rewards-model"}
 _MEANT = {
     ("backend", "vllm"): "vLLM samples and another backend trains: write "
     "`backend: {use: hf, with: {rollouts: vllm}}`",
@@ -197,7 +197,7 @@ def _report_unavailable(catalog: Catalog, kind: str, name: str, mark: Mark, repo
     near, others = catalog.near(kind, name), _others(catalog, name)
     plugin = name.partition("/")[0] if "/" in name else ""
     owner = _FIRST_PARTY.get((kind, name))
-    if plugin in _OUR_PLUGINS:
+    if plugin in OUR_PLUGINS:
         owner = owner or f"grpokit-{plugin}"
     unusable = [r for r in catalog.plugins if not r.loaded and _may_hold(r, name, plugin, owner)]
     if unusable and not near and not others:

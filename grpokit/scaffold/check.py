@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from grpokit.errors import PreflightError
 from grpokit.scaffold.findings import Check, Finding, errors
+from grpokit.scaffold.full import check_smoke, check_tests
 from grpokit.scaffold.plugin import check_installed
 from grpokit.scaffold.wheel import (
     BuildError,
@@ -50,26 +52,45 @@ class Report:
         return not any(check.state in bad for check in self.checks)
 
 
-def check_target(target: str, catalog: Catalog, *, build: bool = True) -> Report:
+def check_target(
+    target: str, catalog: Catalog, *, build: bool = True, full: bool = False
+) -> Report:
     """Checks the installed plugin of this name, or the project in this folder.
 
+    ``full`` runs the project's tests and its smoke recipe as well, with the wheel.
+
     Raises:
-        PreflightError: the folder is not that of a plugin.
+        PreflightError: the folder is not that of a plugin, or there is nothing to run.
     """
+    target = _plugin_of(target, catalog)
     known = any(record.name == target for record in catalog.plugins)
     if known:
         folder = _source(catalog, target)
     else:
         path = Path(target)
         folder = path if path.is_dir() or "/" in target or target.startswith(".") else None
+    if full and (folder is None or not build or not can_build()):
+        raise PreflightError(
+            "the tests are run with a wheel that is built here",
+            place="--full",
+            remedy="name the project's folder, install pip, and leave out --no-build",
+        )
     if folder is None:
         return Report(target, tuple(check_installed(catalog, target)))
     project = read_project(folder)
     if build and can_build():
-        return _check_wheel(project)
+        return _check_wheel(project, full=full)
     why = "pip is not installed" if build else "not asked for"
     checks = [Check("wheel", note=why, skipped=True), *check_installed(catalog, project.name)]
     return Report(project.name, tuple(checks))
+
+
+def _plugin_of(target: str, catalog: Catalog) -> str:
+    """``near`` for ``grpokit-near``, if that is what is installed and no folder has the name."""
+    for record in catalog.plugins:
+        if record.distribution == target != record.name and not Path(target).is_dir():
+            return record.name
+    return target
 
 
 def _source(catalog: Catalog, name: str) -> Path | None:
@@ -85,7 +106,7 @@ def _source(catalog: Catalog, name: str) -> Path | None:
     return folder if editable and (folder / "pyproject.toml").is_file() else None
 
 
-def _check_wheel(project: Project) -> Report:
+def _check_wheel(project: Project, *, full: bool) -> Report:
     with tempfile.TemporaryDirectory(prefix="grpokit-check-") as work:
         out, site = Path(work) / "dist", Path(work) / "site"
         try:
@@ -96,17 +117,25 @@ def _check_wheel(project: Project) -> Report:
         size = wheel.stat().st_size / 1000
         found = errors(wheel_problems(project, wheel))
         first = Check("wheel", found, note=f"{wheel.name}, {size:.0f} kB")
-        return Report(project.name, (first, *_look(project.name, site, Path(work))))
+        environ = _with(site)
+        checks = [first, *_look(project.name, Path(work), environ)]
+        if full:
+            checks.append(check_tests(project.folder, environ))
+            checks.append(check_smoke(project.name, site, Path(work), environ))
+        return Report(project.name, tuple(checks))
 
 
-def _look(name: str, site: Path, cwd: Path) -> tuple[Check, ...]:
-    """The checks of a process in which the wheel comes before everything else."""
+def _with(site: Path) -> dict[str, str]:
+    """The environment of a process in which the wheel comes before everything else."""
     paths = [str(site), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environ = {
+    return {
         key: value
         for key, value in os.environ.items()
         if key not in ("GRPOKIT_PLUGINS", "GRPOKIT_DISABLE")
     } | {"PYTHONPATH": os.pathsep.join(paths)}
+
+
+def _look(name: str, cwd: Path, environ: dict[str, str]) -> tuple[Check, ...]:
     command = [sys.executable, "-m", "grpokit", "plugins", "check", name, "--no-build", "--json"]
     try:
         done = subprocess.run(  # noqa: S603  our own arguments

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from grpokit.compose.scalars import resolve
 from grpokit.errors import PreflightError
-from grpokit.registry.builtin import RESERVED
+from grpokit.registry.builtin import OUR_PLUGINS, RESERVED
 from grpokit.registry.record import plugin_name
 
 __all__ = ["LONGEST", "Names", "read_name"]
@@ -54,11 +55,13 @@ def read_name(given: str) -> Names:
         fact = "a name has lower-case letters, digits and single hyphens, and begins with a letter"
     elif len(name) > LONGEST:
         fact = f"a name has at most {LONGEST} letters"
-    elif name in RESERVED:
+    elif name in RESERVED | OUR_PLUGINS:
         fact = "this name is grpokit's own"
+    elif not isinstance(resolve(name), str):
+        fact = "this name is a value in YAML, not a text"
     if not fact:
         return Names(name)
     near = re.sub(r"[^a-z0-9]+", "-", plugin_name(name)).strip("-0123456789")[:LONGEST].rstrip("-")
-    usable = bool(_NAME.fullmatch(near)) and near not in RESERVED
+    usable = bool(_NAME.fullmatch(near)) and near not in RESERVED and near != name
     remedy = f"take another, such as {near!r}" if usable else "take another, such as 'exact-unit'"
     raise PreflightError(fact, place=f"the name {given!r}", remedy=remedy)

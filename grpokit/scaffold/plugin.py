@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from grpokit.scaffold.execute import check_cases
 from grpokit.scaffold.findings import Check, errors
+from grpokit.scaffold.imports import check_imports
 from grpokit.scaffold.metadata import check_metadata
 
 if TYPE_CHECKING:
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
     from grpokit.spec.components import RewardSpec
 
 __all__ = ["check_installed"]
+
+LISTED = 6
+"""Components that are named one by one."""
 
 
 def check_installed(catalog: Catalog, name: str) -> list[Check]:
@@ -37,6 +42,7 @@ def check_installed(catalog: Catalog, name: str) -> list[Check]:
         components,
         cases if broken else check_cases(catalog, record),
         _recipes(catalog, record),
+        check_imports(record),
         check_metadata(record),
     ]
 
@@ -49,8 +55,12 @@ def _loaded(catalog: Catalog, records: Sequence[PluginRecord]) -> Check:
     ]
     if not bad and not records[0].specs and not records[0].recipes:
         bad = ["it registers nothing"]
-    ids = [f"{entry.kind} {entry.id}" for entry in catalog.entries() if entry.plugin is records[0]]
-    return Check("loaded", errors(bad), note=", ".join(ids) or "recipes alone")
+    entries = [entry for entry in catalog.entries() if entry.plugin is records[0]]
+    note = ", ".join(f"{entry.kind} {entry.id}" for entry in entries) or "recipes alone"
+    if len(entries) > LISTED:
+        kinds = Counter(entry.kind for entry in entries)
+        note = ", ".join(f"{count} of the kind {kind}" for kind, count in kinds.items())
+    return Check("loaded", errors(bad), note=note)
 
 
 def _components(catalog: Catalog, record: PluginRecord) -> Check:

@@ -103,7 +103,8 @@ def install_wheel(wheel: Path, site: Path) -> None:
     Raises:
         BuildError: with the last lines that pip wrote.
     """
-    options = ["--no-deps", "--no-index", "--no-compile", "--target", str(site)]
+    # --isolated: PIP_USER, PIP_PREFIX and the like say where other packages go.
+    options = ["--isolated", "--no-deps", "--no-index", "--no-compile", "--target", str(site)]
     _run([*PIP, "install", *options, str(wheel)])
 
 

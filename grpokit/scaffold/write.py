@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -18,12 +20,12 @@ from grpokit.scaffold.names import Names
 if TYPE_CHECKING:
     from grpokit.registry.catalog import Catalog
 
-__all__ = ["KINDS", "Kind", "Written", "check_free", "package_files", "write_package"]
+__all__ = ["KINDS", "Kind", "Written", "check_free", "git_author", "package_files", "write_package"]
 
 Kind = Literal["reward", "dataset", "algorithm", "backend", "recipe"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
-_TOKEN = re.compile(r"@(name|words|dist|package|kind|description|dependencies|working)@")
+_TOKEN = re.compile(r"@(name|words|dist|package|kind|description|dependencies|working|authors)@")
 _DESCRIPTIONS: Mapping[Kind, str] = {
     "reward": "A reward for grpokit: @words@.",
     "dataset": "A data set for grpokit: @words@.",
@@ -35,13 +37,13 @@ _NEEDS: Mapping[Kind, str] = {"algorithm": "[torch]", "backend": "[torch]"}
 _WORKING = """\
 ```bash
 pip install hatchling pytest grpokit-hf -e .
-pytest
-grpokit plugins check .
-grpokit train @name@/smoke
+grpokit plugins check .                  # after each change
+grpokit plugins check . --full --strict  # the tests and a run of two steps as well
 ```
 
-`.github/workflows/ci.yml` does the same on every push, and sends a release to PyPI by trusted
-publishing; its first lines say what to register there once."""
+`.github/workflows/ci.yml` does the last on every push, and sends a release to PyPI by trusted
+publishing; its first lines say what to register there once. `pyproject.toml` and `LICENSE` say Apache-2.0:
+change both for another licence."""
 EDIT: Mapping[Kind, str] = {
     "reward": "src/@package@/rewards.py",
     "dataset": "src/@package@/rows.py",
@@ -66,7 +68,7 @@ class Written:
     edit: str
 
 
-def package_files(kind: Kind, names: Names) -> dict[str, str]:
+def package_files(kind: Kind, names: Names, author: str = "") -> dict[str, str]:
     """Path -> text of a new package."""
     values = {
         "name": names.name,
@@ -74,6 +76,7 @@ def package_files(kind: Kind, names: Names) -> dict[str, str]:
         "dist": names.dist,
         "package": names.package,
         "kind": kind,
+        "authors": f"authors = [{{ name = {_toml(author)} }}]\n" if author else "",
         "dependencies": f'"grpokit{_NEEDS.get(kind, "")}>={__version__}"',
     }
     values["description"] = _fill(_DESCRIPTIONS[kind], values)
@@ -85,6 +88,29 @@ def package_files(kind: Kind, names: Names) -> dict[str, str]:
         for path, item in _walk(templates / part)
     }
     return dict(sorted(found.items()))
+
+
+def git_author() -> str:
+    """The name that git signs commits with; empty without git, or if it knows none."""
+    try:
+        done = subprocess.run(
+            ["git", "config", "user.name"],  # noqa: S607  whichever git its author uses
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            encoding="utf-8",
+            errors="replace",
+            timeout=5,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()
+
+
+def _toml(text: str) -> str:
+    """A TOML string, whatever the text is."""
+    printable = "".join(char for char in text if char.isprintable())
+    return json.dumps(printable, ensure_ascii=False)
 
 
 def check_free(kind: Kind, names: Names, catalog: Catalog) -> None:
@@ -105,7 +131,7 @@ def check_free(kind: Kind, names: Names, catalog: Catalog) -> None:
         )
 
 
-def write_package(kind: Kind, names: Names, parent: Path) -> Written:
+def write_package(kind: Kind, names: Names, parent: Path, author: str = "") -> Written:
     """Writes the package into a new folder ``parent/grpokit-NAME``. Nothing is ever overwritten.
 
     Raises:
@@ -118,7 +144,7 @@ def write_package(kind: Kind, names: Names, parent: Path) -> Written:
             place=str(folder),
             remedy="take another name, or another folder with --into",
         )
-    made = package_files(kind, names)
+    made = package_files(kind, names, author)
     try:
         folder.mkdir(parents=True)
         _write(folder, made)

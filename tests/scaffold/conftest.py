@@ -16,7 +16,8 @@ class Fresh:
     """A virtual environment that reads the installed packages, less the example plugin.
 
     The packages stand in a folder of links outside of it, so pip takes none of them for its own: it
-    installs into the environment alone. Nothing comes from an index.
+    installs into the environment alone. Nothing comes from an index, but what a wheel says that it
+    needs must be there: pip refuses it otherwise.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -53,7 +54,6 @@ class Fresh:
             "HF_HUB_OFFLINE": "1",
             "OMP_NUM_THREADS": "1",
             "COLUMNS": "100",
-            "PIP_NO_DEPS": "1",
             "PIP_NO_INDEX": "1",
             "PIP_NO_BUILD_ISOLATION": "0",  # pip: the option of this name, so "no" is what 0 says
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",

@@ -135,3 +135,57 @@ def test_without_pip_the_installed_plugin_is_checked(project, tmp_path):
     report = json.loads(check(project, "--no-build", "--json", code=0, path=tmp_path / "site"))
     states = {each["name"]: each["state"] for each in report["checks"]}
     assert (states["wheel"], states["cases"]) == ("skipped", "ok")
+
+
+def test_what_hooks_import_and_what_no_dependency_brings(project):
+    package = project / "src/grpokit_exact_unit"
+    change(package / "hooks.py", "GRPOKIT_HOOK_API", "import numpy\n\nGRPOKIT_HOOK_API")
+    change(
+        package / "rewards.py", "from grpokit", "import hatchling\nimport pydantic\nfrom grpokit"
+    )
+    told = check(project, code=0)
+    assert "warning: grpokit_exact_unit.hooks imports numpy, which every command would" in told
+    assert 'warning: hooks.py imports numpy, and no dependency brings it: add "numpy"' in told
+    assert "warning: rewards.py imports hatchling, and no dependency brings it" in told
+    assert "pydantic" not in told  # grpokit brings it
+    change(project / "pyproject.toml", '"grpokit>=', '"hatchling", "numpy>=1", "grpokit>=')
+    told = check(project, code=0)
+    assert "no dependency" not in told
+    assert "numpy, which every command would wait for" in told
+
+
+def test_full_runs_the_tests_and_the_recipe_with_the_wheel(project):
+    change(
+        project / "tests/test_grpokit_exact_unit.py", "check_plugin(", "assert not check_plugin("
+    )
+    with (project / "tests/test_grpokit_exact_unit.py").open("a") as file:
+        file.write(
+            "\n\ndef test_where() -> None:\n    import grpokit_exact_unit as it\n\n"
+            "    assert 'site' in it.__file__.split('/')\n\n\n"
+            "def test_that_fails() -> None:\n    raise ValueError('as it must')\n"
+        )
+    change(project / "src/grpokit_exact_unit/recipes/smoke.yaml", "bench-sums", "nowhere")
+    report = json.loads(check(project, "--full", "--json"))
+    tests, smoke = report["checks"][-2:]
+    assert (tests["name"], tests["state"]) == ("tests", "error")
+    told = tests["findings"][0]["text"]
+    assert "ValueError: as it must" in told
+    assert "2 failed, 2 passed" in told  # the other says that the recipe is broken
+    assert (smoke["name"], smoke["state"]) == ("smoke", "error")
+    assert "it ended with code" in smoke["findings"][0]["text"]
+    assert "nowhere" in smoke["findings"][0]["text"]
+
+
+@pytest.mark.parametrize("args", [["hf", "--no-build", "--full"], ["nobody", "--full"]])
+def test_full_needs_a_project(args):
+    assert "the tests are run with a wheel that is built here" in check(*args)
+
+
+def test_a_plugin_may_be_named_as_pip_names_it(tmp_path):
+    install(tmp_path, "grpokit-loud", reward_hooks("loud", "grpokit_loud.code:loud"))
+    assert "loud: " in check("grpokit-loud", path=tmp_path)
+
+
+def test_where_pip_is_told_to_install_elsewhere(project, monkeypatch):
+    monkeypatch.setenv("PIP_USER", "1")
+    check(project, code=0)

@@ -1,8 +1,11 @@
 """One name makes all others, or is refused with a remedy."""
 
+from pathlib import Path
+
 import pytest
 
 from grpokit.errors import PreflightError
+from grpokit.registry.builtin import OUR_PLUGINS
 from grpokit.scaffold.names import LONGEST, read_name
 
 
@@ -37,6 +40,9 @@ def test_short_and_long_names():
         ("grpokit-", "'exact-unit'"),
         ("grpokit", "'exact-unit'"),
         ("core", "'exact-unit'"),
+        ("null", "'exact-unit'"),
+        ("true", "'exact-unit'"),
+        ("trl", "'exact-unit'"),
         ("a" * (LONGEST + 1), "'" + "a" * LONGEST + "'"),
     ],
 )
@@ -44,3 +50,9 @@ def test_what_cannot_be_a_name_is_refused(given, near):
     with pytest.raises(PreflightError) as caught:
         read_name(given)
     assert near in caught.value.remedy
+
+
+def test_the_plugins_of_this_repository_are_known():
+    folders = (Path(__file__).parents[2] / "plugins").glob("grpokit-*")
+    found = {folder.name.removeprefix("grpokit-") for folder in folders}
+    assert found - {"example-reward"} <= OUR_PLUGINS  # the tutorial writes that one

@@ -8,13 +8,15 @@ import yaml
 
 from dists import grpokit, install, reward_hooks
 from grpokit.scaffold.names import read_name
-from grpokit.scaffold.write import KINDS, package_files
+from grpokit.scaffold.write import KINDS, git_author, package_files
 
 NAMES = read_name("exact-unit")
 COMMON = {
+    ".github/dependabot.yml",
     ".github/workflows/ci.yml",
     ".gitignore",
     "CHANGELOG.md",
+    "LICENSE",
     "README.md",
     "pyproject.toml",
     "src/grpokit_exact_unit/__init__.py",
@@ -55,25 +57,59 @@ def test_the_files_of_a_package(kind):
 def test_only_the_job_that_publishes_gets_a_token(kind):
     text = package_files(kind, NAMES)[".github/workflows/ci.yml"]
     flow = yaml.safe_load(text)
-    assert flow["permissions"] == {"contents": "read"}
+    assert flow["permissions"] == {}
     jobs = flow["jobs"]
-    assert [name for name, job in jobs.items() if "permissions" in job] == ["publish"]
-    assert jobs["publish"]["permissions"] == {"id-token": "write"}
+    assert {name: job["permissions"] for name, job in jobs.items()} == {
+        "test": {"contents": "read"},
+        "build": {"contents": "read"},
+        "publish": {"id-token": "write"},
+    }
     assert jobs["publish"]["environment"] == "pypi"
     assert jobs["publish"]["if"] == "github.event_name == 'release'"
     assert (jobs["publish"]["needs"], jobs["build"]["needs"]) == ("build", "test")
     # Whoever holds the token runs no code of the project.
     assert not [step for step in jobs["publish"]["steps"] if "run" in step]
-    for job in jobs.values():
-        for step in job["steps"]:
-            assert re.fullmatch(r"[\w./-]+@(v\d+|release/v\d+)", step.get("uses", "a@v1"))
+    # Who can move a tag of an action does not get it either.
+    uses = re.findall(r"uses: (.*)", text)
+    assert len(uses) == 7
+    for each in uses:
+        assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", each)
+    assert all(job["timeout-minutes"] <= 20 for job in jobs.values())
     assert "password" not in text.replace("without a password", "")
+    assert jobs["test"]["strategy"]["matrix"] == {"python": ["3.11", "3.12", "3.13"]}
     runs = [step["run"] for step in jobs["test"]["steps"] if "run" in step]
-    assert runs[-3:] == [
-        "pytest",
-        "grpokit plugins check . --strict",
-        "grpokit train exact-unit/smoke --plain",
-    ]
+    assert runs[-1] == "grpokit plugins check . --full --strict"
+    (updates,) = yaml.safe_load(package_files(kind, NAMES)[".github/dependabot.yml"])["updates"]
+    assert updates["package-ecosystem"] == "github-actions"
+
+
+def test_the_licence_is_that_of_this_repository(request):
+    licence = (request.config.rootpath / "LICENSE").read_text()
+    assert package_files("reward", NAMES)["LICENSE"] == licence
+
+
+@pytest.mark.parametrize(
+    ("author", "told"),
+    [
+        ("", None),
+        ("Zoë d'Arc", "Zoë d'Arc"),
+        ('a "b" \\ c', 'a "b" \\ c'),
+        ('x"]\n[project]\x1b\x7f', 'x"][project]'),
+        ("@name@", "@name@"),
+    ],
+)
+def test_the_author_is_whom_git_knows(author, told):
+    project = tomllib.loads(package_files("reward", NAMES, author)["pyproject.toml"])["project"]
+    assert project.get("authors") == (None if told is None else [{"name": told}])
+
+
+def test_without_git_there_is_no_author(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert git_author() == ""
+    git = tmp_path / "git"
+    git.write_text('#!/bin/sh\n[ "$*" = "config user.name" ] && echo " Ada "\n')
+    git.chmod(0o755)
+    assert git_author() == "Ada"
 
 
 def test_it_says_what_it_wrote_and_what_comes_next(tmp_path):
@@ -116,7 +152,8 @@ def test_a_link_that_points_nowhere_is_left_alone(tmp_path):
     [
         ("reward", "number", "there is a reward of this name, number (grpokit)"),
         ("algorithm", "dapo", "there is an algorithm of this name, dapo (grpokit)"),
-        ("reward", "hf", "a plugin of this name is installed (grpokit-hf"),
+        ("reward", "example-reward", "a plugin of this name is installed (grpokit-example-reward"),
+        ("reward", "hf", "this name is grpokit's own"),
         ("reward", "Exact_Unit", "take another, such as 'exact-unit'"),
         ("reward", "../up", "take another, such as 'up'"),
     ],
