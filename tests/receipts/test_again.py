@@ -35,3 +35,13 @@ def test_the_whole_way(
     assert "step 2/2" in err
     assert len(list(Path("again").iterdir())) == 1
     assert len(list(Path("runs").iterdir())) == 1
+    assert main(["train", "--resume", "last", "--steps", "3", "--plain"]) == 0
+    (run,) = Path("runs").iterdir()
+    (resumed,) = map(json.loads, (run / "resumes.jsonl").read_text().splitlines())
+    assert (resumed["changed"], resumed["forced"]) == (["train.steps"], [])
+    recipe.write_text(recipe.read_text().replace("steps: 2", "steps: 3"))
+    capsys.readouterr()
+    assert main(["recipes", "receipt", "last", "--recipe", "sums.yaml"]) == 3
+    err = capsys.readouterr().err
+    assert "its first steps had another train.steps: train it again" in err
+    assert "it is older than the trained weights" in err
