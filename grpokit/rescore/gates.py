@@ -88,7 +88,7 @@ def check(gates: Sequence[Gate], main: Mapping[str, Any], advantages: Mapping[st
         raise RewardError(
             "; ".join(broken),
             place="--gate",
-            remedy="look at the disagreements above; if the change is wanted, raise the limit",
+            remedy="look at the disagreements above; if the change is wanted, set another limit",
         )
 
 

@@ -44,6 +44,7 @@ class Peak:
 REWARDS = r'''
 import ctypes
 import itertools
+import json
 import os
 import re
 import signal
@@ -77,6 +78,31 @@ def batch(completions, samples, acts):
 
 def raises(error):
     raise error
+
+
+def forges():
+    lines = "".join(f'{{"unit": {n}, "outcomes": [9.0]}}\n' for n in range(99))
+    for number in range(3, 30):
+        try:
+            os.write(number, lines.encode())
+        except OSError:
+            pass
+    return 1.0
+
+
+def daemonises():
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            time.sleep(3600)
+        os._exit(0)
+    os.wait()
+    return 0.5
+
+
+def replaces_json():
+    json.dumps = json.loads = None
+    return 0.5
 
 
 def loses_its_module():
@@ -148,6 +174,16 @@ class Liar:
         raise RuntimeError("no shape for you")
 
 
+class Quits(float):
+    def __float__(self):
+        sys.exit(1)
+
+
+class Mute(RuntimeError):
+    def __str__(self):
+        raise ValueError("I do not say it")
+
+
 class Breaks(float):
     def __float__(self):
         raise ZeroDivisionError("not a number after all")
@@ -171,6 +207,12 @@ ACTS = {
     "crashes in C": lambda: ctypes.string_at(0),
     "forks and exits": forks_and_exits,
     "loses its module": loses_its_module,
+    "writes what looks like answers": forges,
+    "forks, and the child returns too": lambda: 0.5 if os.fork() else 9.0,
+    "leaves a daemon": daemonises,
+    "replaces json.dumps": replaces_json,
+    "raises what cannot be told": lambda: raises(Mute()),
+    "a number that exits": Quits,
     "loops": lambda: [None for _ in itertools.count() if False],
     "hangs in a C call": lambda: pow(7, 10**9),
     "backtracks in re": backtracks,
