@@ -88,8 +88,10 @@ class Backend:
 
 
 class Scorer:
-    def score(self, rollout: Rollout, poll: Any) -> Scores:
-        del poll
+    measures = False
+
+    def score(self, rollout: Rollout, should_stop: Any, facts: Any) -> Scores:
+        del should_stop, facts
         total = tuple((0.0, float(prompt.index % 2)) for prompt in rollout.prompts)
         return Scores(rewards={"r": total}, components={}, total=total, seconds={"r": 0.5})
 

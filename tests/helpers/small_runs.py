@@ -48,8 +48,10 @@ class Rows:
 class Digits:
     """A scorer without processes."""
 
-    def score(self, rollout: Rollout, poll: object = None) -> Scores:
-        del poll
+    measures = False
+
+    def score(self, rollout: Rollout, should_stop: object = None, facts: object = None) -> Scores:
+        del should_stop, facts
         return scored(rollout)
 
 

@@ -37,9 +37,13 @@ def test_the_released_sum(build):
 
 def test_silence_never_pays(build):
     score = build("brier", extract=["tag"])
-    lowest = min(score(said(a, q), "5").value for a in "56" for q in ("0", "0.5", "1"))
-    for text in ("<answer>5</answer>", said("5", "sure"), said("5", "85"), said("", "0.1"), ""):
-        assert score(text, "5").value <= lowest, text
+    for answer, worst in (("5", 0.0), ("6", -1.0)):
+        stated = [score(said(answer, q), "5").value for q in ("0", "0.5", "1", "100%")]
+        assert min(stated) == worst
+        for text in (f"<answer>{answer}</answer>", said(answer, "sure"), said(answer, "85")):
+            assert score(text, "5").value == worst, text
+    assert score(said("", "0.1"), "5").value == -1.0
+    assert score("", "5").value == -1.0
     assert build("brier", extract=["tag"], missing="abstain")("", "5").value is None
     assert score("", None) is None
 
@@ -82,5 +86,6 @@ def test_blocks_in_their_order(text, fits):
 
 def test_the_declared_blocks_are_asked_for(build):
     score = build("brier", extract=["tag"], blocks=list(ORDER))
-    assert score(said("5", "1"), "5").value == -1.0
+    assert score(said("5", "1"), "5").value == 0.0
+    assert score(said("6", "0"), "5").value == -1.0
     assert score("hm</think>" + said("5", "1"), "5").value == 1.0

@@ -28,8 +28,8 @@ class BrierConfig(AnswerConfig):
     """The tag with the confidence: a number from 0 to 1, or a percentage with its sign."""
     blocks: list[str] = Field(default=[])
     """Blocks that must end the completion in this order, such as `[think, answer, analysis, confidence]` in the authors' code; empty asks for none."""
-    missing: Literal["lowest", "abstain"] = "lowest"
-    """A completion in another form, or without a readable confidence, earns the lowest score of the form (`paper`: -1, `released`: 0), or has none."""
+    missing: Literal["worst", "abstain"] = "worst"
+    """A completion in another form, or without a readable confidence, earns what the worst confidence would (`paper`: 0 if it is right, else -1; `released`: 0, as in the authors' code), or has no score."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -43,9 +43,9 @@ class BrierConfig(AnswerConfig):
 def brier(config: BrierConfig) -> Callable[[str, Any], Score | None]:
     """Builds the reward: c - (q - c)^2 with c 1 for a right answer, else 0, and q the confidence.
 
-    Its best strategy is to be right and to state the true chance of it. Silence must not pay: a
-    missing confidence earns the lowest score, for 0 would be better than an honest 0.1 on a wrong
-    answer. Abstains on a row without a gold answer.
+    Its best strategy is to be right and to state the true chance of it. Silence must not pay: without
+    a confidence a right answer earns 0 and a wrong one -1, as if the worst had been stated. 0 for both
+    would be better than an honest 0.1 on a wrong answer. Abstains on a row without a gold answer.
     """
 
     def score(completion: str, answer: Any) -> Score | None:
@@ -60,8 +60,8 @@ def brier(config: BrierConfig) -> Callable[[str, Any], Score | None]:
         if said is not None:
             parts |= {"confidence": said, "squared-error": (said - right) ** 2}
         if not fits or said is None:
-            lowest = -1.0 if config.form == "paper" else 0.0
-            value = lowest if config.missing == "lowest" else None
+            worst = right - 1.0 if config.form == "paper" else 0.0
+            value = worst if config.missing == "worst" else None
             return Score(value=value, components=parts, note="another form, or no confidence")
         return Score(value=_value(right, said, config), components=parts)
 
