@@ -88,6 +88,12 @@ FORMS = {
             "\\begin{pmatrix}-1/3\\\\2/3\\end{pmatrix}\\begin{pmatrix}1\\\\1\\end{pmatrix}",
         ],
     ),
+    "-2": (
+        ["\\begin{vmatrix}1&2\\\\3&4\\end{vmatrix}", "2\\begin{vmatrix}1&2\\\\1&1\\end{vmatrix}"],
+        ["\\begin{vmatrix}1&2\\\\3&5\\end{vmatrix}", "\\begin{vmatrix}-2&0\\end{vmatrix}", "\\begin{pmatrix}-2\\end{pmatrix}"],
+    ),
+    "5 \\times 10^{-7} \\text{ T}": (["5e-7", "5e-7 T"], ["5e-7 V"]),
+    "3:45": (["3{:}45"], ["3:54"]),
     "-1": ([], ["-\\begin{pmatrix}1&0\\\\0&1\\end{pmatrix}"]),
     # Words.
     "\\text{Evelyn}": (["\\text{Evelyn.}"], ["\\text{Evelyn..}", "\\text{Evelyn?}"]),

@@ -83,7 +83,7 @@ class _Judge:
             return self.relations(gold, answer)
         if gold[0] in ("list", "set") or answer[0] in ("list", "set"):
             return self.lists(gold, answer)
-        if gold[0] in MANY or answer[0] in MANY:
+        if (gold[0] in MANY or answer[0] in MANY) and not (_is_det(gold) or _is_det(answer)):
             return self.structures(gold, answer)
         return self.values(gold, answer)
 
@@ -322,24 +322,31 @@ def _is_number(node: Node) -> bool:
     )
 
 
+def _is_matrix(node: Node) -> bool:
+    return node[0] == "matrix" and not _is_det(node)
+
+
+def _is_det(node: Node) -> bool:
+    """A number."""
+    return node[:2] == ("matrix", "det")
+
+
 def _entries(node: Node) -> Node:
     """A number times a matrix as the matrix of its entries."""
     kind = node[0]
-    if kind == "neg" and node[1][0] == "matrix":
+    if kind == "neg" and _is_matrix(node[1]):
         return _each(node[1], lambda entry: ("neg", entry))
-    if kind == "div" and node[1][0] == "matrix":
+    if kind == "div" and _is_matrix(node[1]):
         return _each(node[1], lambda entry: ("div", entry, node[2]))
     if kind == "mul":
-        found = [part for part in node[1] if part[0] == "matrix"]
-        others = [part for part in node[1] if part[0] != "matrix"]
+        found = [part for part in node[1] if _is_matrix(part)]
+        others = [part for part in node[1] if not _is_matrix(part)]
         if len(found) == 1:
             return _each(found[0], lambda entry: ("mul", (*others, entry)))
     return node
 
 
 def _each(matrix: Node, change: Callable[[Node], Node]) -> Node:
-    if matrix[1] == "det":
-        return matrix
     rows = tuple(tuple(change(entry) for entry in row) for row in matrix[2])
     return ("matrix", matrix[1], rows)
 

@@ -103,4 +103,6 @@ class Numbers(Cursor):
                 break
         if not rows or any(len(each) != len(rows[0]) for each in rows):
             raise Unreadable("rows of several lengths")
+        if kind == "vmatrix" and len(rows) != len(rows[0]):
+            raise Unreadable("a determinant that is not square")
         return ("matrix", "det" if kind == "vmatrix" else "matrix", tuple(rows))

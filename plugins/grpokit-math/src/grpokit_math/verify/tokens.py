@@ -61,7 +61,7 @@ def tokenise(text: str) -> tuple[Token, ...]:
         text = text.translate(SAME)
         for mark, written in SCRIPTS:
             text = text.replace(mark, written)
-    text = text.replace("{,}", JOIN).replace(",\\!", JOIN)
+    text = text.replace("{,}", JOIN).replace(",\\!", JOIN).replace("{:}", ":")
     return _Scanner(_plain(text)).run()
 
 

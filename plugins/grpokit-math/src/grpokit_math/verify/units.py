@@ -69,6 +69,12 @@ _SAME_UNITS = {
     "C": "C celsius",
     "F": "F fahrenheit",
     "K": "K kelvin",
+    "V": "V volt",
+    "A": "A ampere amp",
+    "T": "T tesla",
+    "Pa": "Pa pascal",
+    "eV": "eV",
+    "mol": "mol mole",
 }
 KNOWN = {name: unit for unit, names in _SAME_UNITS.items() for name in names.split()}
 SHORTEST_UNKNOWN = 4
