@@ -24,7 +24,7 @@ from grpokit.interop.together import Together
 from grpokit.registry.catalog import Catalog
 from grpokit.spec.flow import Scores
 
-SLOW = 0.2
+SLOW = 0.4
 SOURCE = f"""
 import asyncio, os
 
