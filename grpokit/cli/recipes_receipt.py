@@ -20,6 +20,7 @@ from grpokit.cli.consent import ForeignRewards
 from grpokit.errors import CheckpointError, GrpokitError, RecipeError
 
 if TYPE_CHECKING:
+    from grpokit.cli.eval_target import Subject
     from grpokit.compose.library import Found, Library
     from grpokit.compose.load import Loaded
     from grpokit.evaluate.records import Evaluation
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from grpokit.registry.catalog import Catalog
 
 __all__ = ["app"]
+
+COMPARABLE = ("recipe", "metric", "questions")
+"""Facts that must be the same before anything is trained or asked again."""
 
 app = typer.Typer()
 
@@ -71,7 +75,7 @@ def receipt(
     if out == Path("-"):
         sys.stdout.write(text)
         return
-    target = out or _target(loaded.sources[0])
+    target = _target(loaded.sources[0], out)
     _write(target, text)
     from grpokit.cli.recipes_show import receipt_lines
 
@@ -96,11 +100,13 @@ def _recipe_of(run: Path, library: Library) -> str:
     return name
 
 
-def _target(found: Found) -> Path:
-    """Beside a recipe file; the current folder for what is installed."""
+def _target(found: Found, out: Path | None) -> Path:
+    """What was asked for; else beside a recipe file, and in the current folder for what is installed."""
     from grpokit.receipts.shelf import name_of_file
 
     name = name_of_file(found)
+    if out is not None:
+        return out / name if out.is_dir() else out
     return Path(name) if found.plugin or found.path is None else found.path.with_name(name)
 
 
@@ -247,6 +253,11 @@ class Again:
         self, facts: list[Fact], name: str, told: Receipt, loaded: Loaded, catalog: Catalog
     ) -> list[Fact]:
         """The facts with what was done again in place of what was not."""
+        unlike = [f.name for f in facts if f.name in COMPARABLE and f.state != "same"]
+        if unlike:
+            text = f"not done again: answers do not compare (see {', '.join(unlike)})"
+            wanted = ["model"] * self.evaluate + ["training"] * self.train
+            return [dataclasses.replace(f, text=text) if f.name in wanted else f for f in facts]
         found: dict[str, list[Fact]] = {}
         with contextlib.redirect_stdout(sys.stderr):  # the table, or JSON, stands on stdout alone
             if self.evaluate:
@@ -259,7 +270,7 @@ class Again:
         from grpokit.cli.eval_target import Subject
         from grpokit.receipts.again import base_again
 
-        answers = _answers(Subject(label="base"), told, loaded, catalog)
+        answers = _answers(Subject(label="base"), loaded, catalog)
         model = answers.fingerprint["model"]
         return base_again(told, [item.correct for item in answers.items], model)
 
@@ -280,7 +291,7 @@ class Again:
                 skip_check=fact.reward_check.state == "skipped",
             )
             ((subject,), _, _) = find_subjects(str(run.path))
-            answers = _answers(subject, told, loaded, catalog)
+            answers = _answers(subject, loaded, catalog)
         model = answers.fingerprint["model"]
         weights = str(model.get("adapter") or model.get("weights", ""))
         return trained_again(told, fact, [item.correct for item in answers.items], weights)
@@ -306,18 +317,11 @@ class Again:
         )
 
 
-def _answers(subject: Any, told: Receipt, loaded: Loaded, catalog: Catalog) -> Evaluation:
-    """One model on the recipe's questions, which must be those of the receipt."""
+def _answers(subject: Subject, loaded: Loaded, catalog: Catalog) -> Evaluation:
+    """One model on the recipe's questions."""
     from grpokit.cli.eval import evaluate_all
-    from grpokit.errors import PreflightError
     from grpokit.evaluate.run import prepare
 
     exam = prepare(loaded.recipe, catalog)
-    if (exam.fingerprint["items"], len(exam.prompts)) != (told.metric.items, told.metric.n):
-        raise PreflightError(
-            "the recipe asks other questions than the receipt's, so answers do not compare",
-            place=told.recipe.name,
-            remedy="without --eval and --train the line `questions` says more",
-        )
     (found,) = evaluate_all([subject], loaded.recipe, exam, catalog)
     return found

@@ -191,7 +191,7 @@ def _closed(name: str, fact: DataFact, error: GrpokitError) -> Fact:
     return Fact(
         name=name,
         state="not checked",
-        text=f"{fact.use} cannot be opened here, and nothing is downloaded for this: {error.fact}",
+        text=f"{error.place or fact.use}: {error.fact}; nothing is downloaded for a check",
         remedy=error.remedy or "bring the data set to this machine first",
     )
 

@@ -142,6 +142,17 @@ def test_verify_tells_what_differs(
     ]
 
 
+def test_nothing_is_trained_that_would_not_compare(
+    carried: Path, recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe.write_text(recipe.read_text().replace("limit: 9", "limit: 8"))
+    assert main(["recipes", "verify", "sums.yaml", "--train", "--eval", "--out", "runs"]) == 1
+    out, err = capsys.readouterr()
+    assert out.count("not done again: answers do not compare (see") == 2
+    assert err == ""
+    assert not Path("runs").exists()
+
+
 def test_verify_another_receipt(
     recipe: Path, receipt: Receipt, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -213,6 +224,10 @@ def test_a_receipt_is_written_beside_the_recipe(
     capsys.readouterr()
     assert main(["recipes", "receipt", run, "--recipe", "sums.yaml", "--out", "-"]) == 0
     assert Receipt.model_validate_json(capsys.readouterr().out).note == ""
+    Path("folder").mkdir()
+    assert main(["recipes", "receipt", run, "--recipe", "sums.yaml", "--out", "folder"]) == 0
+    assert Path("folder/sums.receipt.json").is_file()
+    capsys.readouterr()
     before = recipe.read_text()
     assert main(["recipes", "receipt", run, "--recipe", "sums.yaml", "--out", "sums.yaml"]) == 2
     assert "its name is no receipt's" in capsys.readouterr().err
