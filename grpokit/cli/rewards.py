@@ -135,7 +135,7 @@ def check(
     target: Annotated[str, typer.Argument(metavar="REWARD|RECIPE", help="A reward or a recipe.")],
     rows: Annotated[
         int | None,
-        typer.Option(min=1, max=10_000, help="Rows to probe: 32, or 2 where a call costs money."),
+        typer.Option(min=1, max=1_000, help="Rows to probe: 32, or 2 where a call costs money."),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings end with code 3.")] = False,
     recipe: Source = None,

@@ -50,7 +50,7 @@ class RewardCheck:
         self.problem = ""
         self.unasked = ""
 
-    def __call__(self, scorer: Scorer, prompts: Sequence[Prompt]) -> None:
+    def __call__(self, scorer: Scorer, prompts: Sequence[Prompt], way: str = "") -> None:
         """Called by the plan while the workers run."""
         self.called = True
         if self.skip or not prompts:
@@ -61,9 +61,9 @@ class RewardCheck:
         if costly:
             self.unasked = f"calls of {', '.join(costly)} cost money"
             return
-        self._check(scorer, prompts[:ROWS])
+        self._check(scorer, prompts[:ROWS], way)
 
-    def _check(self, scorer: Scorer, prompts: Sequence[Prompt]) -> None:
+    def _check(self, scorer: Scorer, prompts: Sequence[Prompt], way: str) -> None:
         from grpokit.probes import check
 
         try:
@@ -75,6 +75,7 @@ class RewardCheck:
                 memory=self.recipe.scoring.memory,
                 scorer=scorer if scorer.isolate else None,
                 template=self.recipe.prompt.use,
+                hint=way,
             )
         except GrpokitError as error:  # what is wrong with rows and rewards stops the plan
             self.problem = str(error)

@@ -43,7 +43,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Draft", "Inspect", "needs_reference"]
 
-Inspect = Callable[[Scorer, Sequence[Prompt]], None]
+Inspect = Callable[[Scorer, Sequence[Prompt], str], None]
+"""Gets the running rewards, the first prompts, and the way to write an answer that paid best."""
 """Looks at the rewards while their workers run."""
 
 ROWS = 64
@@ -245,7 +246,7 @@ class Draft:
                 self.findings += remarks(found)
                 trials = self._try(scorer, prompts)
                 if self.inspect and not any(p.level == "error" for p in trials.problems):
-                    self.inspect(scorer, prompts)
+                    self.inspect(scorer, prompts, trials.way)
         except GrpokitError as error:
             self._add(error, "P210" if isinstance(error, ComponentError) else "P204", key)
             return (), Trials()

@@ -49,6 +49,7 @@ def check(
     scorer: Scorer | None = None,
     way: Way | None = None,
     template: str = "plain",
+    hint: str = "",
     step_completions: int | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> Report:
@@ -62,6 +63,7 @@ def check(
         scorer: one of these rewards that runs already; it is left running.
         way: how an answer is written; found by trying when left out.
         template: ``prompt.use``, of equal ways the one that it asks for is taken.
+        hint: the name of a way that is tried first, where time is short.
         step_completions: completions of a training step, for the projection.
         tell: called with a line if the whole check will take long.
 
@@ -76,7 +78,16 @@ def check(
     with ExitStack() as stack:
         if scorer is None:
             scorer = stack.enter_context(Scorer(setups, timeout=timeout, memory=memory))
-        run = _Run(setups, prompts, scorer, seconds=seconds, template=template, way=way, tell=tell)
+        run = _Run(
+            setups,
+            prompts,
+            scorer,
+            seconds=seconds,
+            template=template,
+            hint=hint,
+            way=way,
+            tell=tell,
+        )
         stack.callback(run.close)
         run.measure()
         return run.report(step_completions, time.monotonic() - began)
@@ -100,6 +111,7 @@ class _Run:
     scorer: Scorer
     seconds: float | None
     template: str
+    hint: str
     way: Way | None
     tell: Callable[[str], None] | None
     results: list[Result] = field(default_factory=list)
@@ -110,6 +122,8 @@ class _Run:
     latency: dict[str, float | None] = field(default_factory=dict)
     import_seconds: dict[str, float] = field(default_factory=dict)
     per_completion: float | None = None
+    certain: bool = True
+    """That the rewards tell right from wrong in this way of writing, or in none."""
 
     def __post_init__(self) -> None:
         columns = tuple(dict.fromkeys(name for prompt in self.prompts for name in prompt.row))
@@ -142,7 +156,9 @@ class _Run:
     def measure(self) -> None:
         """All that calls rewards."""
         try:
-            self.way = self.way or choose_way(self.bench, self.cases, self.template)
+            if self.way is None:
+                found = choose_way(self.bench, self.cases, self.template, self.hint)
+                self.way, self.certain = found
             self._probe()
             self._odd()
             self._time()
@@ -197,7 +213,8 @@ class _Run:
         if self.blind or self.short or not self.results:
             return
         first = self.results[0]
-        steady = [setup for setup in self.setups if setup.name not in self._unsteady()]
+        unsteady = self._unsteady()
+        steady = {s.name: (s, self._reads(s)) for s in self.setups if s.name not in unsteady}
         self.findings += odd_rows(
             self.bench, self.way, first.case, self.column, steady, first.measured
         )
@@ -301,7 +318,7 @@ class _Run:
             if self.reads[setup.name]:
                 self.findings += contract.abstentions(self.results, setup)
         self.findings += leaks(self.cases if self.subjects else ())
-        margins = list(self._margins(weights))
+        margins = list(self._margins(weights)) if self.certain else []
         known = {found.subject for found in margins}
         same = "contract.signal_variance"  # which the margin says already, and worse
         self.findings = [f for f in self.findings if f.id != same or f.subject not in known]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -178,7 +179,7 @@ def repeats(
             yield _changed("contract.determinism", setup, changed, "asked again")
             continue
         first = [measured for _, measured in by_case]
-        changed = _first_change(first, again, name)
+        changed = _first_change(first, again, name, rounded=True)
         if changed is not None:
             yield _changed("contract.batch_independence", setup, changed, "in reverse order")
             continue
@@ -186,34 +187,47 @@ def repeats(
             sample = by_case[0][1][:3]
             alone = [bench.ask([cases[0].prompt], [[m.text]])[0][0] for m in sample]
             for before, cell in zip(sample, alone, strict=True):
-                if differ(before.cell, cell, name):
+                if differ(before.cell, cell, name, rounded=True):
                     pair = (before, cell)
                     yield _changed("contract.batch_independence", setup, pair, "alone")
                     break
 
 
 def _first_change(
-    before: Sequence[Sequence[Measured]], after: Sequence[Sequence[Measured]], name: str
+    before: Sequence[Sequence[Measured]],
+    after: Sequence[Sequence[Measured]],
+    name: str,
+    *,
+    rounded: bool = False,
 ) -> tuple[Measured, Cell] | None:
     for one, other in zip(before, after, strict=True):
         for left, right in zip(one, other, strict=True):
-            if differ(left.cell, right.cell, name):
+            if differ(left.cell, right.cell, name, rounded=rounded):
                 return left, right.cell
     return None
 
 
+ROUNDED = 1e-5
 _BY_CHANCE = ("timeout", "crash", "memory")
 """Failures that a busy machine makes as well."""
 
 
-def differ(left: Cell, right: Cell, name: str) -> bool:
-    """Another score, or one that is there only once. Equal failures are findings of their own."""
+def differ(left: Cell, right: Cell, name: str, *, rounded: bool = False) -> bool:
+    """Another score, or one that is there only once. Equal failures are findings of their own.
+
+    ``rounded``: what a model says changes in its last digits with the batch that it is in.
+    """
     faults = [cell.faults.get(name) for cell in (left, right)]
     if any(fault is not None and fault.kind in _BY_CHANCE for fault in faults):
         return False
     if all(faults):
         return False
-    return any(faults) or left.values[name] != right.values[name]
+    if any(faults):
+        return True
+    before, after = left.values[name], right.values[name]
+    if before is None or after is None or not rounded:
+        return before != after
+    return not math.isclose(before, after, rel_tol=ROUNDED, abs_tol=ROUNDED)
 
 
 def _changed(promise: str, setup: RewardSetup, change: tuple[Measured, Cell], how: str) -> Finding:

@@ -8,6 +8,7 @@ chance.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -83,7 +84,8 @@ def kind_of(gold: str) -> Kind:
 
 def make_cases(prompts: list[Prompt], golds: list[str]) -> list[Case]:
     """Prompts whose gold answers are known, as cases."""
-    common = max(golds, key=lambda gold: (golds.count(gold), gold)) if golds else ""
+    counts = Counter(golds)
+    common = max(counts, key=lambda gold: (counts[gold], gold), default="")
     return [
         Case(
             prompt=prompt,
@@ -241,7 +243,7 @@ def _number(text: str) -> Fraction | None:
 
 def _other(golds: list[str], position: int) -> str:
     gold = golds[position]
-    behind = golds[position + 1 :] + golds[:position]
+    behind = (golds[(position + k) % len(golds)] for k in range(1, len(golds)))
     return next((other for other in behind if other and not same_answer(other, gold)), "")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from grpokit.compose.trials import paid
 from grpokit.probes.expand import Case, final_answer, make_cases
 from grpokit.probes.library import Way, ways
-from grpokit.probes.measure import TOTAL, Bench
+from grpokit.probes.measure import TOTAL, Bench, Cell
 from grpokit.scoring.scorer import RewardSetup, Scorer
 from grpokit.scoring.signature import Asked
 from grpokit.spec.components import RewardSpec
@@ -74,29 +74,36 @@ def gold_of(row: Mapping[str, Any], column: str) -> str:
     return "" if value is None else final_answer(value)
 
 
-def choose_way(bench: Bench, cases: Sequence[Case], template: str = "plain") -> Way:
+def choose_way(
+    bench: Bench, cases: Sequence[Case], template: str = "plain", hint: str = ""
+) -> tuple[Way, bool]:
     """The way in which the weighted sum tells right from wrong most clearly.
 
-    Equal ways: the one that pays the right answer most, then the one that the prompt asks for. Where
-    the check has little time, one row decides, and slow rewards do not see every way.
+    Equal ways: the one in which single rewards do, such as those that only measure; that pays the
+    right answer most; that the prompt asks for. Where
+    the check has little time, one row decides, and a slow reward sees only some, the ``hint`` first.
+    True if it saw all, or one that it pays for.
     """
     first = _FIRST.get(template, "")
-    found = sorted(ways(), key=lambda way: way.name != first)
+    found = sorted(ways(), key=lambda way: (way.name != hint, way.name != first))
     short = bench.end is not None
     tried = cases[: 1 if short or paid(bench.scorer.setups) else TRIED]
     end = time.monotonic() + PART * (bench.end - time.monotonic()) if bench.end else None
-    values: list[list[tuple[float | None, float | None]]] = []
+    values: list[list[tuple[_Earned, _Earned]]] = []
     for group in [[way] for way in found] if short or bench.together else [found]:
         if values and end is not None and time.monotonic() > end:
             break
         values += _earned(bench, tried, group)
 
-    def worth(position: int) -> tuple[float, float, int]:
-        gap = sum((right or 0.0) - (wrong or 0.0) for right, wrong in values[position])
-        paid = sum(right or 0.0 for right, _ in values[position])
-        return round(gap, 6), round(paid, 6), -position
+    def worth(position: int) -> tuple[float, float, float, int]:
+        own = values[position]
+        gap = sum(right.total - wrong.total for right, wrong in own)
+        each = sum(right.every - wrong.every for right, wrong in own)
+        paid = sum(right.total for right, _ in own)
+        return round(gap, 6), round(each, 6), round(paid, 6), -position
 
-    return found[max(range(len(values)), key=worth)]
+    best = max(range(len(values)), key=worth)
+    return found[best], len(values) == len(found) or max(worth(best)[:2]) > 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +126,7 @@ def beside(scorer: Scorer, prompt: Prompt) -> Beside | None:
     if not any(names_gold(setup, scorer.asked()[setup.name]) for setup in setups):
         return None
     bench, cases = Bench(scorer), make_cases([prompt], [gold])
-    way = choose_way(bench, cases)
+    way, _ = choose_way(bench, cases)
     ((found,),) = bench.measure(cases, way, [[""]])
     right, wrong = found.right.values[TOTAL], found.wrong.values[TOTAL]
     if right is None or (wrong is not None and right <= wrong):
@@ -127,15 +134,28 @@ def beside(scorer: Scorer, prompt: Prompt) -> Beside | None:
     return Beside(way=way.name, completion=way.write(gold), right=right, wrong=wrong)
 
 
+@dataclass(frozen=True)
+class _Earned:
+    """The weighted sum, and all rewards as if each had the weight 1; what has no score counts as 0."""
+
+    total: float
+    every: float
+
+    @classmethod
+    def of(cls, cell: Cell) -> _Earned:
+        total = cell.values[TOTAL] or 0.0
+        return cls(total, sum(value or 0.0 for value in cell.values.values()) - total)
+
+
 def _earned(
     bench: Bench, cases: Sequence[Case], group: Sequence[Way]
-) -> list[list[tuple[float | None, float | None]]]:
+) -> list[list[tuple[_Earned, _Earned]]]:
     """For each way, what the right and the wrong answer of each row earn."""
     if bench.together:  # neighbours count, so a short and a long one are tried
         near: list[list[str]] = [["", "x" * 400]] * len(cases)
         rows = [bench.measure(cases, way, near) for way in group]
         return [
-            [(m.right.values[TOTAL], m.wrong.values[TOTAL]) for row in each for m in row]
+            [(_Earned.of(m.right), _Earned.of(m.wrong)) for row in each for m in row]
             for each in rows
         ]
     texts = [
@@ -144,6 +164,6 @@ def _earned(
     ]
     cells = bench.ask([case.prompt for case in cases], texts)
     return [
-        [(row[2 * k].values[TOTAL], row[2 * k + 1].values[TOTAL]) for row in cells]
+        [(_Earned.of(row[2 * k]), _Earned.of(row[2 * k + 1])) for row in cells]
         for k in range(len(group))
     ]

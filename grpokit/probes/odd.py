@@ -34,9 +34,17 @@ VARIED = (
 
 
 def odd_rows(
-    bench: Bench, way: Way, case: Case, column: str, setups: Sequence[RewardSetup], right: Measured
+    bench: Bench,
+    way: Way,
+    case: Case,
+    column: str,
+    setups: Mapping[str, tuple[RewardSetup, bool]],
+    right: Measured,
 ) -> Iterator[Finding]:
-    """Rows without a gold answer, with a column more, and with other messages before the question."""
+    """Rows without a gold answer, with a column more, and with other messages before the question.
+
+    ``setups``: by name, with whether it reads the gold answer.
+    """
     empty = _without_gold(case, column)
     prompts = [replace(case.prompt, row=row) for row in empty.values()]
     # Not the right answer: a reward that reads it elsewhere pays for it with good reason. Nor the
@@ -47,8 +55,9 @@ def odd_rows(
     extra = replace(case.prompt, row={**case.prompt.row, "a_column_that_nobody_knows": "x"})
     other = replace(case.prompt, messages=_talk(case, way))
     cells = bench.ask([*prompts, extra, other], [*([texts] * len(prompts)), pair, pair])
-    for setup in setups:
-        yield from _paid(setup, dict(zip(empty, cells, strict=False)), texts, right)
+    for setup, reads in setups.values():
+        if reads:
+            yield from _paid(setup, dict(zip(empty, cells, strict=False)), texts, right)
         for promise, told, answered in (
             ("contract.kwargs_tolerance", "with an unknown column", cells[-2]),
             ("contract.chat_vs_text", "with other messages before the question", cells[-1]),
@@ -126,22 +135,37 @@ def varied(
 
 
 def leaks(cases: Sequence[Case]) -> Iterator[Finding]:
-    """Gold answers that stand in the question, word by word."""
+    """Gold answers that stand in the question, word by word, more often than numbers meet by chance."""
     hits = [case for case in cases if len(case.gold) > 1 and _inside(case.gold, case.question)]
-    if cases and len(hits) > LEAK * len(cases):
+    if len(hits) > 1 and _at_least(len(hits), len(cases)) > LEAK:
         rows = ", ".join(str(case.prompt.index) for case in hits[:5])
         fact = f"the gold answer stands in the prompt of {len(hits)} of {len(cases)} rows ({rows})"
         yield broken("contract.gold_leak", TOTAL, fact, violations=len(hits), tried=len(cases))
 
 
+def _at_least(hits: int, tried: int) -> float:
+    """The lower end of Wilson's 95% interval of a share."""
+    share, z = hits / tried, 1.96
+    middle = share + z * z / (2 * tried)
+    width = z * math.sqrt(share * (1 - share) / tried + z * z / (4 * tried * tried))
+    return (middle - width) / (1 + z * z / tried)
+
+
 def _inside(gold: str, text: str) -> bool:
+    """Whether it stands there as a word or number of its own: 12 is no part of 312, 1,200 or 12.5."""
     start = text.find(gold)
     while start >= 0:
         end = start + len(gold)
-        before, after = text[start - 1 : start], text[end : end + 1]
-        if not (before + gold[0]).isalnum() * bool(before) and not (
-            gold[-1] + after
-        ).isalnum() * bool(after):
+        if not _joined(text[max(0, start - 2) : start][::-1], gold[0]) and not _joined(
+            text[end : end + 2], gold[-1]
+        ):
             return True
         start = text.find(gold, start + 1)
     return False
+
+
+def _joined(near: str, edge: str) -> bool:
+    """Whether the two characters next to an edge, nearest first, belong to the same word or number."""
+    if not near or not edge.isalnum():
+        return False
+    return near[0].isalnum() or (near[0] in ".," and edge.isdigit() and near[1:].isdigit())

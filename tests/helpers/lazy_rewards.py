@@ -217,6 +217,11 @@ def very_slow(completion, answer):
     return float(str(answer) in completion)
 
 
+def slow_tags(completion, answer):
+    time.sleep(0.1)
+    return float(f"<answer>{answer}</answer>" in completion)
+
+
 def same_for_all(completion):
     return 0.5
 

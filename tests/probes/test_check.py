@@ -182,6 +182,16 @@ def test_a_slow_reward_is_probed_as_far_as_time_goes():
     assert any("ended" in note for note in report.notes)
 
 
+def test_a_slow_reward_gets_no_margin_in_a_way_that_it_may_not_want():
+    report = check(
+        [lazy("slow_tags")], ROWS, seconds=1.6
+    )  # for some ways, and tags are none of these
+    assert "base.margin" not in ids(report)
+    report = check([lazy("slow_tags")], ROWS, seconds=2.5, hint="tags-one-line")
+    assert report.way == "tags-one-line"
+    assert report.right == 1.0
+
+
 def test_nothing_is_said_where_nothing_was_asked():
     report = check([lazy("good")], ROWS, seconds=0.0)
     assert ids(report) == set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from grpokit.answers.parse import parse_number
 from grpokit.answers.wrappers import last_boxed
 from grpokit.probes.expand import NotApplicable, expand, final_answer, make_cases, same_answer
 from grpokit.probes.library import contracts, probes, ways
+from grpokit.probes.odd import leaks
 from grpokit.probes.rows import sample_rows
 from grpokit.probes.strategies import STRATEGIES
 
@@ -90,3 +92,31 @@ def test_a_prompt_with_the_delimiters_ends():
     probe = next(probe for probe in probes() if probe.id == "spray.or")
     hostile = type(case)(**{**vars(case), "gold": "\u27e6gold\u27e7"})
     assert "\u27e6" not in expand(probe, hostile, BOXED)
+
+
+def leaking(pairs):
+    prompts = [
+        replace(prompt, messages=({"role": "user", "content": text},))
+        for prompt, (text, _) in zip(sample_rows(len(pairs)), pairs, strict=True)
+    ]
+    return [found.id for found in leaks(make_cases(prompts, [gold for _, gold in pairs]))]
+
+
+def test_a_gold_answer_in_the_prompt_is_told_from_numbers_that_meet_by_chance():
+    apart = ("a shop sells 3 pens", "17")
+    assert leaking([("The answer is 42.", "42")] * 2 + [apart] * 6) == ["contract.gold_leak"]
+    assert leaking([("It is $x^2+1$, right?", "x^2+1")] * 4) == ["contract.gold_leak"]
+    assert leaking([("Ann has 42 pens.", "42")] + [apart] * 3) == []  # one says nothing
+    assert leaking([("Ann has 42 pens.", "42")] * 3 + [apart] * 29) == []
+    for text in ("142", "421", "4.42", "42.5", "42,000", "1,042", "x42"):
+        assert leaking([(f"There are {text} of them.", "42")] * 4) == [], text
+
+
+def test_real_questions_leak_nothing():
+    path = VECTORS.parents[1] / "data/gsm8k/test.jsonl"
+    if not path.exists():
+        pytest.skip(f"{path} is not part of the package")
+    rows = [json.loads(line) for line in path.read_text().splitlines()[:320]]
+    for start in range(0, 320, 32):  # the rows that a check takes, and others
+        some = rows[start : start + 32]
+        assert leaking([(row["question"], final_answer(row["answer"])) for row in some]) == []
