@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import time
 from pathlib import Path
@@ -98,6 +99,25 @@ def test_math500_against_itself():
             f"\\displaystyle {row['answer']}",
         ):
             assert verify(row["answer"], answer, seconds=20).correct, (row["answer"], answer)
+
+
+@needs_data
+def test_the_speeds_of_the_docs_are_of_answers_that_are_written_otherwise():
+    docs = Path(__file__).parents[4] / "docs"
+    spec = importlib.util.spec_from_file_location("grading_forms", docs / "grading_forms.py")
+    forms = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(forms)
+    answers = {json.loads(line)["answer"] for line in MATH500.read_text().splitlines()}
+    found = {answer: forms.rewritten(answer) for answer in answers}
+    other = {answer: form for answer, form in found.items() if form is not None}
+    for answer, form in other.items():
+        assert form.replace(" ", "") != answer.replace(" ", "")
+        assert verify(answer, form, seconds=20).correct, (answer, form)
+    page = (docs / "grading.md").read_text("utf-8")
+    (row,) = (
+        line for line in page.splitlines() if line.startswith("| MATH-500, written otherwise")
+    )
+    assert f"| {len(other)} of {len(other)} |" in row
 
 
 EQUAL_ANSWERS = {
