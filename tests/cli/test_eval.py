@@ -50,6 +50,13 @@ def test_the_run_says_whether_its_rewards_were_checked(commands: Commands, run: 
     (other,) = (commands.folder / "unchecked").iterdir()
     record = json.loads((other / "reward-check.json").read_text())
     assert (record["skipped"], record["checked"]) == (True, False)
+    again = ("train", "--resume", str(other), "--steps", "2", "--force", "--plain")
+    assert commands.run(*again, "--set", "rewards.0.with.text=null") == 3
+    assert "spray.or" in commands.output
+    assert "grpokit rewards check" in commands.output
+    assert json.loads((other / "reward-check.json").read_text()) == record
+    assert commands.run(*again) == 0, commands.output  # other steps are no other rewards
+    assert "reward check" not in commands.output
 
 
 def read(folder: Path) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]:

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from grpokit.cli.main import main
-from grpokit.cli.train_check import RewardCheck, check_command
+from grpokit.cli.train_check import RewardCheck, check_command, concerns
 from grpokit.compose.load import load_recipe
 from grpokit.compose.prompts import make_prompt
 from grpokit.errors import PreflightError
@@ -251,6 +251,23 @@ def test_train_says_what_time_did_not_suffice_for(capsys, monkeypatch):
         capsys.readouterr().err
     )
     assert check.record()["missed"]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("rewards: the run has 1, asked for is 2", True),
+        ("reward number number: the run has grpokit 0.1.0 (a), installed is nothing", True),
+        ("scoring.timeout: the run has 1, asked for is 2", True),
+        ("prompt.use: the run has 1, asked for is 2", True),
+        ("dataset.with: the run has 1, asked for is 2", True),
+        ("data set content: the run has a, installed is b", True),
+        ("train.steps: the run has 1, asked for is 2", False),
+        ("backend hf: the run has a, installed is b", False),
+    ],
+)
+def test_a_resumed_run_is_checked_again_if_its_rewards_may_be_others(line, expected):
+    assert concerns([line]) == expected
 
 
 def test_train_that_skips_the_check_says_so(capsys):
