@@ -161,9 +161,7 @@ def verify(
     Exit codes: 0 nothing contradicts the receipt; 1 something differs; 2 and 3 it could not be checked.
     Without --eval and --train no model is loaded and nothing is brought from the network.
     """
-    from grpokit.cli.recipes_show import show_facts
     from grpokit.compose.library import Library
-    from grpokit.receipts.facts import holds
     from grpokit.receipts.shelf import asked
     from grpokit.registry.catalog import Catalog
 
@@ -172,19 +170,25 @@ def verify(
     recipes = asked(name, Library(catalog, Path.cwd()), names)
     again = Again(evaluate=evaluate, train=train, seed=seed, out=out, foreign=foreign)
     again.refuse(name, recipes, file)
-    results: list[dict[str, Any]] = []
-    for found in recipes:
-        told, facts = _facts(found, file, catalog, again)
-        label = found.name if found.plugin else found.file
-        results.append(
-            {"recipe": label, "holds": holds(facts), "facts": [*map(dataclasses.asdict, facts)]}
-        )
-        if not as_json:
-            show_facts(label, told, facts)
+    results = [_result(found, file, catalog, again, shown=not as_json) for found in recipes]
     if as_json:
         render.print_json({"recipes": results})
     if not all(result["holds"] for result in results):
         raise typer.Exit(1)
+
+
+def _result(
+    found: Found, file: Path | None, catalog: Catalog, again: Again, *, shown: bool
+) -> dict[str, Any]:
+    """What one receipt comes to, as data; shown on the way."""
+    from grpokit.cli.recipes_show import show_facts
+    from grpokit.receipts.facts import holds
+
+    told, facts = _facts(found, file, catalog, again)
+    label = found.name if found.plugin else found.file
+    if shown:
+        show_facts(label, told, facts)
+    return {"recipe": label, "holds": holds(facts), "facts": [*map(dataclasses.asdict, facts)]}
 
 
 def _facts(

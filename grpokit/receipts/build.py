@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from grpokit.compose.diff import leaves
+from grpokit.compose.records import component_records
 from grpokit.errors import PreflightError
 from grpokit.evaluate.run import prepare
 from grpokit.receipts.marks import over_seeds
@@ -47,13 +48,17 @@ def build(paths: Sequence[Path], loaded: Loaded, catalog: Catalog, *, note: str 
             recipe says, or does not go together with the others; with every reason.
     """
     exam = prepare(loaded.recipe, catalog)
+    records, _ = component_records(loaded, catalog)
+    sources = {each.role: each.source_hash for each in records if each.kind == "reward"}
     saved: list[Saved] = []
     problems: list[str] = []
     for path in paths:
         try:
-            saved.append(read_saved(path, loaded, exam))
+            saved.append(read_saved(path, loaded, exam, sources))
         except PreflightError as error:
             problems += error.problems or (str(error),)
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            problems.append(f"{path}: its records are damaged ({type(error).__name__}: {error})")
     problems += _apart(saved)
     if problems:
         raise PreflightError(

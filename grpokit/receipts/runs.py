@@ -52,8 +52,10 @@ class Saved:
     fact: RunFact
 
 
-def read_saved(path: Path, loaded: Loaded, exam: Exam) -> Saved:
+def read_saved(path: Path, loaded: Loaded, exam: Exam, sources: Mapping[str, str]) -> Saved:
     """A run against the recipe that it is said to be of.
+
+    ``sources``: of each reward that is installed, the hash of its source, by its role in a plan.
 
     Raises:
         PreflightError: with every reason why no receipt can be made of it.
@@ -61,6 +63,7 @@ def read_saved(path: Path, loaded: Loaded, exam: Exam) -> Saved:
     run = RunDir.existing(path)
     recipe, plan = run.recipe(), run.plan()
     problems = [*_unfinished(run), *_other_recipe(run, loaded), *_resumed(run)]
+    problems += _other_rewards(plan, sources)
     environment = plan.get("environment") or {}
     if "cpu" not in environment:
         problems.append("the run does not say on what hardware it trained: train it again")
@@ -149,6 +152,16 @@ def _other_recipe(run: RunDir, loaded: Loaded) -> list[str]:
     more = f" (and {len(found) - SHOWN} more)" if len(found) > SHOWN else ""
     told = "; ".join(found[:SHOWN])
     return [f"it trained another recipe than {loaded.name} now is: {told}{more}: train it again"]
+
+
+def _other_rewards(plan: Data, sources: Mapping[str, str]) -> list[str]:
+    """Rewards whose source is another one than when the run was started."""
+    rewards = [each for each in plan.get("components", ()) if each.get("kind") == "reward"]
+    return [
+        f"the source of {each['id']} changed since it trained: train it again"
+        for each in rewards
+        if sources.get(each["role"], each["source_hash"]) != each["source_hash"]
+    ]
 
 
 def _resumed(run: RunDir) -> list[str]:

@@ -74,12 +74,13 @@ def _recipe(receipt: Receipt, loaded: Loaded) -> Iterator[Fact]:
         keys = _some(list(found.new))
         text = f"came since, at their defaults: {keys}"
         yield Fact(name="new settings", state="noted", text=text)
-    now = {fact.name: fact.hash for fact in text_facts(loaded.sources)}
-    if [fact.hash for fact in recorded.texts] == [*now.values()]:
-        yield Fact(name="recipe files", state="same", text=", ".join(now))
+    now = text_facts(loaded.sources)
+    if [fact.hash for fact in recorded.texts] == [fact.hash for fact in now]:
+        text = ", ".join(fact.name for fact in now)
+        yield Fact(name="recipe files", state="same", text=text)
     else:
         known = {fact.hash for fact in recorded.texts}
-        other = [name for name, text_hash in now.items() if text_hash not in known]
+        other = [fact.name for fact in now if fact.hash not in known]
         text = f"another text, which the values above judge: {_some(other) or 'fewer files'}"
         yield Fact(name="recipe files", state="noted", text=text)
 
@@ -304,10 +305,15 @@ def _elsewhere(receipt: Receipt, catalog: Catalog) -> Iterator[Fact]:
     """Versions and machine: what another result could come from, and no contradiction by itself."""
     plugins = {record.distribution: record.version for record in catalog.plugins}
     now = environment()
-    run = receipt.runs[0]
-    packages = {**run.packages, **receipt.plugins}
-    yield _environment("versions", packages, {**packages_of(now), **plugins})
-    yield _environment("hardware", run.hardware, hardware_of(now))
+    versions, machine = {**packages_of(now), **plugins}, hardware_of(now)
+    first = receipt.runs[0]
+    for run in receipt.runs:
+        seed = "" if run is first else f", seed {run.seed}"
+        if run is first or run.packages != first.packages:
+            recorded = {**run.packages, **receipt.plugins}
+            yield _environment(f"versions{seed}", recorded, versions)
+        if run is first or run.hardware != first.hardware:
+            yield _environment(f"hardware{seed}", run.hardware, machine)
     yield Fact(
         name="model",
         state="not checked",
@@ -317,7 +323,7 @@ def _elsewhere(receipt: Receipt, catalog: Catalog) -> Iterator[Fact]:
     yield Fact(
         name="training",
         state="not checked",
-        text=f"{run.steps} steps, {duration(run.seconds)} there",
+        text=f"{first.steps} steps, {duration(first.seconds)} there",
         remedy="--train repeats it",
     )
 

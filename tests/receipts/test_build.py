@@ -66,7 +66,7 @@ def test_runs_that_do_not_go_together(make_run, loaded, catalog, rewrite):
     told = problems([one, other], loaded, catalog)
     assert "2 runs have the seed 1" in told
     plan = json.loads((other / "plan.json").read_text())
-    plan["components"][1]["source_hash"] = "0" * 16
+    plan["components"][0]["source_hash"] = "0" * 16
     rewrite(other / "plan.json", plan | {"dataset_fingerprint": "other"})
     told = problems([one, other], loaded, catalog)
     assert "trained on different rows" in told
@@ -129,6 +129,25 @@ def test_answers_that_somebody_changed(make_run, loaded, catalog):
         assert change != lines[0]
         samples.write_text("\n".join([change, *lines[1:]]) + "\n")
         assert told in problems([path], loaded, catalog)
+
+
+def test_a_reward_that_changed_since(make_run, loaded, catalog, rewrite):
+    path = make_run()
+    plan = json.loads((path / "plan.json").read_text())
+    reward = next(c for c in plan["components"] if c["role"] == "reward distinct")
+    reward["source_hash"] = "0" * 16
+    rewrite(path / "plan.json", plan)
+    told = problems([path], loaded, catalog)
+    assert "the source of example-reward/distinct changed since it trained" in told
+
+
+@pytest.mark.parametrize("line", ["{}", "[]", '{"seconds": {"total": "x"}}', "{"])
+def test_records_that_are_damaged(make_run, loaded, catalog, line):
+    path = make_run()
+    (path / "metrics.jsonl").write_text(f'{line}\n{{"step": 2}}\n')
+    told = problems([path], loaded, catalog)
+    assert str(path) in told
+    assert "records are damaged" in told or "metrics.jsonl cannot be read" in told
 
 
 def test_a_resume_that_was_forced_or_moved(make_run, loaded, catalog):

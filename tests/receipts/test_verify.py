@@ -86,6 +86,15 @@ def test_what_contradicts_it(receipt, loaded, catalog, at, name):
     assert all(fact.remedy for fact in facts if fact.state == "differs")
 
 
+def test_each_machine_is_compared(make_run, loaded, catalog):
+    two = build([make_run(), make_run(seed=2)], loaded, catalog)
+    assert "hardware, seed 2" not in states(verify(two, loaded, catalog))
+    moved = changed(two, runs__1__hardware__cpu="PDP-11", runs__1__packages__torch="1.0")
+    found = {fact.name: fact for fact in verify(moved, loaded, catalog)}
+    assert (found["hardware"].state, found["hardware, seed 2"].state) == ("same", "noted")
+    assert "torch was 1.0, is " in found["versions, seed 2"].text
+
+
 def test_one_seed_twice(receipt, loaded, catalog):
     runs = receipt.model_dump(mode="json")["runs"] * 2
     facts = verify(changed(receipt, runs=runs), loaded, catalog)
