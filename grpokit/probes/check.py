@@ -78,16 +78,7 @@ def check(
     with ExitStack() as stack:
         if scorer is None:
             scorer = stack.enter_context(Scorer(setups, timeout=timeout, memory=memory))
-        run = _Run(
-            setups,
-            prompts,
-            scorer,
-            seconds=seconds,
-            template=template,
-            hint=hint,
-            way=way,
-            tell=tell,
-        )
+        run = _Run(setups, prompts, scorer, seconds, template, hint, way, tell)
         stack.callback(run.close)
         run.measure()
         return run.report(step_completions, time.monotonic() - began)
@@ -139,6 +130,9 @@ class _Run:
         golds = [gold_of(prompt.row, self.column) for prompt in self.prompts]
         known = [(p, g) for p, g in zip(self.prompts, golds, strict=True) if g]
         self.blind = not known
+        if known and len(known) < len(golds):
+            without = len(golds) - len(known)
+            self.notes.append(f"{without} of {len(golds)} rows have no gold answer: left out")
         pairs = known or [(prompt, "42") for prompt in self.prompts]
         self.cases = make_cases([p for p, _ in pairs], [g for _, g in pairs])
         self.bench = Bench(self.scorer, seconds=self.seconds)

@@ -255,6 +255,14 @@ def test_a_scorer_that_runs_is_used_and_left_running():
         assert lane.process.alive()
 
 
+def test_rows_without_a_gold_answer_are_left_out_and_counted():
+    rows = [ROWS[0].row, {**ROWS[1].row, "answer": None}, {**ROWS[2].row, "answer": ""}]
+    report = check([lazy("good")], rows, seconds=5.0, way=_boxed())
+    assert report.rows == 1
+    assert "2 of 3 rows have no gold answer: left out" in report.notes
+    assert ids(report, "critical") == set()
+
+
 def test_rows_that_do_not_do_are_said():
     with pytest.raises(PreflightError, match="asks for the column 'answer'"):
         check([lazy("good")], [{"question": "?"}])
