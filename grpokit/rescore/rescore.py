@@ -18,6 +18,7 @@ from grpokit.rescore.compare import Comparison, Side, SignChanges
 from grpokit.rescore.rank import KENDALL, SPEARMAN
 from grpokit.rescore.saved import SavedStep, read_steps, rollout_of, saved_columns
 from grpokit.scoring.budget import SILENT, check_stop, place_of
+from grpokit.scoring.facts import needs_model, no_model
 from grpokit.scoring.scorer import RewardSetup, Scorer, ScoringOptions
 from grpokit.spec.flow import Scores
 
@@ -72,11 +73,15 @@ def rescore(job: Job, out: Path, *, shown: Shown, should_stop: Callable[[], None
     """Scores every saved completion again and writes ``out/TIME``, whole or not at all.
 
     Raises:
-        PreflightError: there are no rollouts, or a reward asks for a column that is not there.
+        PreflightError: there are no rollouts, a reward asks for a column that is not there, or for what
+            the policy says.
         CheckpointError: the rollouts are damaged, or the folder cannot be written.
         RewardError: a reward ended the comparison, or failed on everything in 3 steps in a row.
         ComponentError: a reward cannot be built.
     """
+    entries = [setup.entry for setup in job.setups]
+    if any(map(needs_model, entries)):
+        raise no_model(entries, place="runs rescore, of texts that were saved")
     source = job.run / "rollouts.jsonl"
     began = time.monotonic()
     steps = read_steps(source)

@@ -131,8 +131,17 @@ def test_without_a_model_it_says_so(commands, argv):
 def test_saved_rollouts_are_not_scored_with_it(commands, runs):
     run, _ = runs["ttrl"]
     assert commands.run("runs", "rescore", str(run), "--reward", "rewards-intrinsic/self-certainty")
-    assert "needs what the policy says" in " ".join(commands.output.split())
+    words = " ".join(commands.output.split())
+    assert "runs rescore, of texts that were saved" in words
+    assert "needs what the policy says" in words
     assert not [file for file in run.rglob("*") if "rescore" in file.name and file.is_file()]
+
+
+def test_a_plan_says_what_it_did_not_try(commands, runs):
+    assert commands.run("plan", "rlpr.yaml") == 0, commands.output
+    words = " ".join(commands.output.split())
+    assert "P214" in words
+    assert "not tried: reference-probability, for want of the policy" in words
 
 
 def test_a_backend_that_does_not_measure_is_refused_in_plan(commands):
