@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from grpokit.errors import ComponentError, GrpokitError
 from grpokit.registry.output import stdout_to_stderr
-from grpokit.registry.source import read_source
+from grpokit.registry.source import read_sources
 
 if TYPE_CHECKING:
     from grpokit.registry.catalog import Entry
@@ -116,8 +116,9 @@ def create(entry: Entry, settings: Mapping[str, Any]) -> Any:
 
 
 def source_hash(entry: Entry) -> str:
-    """First 16 hex digits of the SHA-256 of the target module's source, without importing it.
+    """First 16 hex digits of a SHA-256 of the target's source, without importing it.
 
+    That is its module and what this imports of its own package: a reward changes when its grader does.
     A module without a readable file is identified by distribution, version and target, and what is
     text, such as a prompt, by its words.
     """
@@ -128,11 +129,19 @@ def source_hash(entry: Entry) -> str:
 
         source = source_digest(entry.spec.target)
     else:
-        source = read_source(entry.spec.target.partition(":")[0])
+        source = _joined(read_sources(entry.spec.target.partition(":")[0]))
     if source is None:
         plugin = entry.plugin
         source = f"{plugin.distribution}=={plugin.version}:{entry.spec.target}".encode()
     return hashlib.sha256(source).hexdigest()[:16]
+
+
+def _joined(sources: Mapping[str, bytes]) -> bytes | None:
+    """One module is its own bytes; of several, their names and the hashes of each."""
+    if len(sources) < 2:
+        return next(iter(sources.values()), None)
+    lines = (f"{name} {hashlib.sha256(sources[name]).hexdigest()}" for name in sorted(sources))
+    return "\n".join(lines).encode()
 
 
 def _fact(error: BaseException) -> str:

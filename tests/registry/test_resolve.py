@@ -10,9 +10,10 @@ from pydantic import ValidationError
 from dists import install, reward_hooks
 from grpokit.api import CallbackSpec, Config, PreflightError, RewardSpec
 from grpokit.errors import ComponentError
-from grpokit.registry.catalog import Entry
+from grpokit.registry.catalog import Catalog, Entry
 from grpokit.registry.discover import PluginRecord
 from grpokit.registry.resolve import build_config, config_model, create, resolve, source_hash
+from grpokit.registry.source import read_sources
 
 CODE = '''
 from pathlib import Path
@@ -145,6 +146,40 @@ def test_the_hash_is_the_source_s_and_imports_nothing(made):
     assert "made" not in sys.modules
     (made / "quits.py").write_text("# changed\n")
     assert source_hash(entry("quits:x")) != expected
+
+
+def test_the_hash_covers_what_the_module_imports_of_its_own_package(made):
+    (made / "deep").mkdir()
+    files = {
+        "deep/__init__.py": "raise SystemExit\n",
+        "deep/reward.py": "import os\nfrom made.deep.grader import (  # a grader\n    judge,\n)\nfrom . import near\n",
+        "deep/grader.py": "def judge():\n    import made.deep.inner\n",
+        "deep/near.py": "",
+        "deep/apart.py": "",
+        "deep/inner.py": "",
+    }
+    for name, text in files.items():
+        (made / name).write_text(text)
+    before = source_hash(entry("deep.reward:x"))
+    for name, counts in {"apart": False, "grader": True, "near": True, "inner": True}.items():
+        (made / f"deep/{name}.py").write_text(files[f"deep/{name}.py"] + "# changed\n")
+        assert (source_hash(entry("deep.reward:x")) != before) == counts, name
+        (made / f"deep/{name}.py").write_text(files[f"deep/{name}.py"])
+    assert source_hash(entry("deep.reward:x")) == before
+    assert "made.deep" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("reward", "part"),
+    [
+        ("number", "grpokit.answers.parse"),
+        ("math/accuracy", "grpokit_math.verify.compare"),
+        ("cppo/math-accuracy", "grpokit_math.verify.compare"),
+    ],
+)
+def test_a_reward_s_hash_covers_its_grader(reward, part):
+    module = Catalog.load().find("reward", reward).spec.target.partition(":")[0]
+    assert part in read_sources(module)
 
 
 def test_without_a_file_the_version_is_the_identity():
