@@ -174,6 +174,14 @@ def test_check_of_a_recipe_shows_the_board(capsys):
     assert {each["name"] for each in data["rewards"]} == {"number", "format"}
 
 
+def test_a_check_that_judged_nothing_does_not_say_more(capsys):
+    code, out, _ = command(capsys, "check", "rewards-intrinsic/self-certainty", "--rows", "1")
+    assert code == 0
+    assert out.splitlines()[-1] == "clean, as far as promises go: nothing here reads the answer"
+    assert "was made up" in out
+    assert " model " in next(line for line in out.splitlines() if line.startswith("self-certainty"))
+
+
 def test_a_declared_wrapper_and_hostile_rows(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "hostile.yaml").write_text(HOSTILE)
