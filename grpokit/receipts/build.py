@@ -25,6 +25,7 @@ from grpokit.receipts.model import (
     TextFact,
 )
 from grpokit.receipts.runs import LEVEL, Saved, read_saved
+from grpokit.receipts.sources import module_hash
 from grpokit.receipts.values import digest, values_of
 
 if TYPE_CHECKING:
@@ -125,8 +126,8 @@ def _receipt(
             use=catalog.find("dataset", recipe.eval.dataset.use).id,
             fingerprint=str(exam.fingerprint["dataset"]),
         ),
-        rewards=_rewards(first, "reward ", recipe.rewards),
-        eval_rewards=_rewards(first, "eval reward ", recipe.eval.rewards or ()),
+        rewards=_rewards(first, "reward ", recipe.rewards, catalog),
+        eval_rewards=_rewards(first, "eval reward ", recipe.eval.rewards or (), catalog),
         metric=Metric(
             reward=exam.decides,
             threshold=exam.threshold,
@@ -142,7 +143,7 @@ def _receipt(
 
 
 def _rewards(
-    saved: Saved, prefix: str, sections: Sequence[RewardSection]
+    saved: Saved, prefix: str, sections: Sequence[RewardSection], catalog: Catalog
 ) -> tuple[RewardFact, ...]:
     records: list[Mapping[str, Any]] = [
         c for c in saved.components if c["role"].startswith(prefix) and c["kind"] == "reward"
@@ -153,7 +154,7 @@ def _rewards(
             id=record["id"],
             distribution=record["distribution"],
             version=record["version"],
-            source=record["source_hash"],
+            source=module_hash(catalog.find("reward", section.use)),
             weight=section.weight,
             settings=dict(leaves(record["settings"])),
         )

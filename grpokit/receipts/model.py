@@ -92,7 +92,10 @@ class DataFact(Config):
 
 
 class RewardFact(Config):
-    """A reward as it scored: settings with defaults, and the hash of its module's source."""
+    """A reward as it scored: settings with defaults, and the hash of its module's source.
+
+    ``source`` is of the one file that the reward stands in (see ``sources``).
+    """
 
     name: Text
     id: Text

@@ -1,16 +1,21 @@
 """A receipt against what is here: what holds, what does not, and what only is otherwise."""
 
+import json
+
 import pytest
 
+from dists import install, reward_hooks
 from grpokit.compose.load import load_recipe
 from grpokit.receipts.again import base_again, trained_again
 from grpokit.receipts.build import build
 from grpokit.receipts.facts import holds
 from grpokit.receipts.marks import pack, unpack
 from grpokit.receipts.model import Receipt
+from grpokit.receipts.sources import module_hash
 from grpokit.receipts.values import digest
 from grpokit.receipts.verify import verify
 from grpokit.registry.catalog import Catalog
+from grpokit.registry.resolve import source_hash
 
 
 def changed(receipt: Receipt, **at) -> Receipt:
@@ -22,7 +27,7 @@ def changed(receipt: Receipt, **at) -> Receipt:
         for step in steps:
             place = place[int(step)] if isinstance(place, list) else place[step]
         place[last] = value
-    return Receipt.model_validate_json(__import__("json").dumps(data))
+    return Receipt.model_validate_json(json.dumps(data))
 
 
 def states(facts):
@@ -190,17 +195,25 @@ def test_trained_again(make_run, loaded, catalog):
     assert pack(right) == run.trained.right
 
 
-def test_a_reward_that_changed(receipt, loaded):
-    """The module of the plugin's reward, with one more line."""
-    import grpokit_example_reward
-
-    module = next(
-        path
-        for path in __import__("pathlib").Path(grpokit_example_reward.__file__).parent.glob("*.py")
-        if "def distinct" in path.read_text()
-    )
-    assert module.is_file()
-    facts = verify(changed(receipt, rewards__1__source="1" * 16), loaded, Catalog.load())
+def test_a_reward_that_changed(receipt, loaded, catalog):
+    facts = verify(changed(receipt, rewards__1__source="1" * 16), loaded, catalog)
     (fact,) = (fact for fact in facts if fact.state == "differs")
     assert "the source of example-reward/distinct was 1111" in fact.text
     assert fact.remedy.startswith("pip install grpokit-example-reward==0.1.0, or ")
+
+
+def test_a_reward_is_held_to_its_own_file(tmp_path, monkeypatch):
+    """An edit of the reward shows, one of what it imports does not."""
+    hooks = reward_hooks("loud", "grpokit_edited.code:loud")
+    files = {"code.py": "from grpokit_edited.helper import up\n", "helper.py": "up = str.isupper\n"}
+    install(tmp_path, "grpokit-edited", hooks, files=files)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    entry = Catalog.load().find("reward", "edited/loud")
+    before = module_hash(entry)
+    folder = tmp_path / "grpokit_edited"
+    (folder / "helper.py").write_text("up = str.islower\n")
+    assert module_hash(entry) == before
+    (folder / "code.py").write_text("# one more line\n" + files["code.py"])
+    assert module_hash(entry) != before
+    (folder / "code.py").unlink()
+    assert module_hash(entry) == source_hash(entry)
