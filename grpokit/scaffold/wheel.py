@@ -118,7 +118,7 @@ def wheel_problems(project: Project, wheel: Path) -> Iterator[str]:
     for module in sorted({name.split("/")[0] for name in inside if name.endswith("/__init__.py")}):
         for path in sorted((root / module).rglob("*")):
             name = path.relative_to(root).as_posix()
-            data = path.suffix in (".yaml", ".yml", ".py", ".jsonl") and path.is_file()
+            data = path.suffix in (".yaml", ".yml", ".py", ".json", ".jsonl") and path.is_file()
             if data and name not in inside:
                 yield f"{name} is not in it"
 

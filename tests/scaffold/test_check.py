@@ -32,9 +32,11 @@ def test_a_wheel_is_what_is_checked(project):
     change(
         project / "pyproject.toml",
         'packages = ["src/grpokit_exact_unit"]',
-        'packages = ["src/grpokit_exact_unit"]\nexclude = ["cases.yaml"]',
+        'packages = ["src/grpokit_exact_unit"]\nexclude = ["cases.yaml", "*.json"]',
     )
+    (project / "src/grpokit_exact_unit/recipes/smoke.receipt.json").write_text("{}")
     told = check(project)
+    assert "error: grpokit_exact_unit/recipes/smoke.receipt.json is not in it" in told
     assert "error: grpokit_exact_unit/cases.yaml is not in it" in told
     assert "warning: there is no cases.yaml" in told
     assert not list(project.glob("dist")) + list(project.glob("build"))
