@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypedDict
 
-from grpokit.errors import PreflightError
 from grpokit.registry.catalog import Catalog, Entry
 from grpokit.registry.resolve import create
 from grpokit.scoring.call import (
@@ -29,16 +28,17 @@ from grpokit.scoring.call import (
 from grpokit.scoring.facts import Facts, Inquiry, needs_model, no_model
 from grpokit.scoring.lane import Lane, Ledger, drive
 from grpokit.scoring.memory import MEMORY
+from grpokit.scoring.refusals import missing_problem, unsendable
 from grpokit.scoring.signature import Asked
+from grpokit.scoring.tables import Tables
 from grpokit.scoring.values import Fault, Outcome
-from grpokit.scoring.wire import UnsendableError, dump
+from grpokit.scoring.wire import UnsendableError
 from grpokit.spec.contracts import Problem
-from grpokit.spec.flow import Message, Rollout, ScoreFailure, Scores
+from grpokit.spec.flow import Message, Rollout, Scores
 from grpokit.spec.recipe import RewardSection, ScoringSection
 
 __all__ = ["RewardSetup", "Scorer", "ScoringOptions", "Share", "scoring_options", "setups"]
 
-Table = list[list[float | None]]
 NO_FAULTS: Mapping[int, Fault] = {}
 Share = Callable[[Callable[[Rollout], Scores], Rollout], Scores]
 """Applies a function that scores to a rollout: here, or each of several processes to a part of it."""
@@ -173,7 +173,7 @@ class Scorer:
             missing = [name for name in setup.entry.spec.columns if name not in columns]  # type: ignore[attr-defined]
             missing += [name for name in asked.missing(columns) if name not in missing]
             if missing:
-                found.append(_missing(setup, missing, columns, f"rewards.{position}"))
+                found.append(missing_problem(setup, missing, columns, f"rewards.{position}"))
         return tuple(found)
 
     @property
@@ -263,7 +263,7 @@ class Scorer:
         facts: Facts | None = None,
     ) -> Scores:
         results = self._outcomes(batch, indices, should_stop, facts)
-        tables = _Tables(batch, indices)
+        tables = Tables(batch, indices)
         for setup, (outcomes, _) in zip(self.setups, results, strict=True):
             tables.add(setup, outcomes)
         return Scores(
@@ -317,7 +317,7 @@ class Scorer:
         except UnsendableError as error:
             for lane in self._lanes:
                 lane.abandon()
-            raise _unsendable(work[0][0], indices, error) from error
+            raise unsendable(work[0][0], indices, error) from error
 
 
 def _batch(rollout: Rollout) -> Batch:
@@ -359,91 +359,3 @@ def _all(ledger: Ledger) -> list[Outcome]:
     outcomes = [outcome for outcome in ledger.outcomes if outcome is not None]
     assert len(outcomes) == len(ledger.outcomes)
     return outcomes
-
-
-class _Tables:
-    """Scores, components and totals as lists by prompt and sample."""
-
-    def __init__(self, batch: Batch, indices: Sequence[int]) -> None:
-        self.batch = batch
-        self.indices = indices
-        self.rewards: dict[str, Table] = {}
-        self.components: dict[str, Table] = {}
-        self.total = self._empty()
-        self.failures: list[ScoreFailure] = []
-        self._failed: set[tuple[int, int]] = set()
-
-    def add(self, setup: RewardSetup, outcomes: Sequence[Outcome]) -> None:
-        scores = self.rewards[setup.name] = self._empty()
-        for item, outcome in zip(self.batch.items, outcomes, strict=True):
-            p, g = item.question, item.sample
-            scores[p][g] = outcome.value
-            for name, value in outcome.components.items():
-                part = f"{setup.name}/{name}"
-                if part not in self.components:
-                    self.components[part] = self._empty()
-                self.components[part][p][g] = value
-            if outcome.fault is not None:
-                self._fail(setup, item, outcome)
-            if setup.weight:
-                self._weigh(p, g, setup.weight, outcome)
-
-    def _weigh(self, p: int, g: int, weight: float, outcome: Outcome) -> None:
-        if outcome.fault is not None:
-            self._failed.add((p, g))
-            self.total[p][g] = None
-        elif outcome.value is not None and (p, g) not in self._failed:
-            self.total[p][g] = (self.total[p][g] or 0.0) + weight * outcome.value
-
-    def _fail(self, setup: RewardSetup, item: Item, outcome: Outcome) -> None:
-        fault = outcome.fault
-        assert fault is not None
-        self.failures.append(
-            ScoreFailure(
-                reward=setup.name,
-                plugin=setup.entry.origin,
-                row=self.indices[item.question],
-                prompt_index=item.question,
-                sample=item.sample,
-                kind=fault.kind,
-                message=fault.message,
-                remedy=fault.remedy,
-                trace=fault.trace,
-            )
-        )
-
-    def _empty(self) -> Table:
-        counts = [0] * len(self.batch.questions)
-        for item in self.batch.items:
-            counts[item.question] += 1
-        return [[None] * count for count in counts]
-
-
-def _missing(
-    setup: RewardSetup, missing: Sequence[str], columns: Sequence[str], key: str
-) -> Problem:
-    names = ", ".join(repr(name) for name in missing)
-    word = "column" if len(missing) == 1 else "columns"
-    return Problem(
-        level="error",
-        fact=(
-            f"the reward {setup.name} of {setup.entry.origin} asks for the {word} {names}, "
-            f"which the data set lacks; it has: {', '.join(columns) or 'none'}"
-        ),
-        remedy=f"map it: dataset.columns: {{{missing[0]}: NAME_OF_A_COLUMN}}",
-        key=key,
-    )
-
-
-def _unsendable(batch: Batch, indices: Sequence[int], error: UnsendableError) -> PreflightError:
-    for position, question in enumerate(batch.questions):
-        for name, value in question.row.items():
-            try:
-                dump(value)
-            except UnsendableError:
-                return PreflightError(
-                    f"the column {name!r}: {error}",
-                    place=f"data set row {indices[position]}",
-                    remedy="leave the column out, or set scoring.isolate: false",
-                )
-    return PreflightError(str(error), remedy="set scoring.isolate: false")

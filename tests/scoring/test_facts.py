@@ -76,6 +76,13 @@ def test_for_other_rewards_the_names_are_columns(make):
     assert scorer.score(rollout_of(("a", "b"))).rewards["column"] == [[7, 7]]
 
 
+def test_a_spec_that_forgot_its_needs_is_told_what_to_write(make):
+    scorer = make(asking("sure", frozenset()))
+    (problem,) = scorer.problems(("question", "answer"))
+    assert "asks for 'self_certainty', which the policy would have to tell" in problem.fact
+    assert 'needs=frozenset({"token-statistics"})' in problem.remedy
+
+
 @pytest.mark.parametrize("isolate", [True, False])
 def test_continuations_are_asked_of_the_reward_and_then_of_the_model(make, isolate):
     scorer = make(probable(), asking("sure"), isolate=isolate)
