@@ -6,7 +6,8 @@ from datetime import date
 
 from grpokit.api import Completion, Prompt, Rollout, Sampling
 from grpokit.registry.catalog import Catalog
-from grpokit.scoring.scorer import Scorer, _Tables, setups
+from grpokit.scoring.scorer import Scorer, setups
+from grpokit.scoring.tables import Tables
 from grpokit.spec.recipe import RewardSection
 from naughty import naughty
 
@@ -91,8 +92,8 @@ def test_values_without_a_json_form_of_their_own_are_sent_as_text_or_numbers(mak
 def test_tables_are_made_once_for_each_component(make, monkeypatch):
     """Not once for each completion: a table is as long as the batch."""
     made = []
-    empty = _Tables._empty
-    monkeypatch.setattr(_Tables, "_empty", lambda self: made.append(1) or empty(self))
+    empty = Tables._empty
+    monkeypatch.setattr(Tables, "_empty", lambda self: made.append(1) or empty(self))
     scores = make("acts", isolate=False).score_texts([{}] * 5, [["score", "score"]] * 5)
     assert len(scores.components) == 1
     assert made == [1] * (1 + 1 + len(scores.components))  # total, score, components
