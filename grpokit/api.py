@@ -19,6 +19,7 @@ from grpokit.errors import (
     OutOfMemoryError,
     PreflightError,
     RewardError,
+    RowError,
     error_as_data,
     error_from_data,
 )
@@ -145,6 +146,7 @@ __all__ = [
     "RewardError",
     "RewardSpec",
     "Rollout",
+    "RowError",
     "SamplerMemory",
     "Sampling",
     "Score",

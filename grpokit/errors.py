@@ -19,6 +19,7 @@ __all__ = [
     "PreflightError",
     "RecipeError",
     "RewardError",
+    "RowError",
     "error_as_data",
     "error_from_data",
 ]
@@ -104,6 +105,15 @@ class PreflightError(GrpokitError):
 
 class RewardError(GrpokitError):
     """A reward could not score, beyond the error budget of the recipe."""
+
+    exit_code = ExitCode.REWARD
+
+
+class RowError(GrpokitError, ValueError):
+    """A row of the data set that a reward cannot use, such as one whose gold answer is no number.
+
+    Raised by a reward. The row's completions have no score, and the run goes on within its error budget.
+    """
 
     exit_code = ExitCode.REWARD
 

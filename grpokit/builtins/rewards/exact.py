@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from grpokit.api import Config, strip_thinking
+from grpokit.api import Config, RowError, strip_thinking
 from grpokit.builtins.rewards.choose import find_answer
 
 __all__ = ["ExactConfig", "exact"]
@@ -34,7 +34,10 @@ def exact(config: ExactConfig) -> Callable[[str, Any], float]:
     def score(completion: str, answer: Any) -> float:
         gold = normal(str(answer)) if answer is not None else ""
         if not gold:
-            raise ValueError("the gold answer of this row is empty")
+            raise RowError(
+                "the gold answer of this row is empty",
+                remedy="repair the row, or name the column of the answer (dataset.columns.answer)",
+            )
         text = strip_thinking(completion)
         hit = None if text is None else find_answer(text, config.from_)
         return float(hit is not None and normal(hit[1]) == gold)

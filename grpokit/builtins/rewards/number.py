@@ -22,6 +22,7 @@ from pydantic import Field
 
 from grpokit.api import (
     Config,
+    RowError,
     has_boxed,
     last_boxed,
     last_hash,
@@ -84,5 +85,9 @@ def _gold(answer: Any) -> Fraction:
             text = last_boxed(answer)
         value = None if text is None else parse_number(text)
     if value is None:
-        raise ValueError(f"the gold answer of this row is no number: {str(answer)[-80:]!r}")
+        raise RowError(
+            f"the gold answer of this row is no number: {str(answer)[-80:]!r}",
+            remedy="repair the row, name the column of the answer (dataset.columns.answer), or compare "
+            "texts with the reward `exact`",
+        )
     return value

@@ -15,7 +15,7 @@ from functools import lru_cache
 from importlib import import_module
 from typing import Any
 
-from grpokit.api import ComponentError, Config, Score, last_boxed
+from grpokit.api import ComponentError, Config, RowError, Score, last_boxed
 
 __all__ = ["MathConfig", "math_accuracy"]
 
@@ -50,8 +50,9 @@ def _by_verifier() -> Callable[[str, Any], Score | None]:
     def score(completion: str, solution: Any) -> Score | None:
         gold = last_boxed(str(solution))
         if gold is None:
-            raise ValueError(
-                f"no \\boxed{{}} is in the solution of this row: {str(solution)[-80:]!r}"
+            raise RowError(
+                f"no \\boxed{{}} is in the solution of this row: {str(solution)[-80:]!r}",
+                remedy="repair the row, or compare a column of final answers with `math/accuracy`",
             )
         return judge(completion, gold)
 

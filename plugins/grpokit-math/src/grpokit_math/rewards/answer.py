@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from pydantic import Field
 
-from grpokit.api import Config, has_boxed, last_boxed, last_hash, last_tag, parse_number
+from grpokit.api import Config, RowError, has_boxed, last_boxed, last_hash, last_tag, parse_number
 from grpokit_math.extract import Extracted, Extractor, extract
 from grpokit_math.extract.chain import as_text
 from grpokit_math.verify import Verdict, verify
@@ -56,7 +56,7 @@ def gold_text(answer: Any) -> str | None:
     ``\boxed{}`` or an ``<answer>`` tag. A list of one is that one. NaN is what tables hold where nothing is.
 
     Raises:
-        ValueError: it is something else, or a whole solution that marks no answer: it would be compared
+        RowError: it is something else, or a whole solution that marks no answer: it would be compared
             as a whole, and no completion would ever be right.
     """
     if isinstance(answer, str):
@@ -69,8 +69,9 @@ def gold_text(answer: Any) -> str | None:
         return as_text(Fraction(str(answer))) if math.isfinite(answer) else None
     if isinstance(answer, list | tuple) and len(answer) == 1:
         return gold_text(answer[0])
-    raise ValueError(
-        f"the gold answer of this row is a {type(answer).__name__}, not a text or number"
+    raise RowError(
+        f"the gold answer of this row is a {type(answer).__name__}, not a text or number",
+        remedy="repair the row, or name the column of the answer (dataset.columns.answer)",
     )
 
 
@@ -84,10 +85,11 @@ def _of_words(answer: str) -> str | None:
     text = answer.strip()
     words = sum(word.strip(".,:;()").isalpha() for word in text[:LONGEST_GOLD].split())
     if len(text) > LONGEST_GOLD or words > MOST_GOLD_WORDS:
-        raise ValueError(
+        raise RowError(
             f"the gold answer of this row is a text of {len(text):,} characters that marks no answer: "
-            f"{text[:40]!r}...; name the column of the final answer (dataset.columns.answer), or mark it in "
-            "the text with \\boxed{}, `#### ` or <answer></answer>"
+            f"{text[:40]!r}...",
+            remedy="name the column of the final answer (dataset.columns.answer), or mark it in the text "
+            "with \\boxed{}, `#### ` or <answer></answer>",
         )
     return text or None
 
