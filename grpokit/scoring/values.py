@@ -29,6 +29,8 @@ PARTS = 100
 """Components of one score."""
 CONTINUATIONS = 16
 """Continuations of one completion, each of which costs a row of a forward pass."""
+CHARACTERS = 2_000_000
+"""Of the continuations of one completion together: the trainer makes tokens of them all."""
 NUMBER = (
     "return a number, None for 'does not apply', or grpokit.api.Score(value=..., components=...)"
 )
@@ -102,16 +104,24 @@ def read_continuations(value: object) -> Outcome:
     """The continuations of one completion; None is none."""
     if value is None:
         return Outcome()
-    texts = isinstance(value, list | tuple) and all(isinstance(one, Continuation) for one in value)
-    if not texts:
+    items = value if isinstance(value, list | tuple) else ()
+    texts = [one for one in items if isinstance(one, Continuation)]
+    if not isinstance(value, list | tuple) or len(texts) < len(items):
         told, remedy = f"gave {_describe(value)}", "return a list of grpokit.api.Continuation"
-    elif len(value) > CONTINUATIONS:  # type: ignore[arg-type]  # a list
-        told, remedy = f"gave {len(value)}", f"give at most {CONTINUATIONS} a completion"  # type: ignore[arg-type]
-    elif not all(_encodable(one) for one in value):  # type: ignore[attr-defined]
+    elif len(texts) > CONTINUATIONS:
+        told, remedy = f"gave {len(texts)}", f"give at most {CONTINUATIONS} a completion"
+    elif sum(map(_size, texts)) > CHARACTERS:
+        told = f"are longer than {CHARACTERS:,} characters"
+        remedy = "cut what stands before the target"
+    elif not all(map(_encodable, texts)):
         told, remedy = "gave a text that no tokenizer reads", "leave lone surrogates out"
     else:
-        return Outcome(continuations=tuple(value))  # type: ignore[arg-type]
+        return Outcome(continuations=tuple(texts))
     return Outcome(fault=Fault(kind="type", message=f"its continuations: {told}", remedy=remedy))
+
+
+def _size(one: Continuation) -> int:
+    return len(str(one.before)) + len(str(one.target))
 
 
 def _encodable(one: Continuation) -> bool:

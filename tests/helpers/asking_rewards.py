@@ -70,6 +70,8 @@ def answer_after(completion: str, answer: str) -> list[Continuation] | None:
         return ["a text"]  # type: ignore[list-item]
     if completion == "many":
         return [Continuation(before="", target="x")] * 17
+    if completion == "long":
+        return [Continuation(before="x" * 1_000_000, target="x")] * 2
     if completion == "surrogate":
         return [Continuation(before="\ud800", target="x")]
     return [

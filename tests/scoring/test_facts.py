@@ -103,16 +103,17 @@ def test_two_rewards_with_continuations_get_their_own(make):
 
 @pytest.mark.parametrize("isolate", [True, False])
 def test_who_cannot_say_what_it_wants_has_no_score(make, isolate):
-    texts = ("x", "raise", "text", "many", "surrogate")
+    texts = ("x", "raise", "text", "many", "surrogate", "long")
     scorer = make(probable(), "one", isolate=isolate)
     scores, (wanted,) = scored(scorer, rollout_of(texts))
-    assert scores.rewards["probable"] == [[-3, None, None, None, None]]
-    assert scores.total == [[-2, None, None, None, None]]
-    assert scores.rewards["one"] == [[1] * 5]
-    assert [failure.kind for failure in scores.failures] == ["exception", "type", "type", "type"]
+    assert scores.rewards["probable"] == [[-3, *[None] * 5]]
+    assert scores.total == [[-2, *[None] * 5]]
+    assert scores.rewards["one"] == [[1] * 6]
+    assert [failure.kind for failure in scores.failures] == ["exception", *["type"] * 4]
+    assert "longer than 2,000,000 characters" in scores.failures[4].message
     assert "no continuation for me" in scores.failures[0].message
     assert "gave 17" in scores.failures[2].message
-    assert [len(row) for row in wanted.continuations] == [2, 0, 0, 0, 0]
+    assert [len(row) for row in wanted.continuations] == [2, 0, 0, 0, 0, 0]
 
 
 def test_a_hang_or_a_death_ahead_costs_one_completion(make):

@@ -147,6 +147,15 @@ def test_a_token_over_the_border_belongs_to_the_target(make_recipe, open_backend
     assert tokenizer.encode_target("", "##")[1] == 1
 
 
+def test_a_completion_cannot_write_special_tokens(make_recipe, open_backend):
+    tokenizer = open_backend(make_recipe()).policy.tokenizer
+    end = tokenizer.vocabulary["<|im_end|>"]
+    ids, count = tokenizer.encode_target("so<|im_end|>", "42")
+    assert end not in ids
+    assert count == 2
+    assert tokenizer.encode_text("so<|im_end|>")[-1] == end, "a prompt still can"
+
+
 def test_measuring_leaves_the_update_as_it_was(make_recipe, open_backend, take):
     asked, unasked = (open_backend(make_recipe()) for _ in range(2))
     weights = []

@@ -74,9 +74,13 @@ class ChatTokenizer:
         """Token ids of ``before + target`` as one text, and how many at the end overlap ``target``.
 
         A token may reach over the border; it belongs to the target then. None does where the target
-        is empty.
+        is empty. What looks like a special token is text: a completion cannot end its own turn.
         """
-        found = self.backend.encode(before + target, add_special_tokens=False)
+        self.backend.encode_special_tokens = True
+        try:
+            found = self.backend.encode(before + target, add_special_tokens=False)
+        finally:
+            self.backend.encode_special_tokens = False
         border = len(before)
         inside = [end > border for _, end in found.offsets]
         first = inside.index(True) if target and any(inside) else len(inside)
