@@ -6,6 +6,7 @@
     sources  the one source file that a receipt holds a reward to
     shelf    the receipt beside a recipe
     runs     what a finished run and its saved evaluation say, or why they say nothing
+    rescored whether rewards that were edited after a run score as they did
     build    a receipt out of runs
     facts    one line of what is found, and numbers in words
     verify   a receipt against the recipe, the components and the data sets that are here

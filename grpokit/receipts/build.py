@@ -55,7 +55,7 @@ def build(paths: Sequence[Path], loaded: Loaded, catalog: Catalog, *, note: str 
     problems: list[str] = []
     for path in paths:
         try:
-            saved.append(read_saved(path, loaded, exam, sources))
+            saved.append(read_saved(path, loaded, exam, sources, catalog))
         except PreflightError as error:
             problems += error.problems or (str(error),)
         except (KeyError, TypeError, ValueError, IndexError) as error:

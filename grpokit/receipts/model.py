@@ -159,6 +159,8 @@ class RunFact(Config):
     completions: Count
     tokens: Count
     reward_check: Checked
+    edited: tuple[Text, ...] = ()
+    """Rewards whose source changed after the run, and that score all it saved as they did."""
     hardware: Words
     packages: Words
     weights: Text = ""

@@ -16,12 +16,14 @@ from grpokit.errors import PreflightError
 from grpokit.evaluate.run import digest
 from grpokit.receipts.marks import difference, measured
 from grpokit.receipts.model import Checked, RunFact
+from grpokit.receipts.rescored import other_marks, other_scores
 from grpokit.receipts.values import changes, decides, values_of, values_of_run
 from grpokit.rescore.listing import read_run
 
 if TYPE_CHECKING:
     from grpokit.compose.load import Loaded
     from grpokit.evaluate.run import Exam
+    from grpokit.registry.catalog import Catalog
 
 __all__ = ["LEVEL", "Saved", "hardware_of", "packages_of", "read_saved"]
 
@@ -52,7 +54,9 @@ class Saved:
     fact: RunFact
 
 
-def read_saved(path: Path, loaded: Loaded, exam: Exam, sources: Mapping[str, str]) -> Saved:
+def read_saved(
+    path: Path, loaded: Loaded, exam: Exam, sources: Mapping[str, str], catalog: Catalog
+) -> Saved:
     """A run against the recipe that it is said to be of.
 
     ``sources``: of each reward that is installed, the hash of its source, by its role in a plan.
@@ -63,15 +67,17 @@ def read_saved(path: Path, loaded: Loaded, exam: Exam, sources: Mapping[str, str
     run = RunDir.existing(path)
     recipe, plan = run.recipe(), run.plan()
     problems = [*_unfinished(run), *_other_recipe(run, loaded), *_resumed(run)]
-    problems += _other_rewards(plan, sources)
+    edited = _edited(plan, sources)
+    if edited and not problems and (why := other_scores(run, catalog)):
+        problems.append(f"{', '.join(edited)} changed since it trained, and {why}: train it again")
     environment = plan.get("environment") or {}
     if "cpu" not in environment:
         problems.append("the run does not say on what hardware it trained: train it again")
     check = _checked(run)
     if check is None:
         problems.append("the run does not say whether its rewards were checked: train it again")
-    evaluation, why = _evaluation(run, exam, environment)
-    problems += why
+    evaluation, reasons = _evaluation(run, exam, environment)
+    problems += reasons
     if problems or evaluation is None or check is None:
         raise PreflightError(
             "no receipt can be made of this run",
@@ -94,6 +100,7 @@ def read_saved(path: Path, loaded: Loaded, exam: Exam, sources: Mapping[str, str
             completions=int(rows[-1].get("total/completions_generated", 0)),
             tokens=sum(int(row.get("tokens", 0)) for row in rows),
             reward_check=check,
+            edited=tuple(edited),
             hardware=hardware_of(environment),
             packages=packages_of(environment),
             weights=str(evaluation.models[1].get("adapter") or evaluation.models[1]["weights"]),
@@ -154,11 +161,11 @@ def _other_recipe(run: RunDir, loaded: Loaded) -> list[str]:
     return [f"it trained another recipe than {loaded.name} now is: {told}{more}: train it again"]
 
 
-def _other_rewards(plan: Data, sources: Mapping[str, str]) -> list[str]:
+def _edited(plan: Data, sources: Mapping[str, str]) -> list[str]:
     """Rewards whose source is another one than when the run was started."""
     rewards = [each for each in plan.get("components", ()) if each.get("kind") == "reward"]
     return [
-        f"the source of {each['id']} changed since it trained: train it again"
+        each["id"]
         for each in rewards
         if sources.get(each["role"], each["source_hash"]) != each["source_hash"]
     ]
@@ -254,10 +261,22 @@ def _read_evaluation(folder: Path, run: RunDir, exam: Exam, environment: Data) -
     }:
         return "base and trained model were not evaluated in the same way"
     right = _right(folder / "samples.jsonl", exam)
-    for each in models:
-        if sum(right[each["label"]]) != each["correct"]:
-            return "samples.jsonl and summary.json disagree"
+    why = _edited_since(folder, exam, models)
+    if any(sum(right[each["label"]]) != each["correct"] for each in models):
+        why = "samples.jsonl and summary.json disagree"
+    if why:
+        return why
     return _Evaluation(models=(base, trained), right=(right["base"], right["trained"]))
+
+
+def _edited_since(folder: Path, exam: Exam, models: Sequence[Data]) -> str:
+    """What rewards that were edited since the evaluation mark otherwise; empty if nothing."""
+    now = dict(exam.fingerprint["rewards"])
+    if all(each["fingerprint"]["rewards"] == now for each in models):
+        return ""
+    text = (folder / "samples.jsonl").read_text(encoding="utf-8")
+    why = other_marks(exam, [json.loads(line) for line in text.splitlines()])
+    return f"its rewards changed since, and {why}" if why else ""
 
 
 def _misfit(model: Data, exam: Exam, environment: Data) -> str:
@@ -267,8 +286,14 @@ def _misfit(model: Data, exam: Exam, environment: Data) -> str:
     other = [key for key in SAME if found[key] != wanted[key]]
     if "rewards" in other:
         names = {*wanted["rewards"], *found["rewards"]}
-        changed = [n for n in sorted(names) if found["rewards"].get(n) != wanted["rewards"].get(n)]
-        return f"its rewards are not those that are installed: {', '.join(changed)}"
+        changed = [
+            name
+            for name in sorted(names)
+            if _but_source(found["rewards"].get(name)) != _but_source(wanted["rewards"].get(name))
+        ]
+        if changed:
+            return f"its rewards are not those that are installed: {', '.join(changed)}"
+        other.remove("rewards")
     if other:
         return f"another {', '.join(other)} than the recipe's"
     if (model["decides"], model["threshold"]) != (exam.decides, exam.threshold):
@@ -280,6 +305,12 @@ def _misfit(model: Data, exam: Exam, environment: Data) -> str:
     if model["failed"]:
         return f"{model['failed']} answers could not be scored"
     return ""
+
+
+def _but_source(print_: str | None) -> list[str]:
+    """Of a reward's fingerprint in an evaluation, all but the hash of its source: id, version, settings."""
+    words = (print_ or "").split()
+    return [*words[:2], *words[3:]]
 
 
 def _right(path: Path, exam: Exam) -> dict[str, tuple[bool, ...]]:

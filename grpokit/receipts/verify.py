@@ -45,6 +45,7 @@ def verify(receipt: Receipt, loaded: Loaded, catalog: Catalog) -> list[Fact]:
         *_data(receipt, loaded, catalog),
         *_numbers(receipt),
         *_checks(receipt),
+        *_edited(receipt),
         *_elsewhere(receipt, catalog),
     ]
 
@@ -303,6 +304,13 @@ def _checks(receipt: Receipt) -> Iterator[Fact]:
             text=text + listed,
             remedy=f"grpokit rewards check {receipt.recipe.name} repeats it",
         )
+
+
+def _edited(receipt: Receipt) -> Iterator[Fact]:
+    for run in receipt.runs:
+        if run.edited:
+            text = f"{', '.join(run.edited)} edited after the run; all it saved scored the same"
+            yield Fact(name=f"edited, seed {run.seed}", state="noted", text=text)
 
 
 def _elsewhere(receipt: Receipt, catalog: Catalog) -> Iterator[Fact]:
