@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from grpokit.compose.data import open_dataset
+from grpokit.compose.prompts import make_prompt
 from grpokit.engine.record import JsonLines
 from grpokit.errors import PreflightError, RecipeError
 from grpokit.receipts.build import build
 from grpokit.receipts.facts import holds
 from grpokit.receipts.marks import unpack
 from grpokit.receipts.verify import verify
+from saved_runs import completion
 
 
 def problems(paths, loaded, catalog):
@@ -137,14 +140,56 @@ def test_answers_that_somebody_changed(make_run, loaded, catalog):
         assert told in problems([path], loaded, catalog)
 
 
-def test_a_reward_that_changed_since(make_run, loaded, catalog, rewrite):
-    path = make_run()
+def edit(path, rewrite):
+    """As if the reward's source had been another one when the run was started."""
     plan = json.loads((path / "plan.json").read_text())
     reward = next(c for c in plan["components"] if c["role"] == "reward distinct")
     reward["source_hash"] = "0" * 16
     rewrite(path / "plan.json", plan)
+
+
+def save_rollouts(path, loaded, catalog, score):
+    row = open_dataset(catalog, loaded.recipe.dataset)[0]
+    prompt = make_prompt(loaded.recipe.prompt, row, 0)
+    messages = [dict(message) for message in prompt.messages]
+    saved = {"id": prompt.id, "index": 0, "messages": messages, "answer": row["answer"]}
+    one = completion(0, str(row["answer"]), 1.0, number=score, distinct=None)
+    JsonLines(path / "rollouts.jsonl").append([{"step": 1, "prompt": saved, "completions": [one]}])
+
+
+def test_a_reward_that_was_edited_and_scores_the_same(make_run, loaded, catalog, rewrite):
+    path = make_run()
+    edit(path, rewrite)
+    save_rollouts(path, loaded, catalog, 1.0)
+    made = build([path], loaded, catalog)
+    assert made.runs[0].edited == ("example-reward/distinct",)
+    facts = verify(made, loaded, catalog)
+    assert holds(facts)
+    (told,) = (fact for fact in facts if fact.name == "edited, seed 1")
+    assert told.state == "noted"
+
+
+def test_a_reward_that_was_edited_and_scores_otherwise(make_run, loaded, catalog, rewrite):
+    path = make_run()
+    edit(path, rewrite)
     told = problems([path], loaded, catalog)
-    assert "the source of example-reward/distinct changed since it trained" in told
+    assert "example-reward/distinct changed since it trained, and " in told
+    assert "the run saved no rollouts" in told
+    save_rollouts(path, loaded, catalog, 0.5)
+    assert "number scores a completion of step 1 otherwise" in problems([path], loaded, catalog)
+
+
+def test_an_evaluation_by_a_reward_that_was_edited(make_run, loaded, catalog, rewrite):
+    """The answers of this fixture are not what its scores say, so marking them again shows."""
+    path = make_run()
+    summary = path / "eval" / "20260101-000000" / "summary.json"
+    data = json.loads(summary.read_text())
+    prints = data["models"][0]["fingerprint"]["rewards"]
+    name, version, _, settings = prints["number"].split()
+    prints["number"] = f"{name} {version} {'0' * 16} {settings}"
+    rewrite(summary, data)
+    told = problems([path], loaded, catalog)
+    assert "its rewards changed since, and number marks the answer to item" in told
 
 
 @pytest.mark.parametrize("line", ["{}", "[]", '{"seconds": {"total": "x"}}', "{"])

@@ -45,8 +45,8 @@ def test_every_receipt_that_we_ship_holds(name: str, capsys: pytest.CaptureFixtu
         f"{out}{err}\nThe receipt of {name} is no longer true. Measure again, and put the file that the "
         f"last line writes beside the recipe:\n"
         f"  grpokit train {name}\n  grpokit eval last --base\n  grpokit recipes receipt last\n"
-        "If only the source of a reward was edited and it scores the same, the receipt still has to be "
-        "made again: nobody else can know that."
+        "If only the source of a reward was edited, the last command is enough, with the old run: it scores "
+        "all that the run saved again, and accepts it if every score is the same."
     )
     assert "the receipt holds" in out
     assert max(map(len, out.splitlines())) <= 80
