@@ -31,6 +31,7 @@ from grpokit.api import (
     Rollout,
     Sampling,
     Selection,
+    Wanted,
 )
 from grpokit_hf.backend import HfBackend
 from grpokit_hf.config import HfConfig
@@ -178,7 +179,7 @@ def save(backend: HfBackend, folder: Path) -> None:
 def sample(job: dict[str, Any]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Rank 0 draws short completions for one prompt, rank 1 long ones for another; then it trains.
 
-    One process draws both. The last round finds rank 1 without a prompt.
+    What is drawn is measured. One process draws both. The last round finds rank 1 without a prompt.
     """
     backend = open_backend(job)
     if job.get("lora"):
@@ -190,17 +191,22 @@ def sample(job: dict[str, Any]) -> tuple[dict[str, torch.Tensor], dict[str, Any]
         )
     alone = "RANK" not in os.environ
     texts: dict[str, Any] = {}
+    sure: dict[str, Any] = {}
+    asked = Wanted(logprobs=True, self_certainty=True)
     for step in (1, 2):
         for place in (0, 1) if alone else (rank(),):
             sampling = Sampling(group=2, max_tokens=4 + 5 * place, seed=3, step=step)
             drawn = backend.generate(prompts()[place : place + 1], sampling)
             texts[f"{step} {place}"] = [list(one.token_ids) for one in drawn.completions[0]]
+            said = backend.measure(drawn, asked)
+            sure[f"{step} {place}"] = [said.logprobs, said.self_certainty]
         rollout = rollout_of(backend, step)
         backend.update(token_loss, rollout, advantages_of(rollout), selected(rollout, 5), step)
-    backend.generate([] if rank() else prompts()[:1], Sampling(group=1, max_tokens=3))
+    last = backend.generate([] if rank() else prompts()[:1], Sampling(group=1, max_tokens=3))
+    backend.measure(last, asked)
     found = weights_of(backend)
     backend.close()
-    return found, {"texts": texts, "reference_in_parts": kept}
+    return found, {"texts": texts, "sure": sure, "reference_in_parts": kept}
 
 
 def unreadable(job: dict[str, Any]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

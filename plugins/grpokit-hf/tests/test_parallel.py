@@ -223,10 +223,16 @@ def test_what_is_saved_has_the_form_that_one_process_gives_it(pair, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_processes_sample_as_long_as_each_likes(pair, kind):
-    """The completions of one process alone, and afterwards the same weights."""
+    """The completions of one process alone, as sure of them, and afterwards the same weights."""
     weights, facts = one_process(pair, f"{kind}-sampled")
     told = pair.facts(f"{kind}-sampled")
     assert told[0]["texts"] | told[1]["texts"] == facts["texts"]
+    sure = told[0]["sure"] | told[1]["sure"]
+    assert sure.keys() == facts["sure"].keys()
+    for name, both in facts["sure"].items():
+        for ours, theirs in zip(sure[name], both, strict=True):
+            for one, other in zip(ours, theirs, strict=True):
+                assert one == pytest.approx(other, abs=LATER * BIT)
     lengths = [len(ids) for text in facts["texts"].values() for ids in text]
     assert max(lengths) > 4 >= min(lengths)
     for facts in told:  # whole weights are for the policy, which samples
