@@ -91,7 +91,7 @@ def test_each_message_can_be_replaced(load):
     text = RECIPE.replace("couplet}", 'couplet, system: "", examples: []}')
     (message,) = build_messages(load(text)[0].recipe.prompt, ROW)
     assert message["content"].startswith("How much is {1} + 2? Rhyme")
-    text = RECIPE.replace("couplet}", 'couplet, template: "{problem}!"}')
+    text = RECIPE.replace("couplet}", 'couplet, template: "{problem}!", examples: []}')
     loaded, _ = load(text)
     row = {"problem": "2"}
     assert [m["content"] for m in build_messages(loaded.recipe.prompt, row | ROW)][-1] == "2!"
