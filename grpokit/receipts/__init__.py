@@ -3,7 +3,6 @@
     model    the file's content, strict, and reading it: foreign text, at most a megabyte
     values   a recipe as dotted keys: what decides a result, its hash, what differs
     marks    right and wrong, an answer a bit, and every number that follows from them
-    sources  the one source file that a receipt holds a reward to
     shelf    the receipt beside a recipe
     runs     what a finished run and its saved evaluation say, or why they say nothing
     rescored whether rewards that were edited after a run score as they did

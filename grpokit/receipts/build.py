@@ -25,8 +25,8 @@ from grpokit.receipts.model import (
     TextFact,
 )
 from grpokit.receipts.runs import LEVEL, Saved, read_saved
-from grpokit.receipts.sources import module_hash
 from grpokit.receipts.values import digest, values_of
+from grpokit.registry.resolve import source_hash
 
 if TYPE_CHECKING:
     from grpokit.compose.library import Found
@@ -154,7 +154,7 @@ def _rewards(
             id=record["id"],
             distribution=record["distribution"],
             version=record["version"],
-            source=module_hash(catalog.find("reward", section.use)),
+            source=source_hash(catalog.find("reward", section.use)),
             weight=section.weight,
             settings=dict(leaves(record["settings"])),
         )

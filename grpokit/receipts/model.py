@@ -92,9 +92,9 @@ class DataFact(Config):
 
 
 class RewardFact(Config):
-    """A reward as it scored: settings with defaults, and the hash of its module's source.
+    """A reward as it scored: settings with defaults, and the hash of its source.
 
-    ``source`` is of the one file that the reward stands in (see ``sources``).
+    ``source`` covers what the reward's module imports of its own package (``source_hash``).
     """
 
     name: Text

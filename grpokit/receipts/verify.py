@@ -21,7 +21,6 @@ from grpokit.receipts.build import sampling_words, text_facts
 from grpokit.receipts.facts import Fact, claim, duration, points
 from grpokit.receipts.marks import difference, measured, over_seeds, unpack
 from grpokit.receipts.runs import hardware_of, packages_of
-from grpokit.receipts.sources import module_hash
 from grpokit.receipts.values import changes, digest, values_of
 
 if TYPE_CHECKING:
@@ -97,15 +96,11 @@ def _rewards(receipt: Receipt, loaded: Loaded, catalog: Catalog) -> Iterator[Fac
     ):
         weights = {reward_name(section): section.weight for section in sections}
         for fact in facts:
-            yield _reward(fact, prefix, here.get(f"{prefix}{fact.name}"), weights, catalog)
+            yield _reward(fact, prefix, here.get(f"{prefix}{fact.name}"), weights)
 
 
 def _reward(
-    fact: RewardFact,
-    prefix: str,
-    here: ComponentRecord | None,
-    weights: Mapping[str, float],
-    catalog: Catalog,
+    fact: RewardFact, prefix: str, here: ComponentRecord | None, weights: Mapping[str, float]
 ) -> Fact:
     name = f"{prefix}{fact.name}"
     if here is None or here.id != fact.id:
@@ -115,13 +110,12 @@ def _reward(
             text=f"the receipt has {fact.id}, the recipe {here.id if here else 'no such reward'}",
             remedy="the receipt is of another recipe",
         )
-    source = module_hash(catalog.find("reward", here.id))
-    if source != fact.source:
+    if here.source_hash != fact.source:
         return Fact(
             name=name,
             state="differs",
             text=f"the source of {here.id} was {fact.source} ({fact.distribution} {fact.version}), "
-            f"is {source} ({here.distribution} {here.version})",
+            f"is {here.source_hash} ({here.distribution} {here.version})",
             remedy=f"pip install {fact.distribution}=={fact.version}, or train and measure again",
         )
     settings = dict(leaves(dict(here.settings)))
@@ -133,7 +127,9 @@ def _reward(
             text=f"the receipt has it x {fact.weight:g} with {clip(json.dumps(fact.settings), 120)}",
             remedy="the recipe has another weight or other settings: train and measure again",
         )
-    return Fact(name=name, state="same", text=f"{here.id} x {fact.weight:g}, source {source}")
+    return Fact(
+        name=name, state="same", text=f"{here.id} x {fact.weight:g}, source {here.source_hash}"
+    )
 
 
 def _data(receipt: Receipt, loaded: Loaded, catalog: Catalog) -> Iterator[Fact]:
