@@ -163,6 +163,16 @@ def test_a_tiny_change_is_no_alarm(adapter_backend, questions) -> None:
         adapter_backend.generate(questions, GREEDY)
 
 
+def test_rewards_hear_what_the_trained_model_says(adapter_backend, questions):
+    move(adapter_backend, 0.3, seed=11)
+    rollout = adapter_backend.generate(questions, WARM)
+    measured = adapter_backend.measure(rollout, Wanted(logprobs=True, self_certainty=True))
+    said = [value for row in measured.logprobs for value in row]
+    assert said == pytest.approx(trainer_logprobs(adapter_backend, rollout, 1.0), abs=1e-5)
+    assert said == pytest.approx(sampled_logprobs(rollout), abs=EXACT)
+    assert all(value > 0 for row in measured.self_certainty for value in row)
+
+
 def test_the_canary_fires_where_the_engine_keeps_old_weights(
     adapter_backend, questions, monkeypatch
 ) -> None:
@@ -319,13 +329,3 @@ def runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
-
-
-def test_rewards_hear_what_the_trained_model_says(adapter_backend, questions):
-    move(adapter_backend, 0.3, seed=11)
-    rollout = adapter_backend.generate(questions, WARM)
-    measured = adapter_backend.measure(rollout, Wanted(logprobs=True, self_certainty=True))
-    said = [value for row in measured.logprobs for value in row]
-    assert said == pytest.approx(trainer_logprobs(adapter_backend, rollout, 1.0), abs=1e-5)
-    assert said == pytest.approx(sampled_logprobs(rollout), abs=EXACT)
-    assert all(value > 0 for row in measured.self_certainty for value in row)
