@@ -94,9 +94,7 @@ def load_recipe(
     if report.errors or recipe is None:
         raise report.fail(name_or_path)
     configs = {key: item.config for key, item in named.items() if item.config is not None}
-    settings = {
-        key: config.model_dump(mode="json", by_alias=True) for key, config in configs.items()
-    }
+    settings = {key: one.model_dump(mode="json", by_alias=True) for key, one in configs.items()}
     return Loaded(
         recipe=recipe,
         name=found.name,

@@ -65,7 +65,7 @@ def read_saved(
         PreflightError: with every reason why no receipt can be made of it.
     """
     run = RunDir.existing(path)
-    recipe, plan = run.recipe(), run.plan()
+    plan = run.plan()
     problems = [*_unfinished(run), *_other_recipe(run, loaded), *_resumed(run)]
     edited = _edited(plan, sources)
     if edited and not problems and (why := other_scores(run, catalog)):
@@ -85,29 +85,39 @@ def read_saved(
             remedy=f"repair {'this' if len(problems) == 1 else 'these'} first",
             problems=tuple(f"{path}: {each}" for each in problems),
         )
-    base, trained = evaluation.right
-    rows = _metrics(run)
     return Saved(
         path=path,
         train_fingerprint=str(plan["dataset_fingerprint"]),
         components=plan["components"],
         model=evaluation.models[0],
-        fact=RunFact(
-            seed=recipe.train.seed,
-            date=time.strftime("%Y-%m-%d", time.gmtime(run.metrics.path.stat().st_mtime)),
-            steps=len(rows),
-            seconds=round(sum(row["seconds"]["total"] for row in rows), 1),
-            completions=int(rows[-1].get("total/completions_generated", 0)),
-            tokens=sum(int(row.get("tokens", 0)) for row in rows),
-            reward_check=check,
-            edited=tuple(edited),
-            hardware=hardware_of(environment),
-            packages=packages_of(environment),
-            weights=str(evaluation.models[1].get("adapter") or evaluation.models[1]["weights"]),
-            base=measured(base, LEVEL),
-            trained=measured(trained, LEVEL),
-            difference=difference(base, trained, LEVEL),
-        ),
+        fact=_fact(run, evaluation, environment, check, tuple(edited)),
+    )
+
+
+def _fact(
+    run: RunDir,
+    evaluation: _Evaluation,
+    environment: Data,
+    check: Checked,
+    edited: tuple[str, ...],
+) -> RunFact:
+    base, trained = evaluation.right
+    rows = _metrics(run)
+    return RunFact(
+        seed=run.recipe().train.seed,
+        date=time.strftime("%Y-%m-%d", time.gmtime(run.metrics.path.stat().st_mtime)),
+        steps=len(rows),
+        seconds=round(sum(row["seconds"]["total"] for row in rows), 1),
+        completions=int(rows[-1].get("total/completions_generated", 0)),
+        tokens=sum(int(row.get("tokens", 0)) for row in rows),
+        reward_check=check,
+        edited=edited,
+        hardware=hardware_of(environment),
+        packages=packages_of(environment),
+        weights=str(evaluation.models[1].get("adapter") or evaluation.models[1]["weights"]),
+        base=measured(base, LEVEL),
+        trained=measured(trained, LEVEL),
+        difference=difference(base, trained, LEVEL),
     )
 
 

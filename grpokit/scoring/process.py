@@ -54,17 +54,13 @@ class WorkerProcess:
         environ = {"PYTHONHASHSEED": "0", **os.environ, self._mark: "1"}
         # Nothing is ever written here: that its end closes says that the trainer is gone.
         lifeline, self._lifeline = os.pipe()
-        self._popen = subprocess.Popen(  # noqa: S603  # our own interpreter and file
-            [sys.executable, "-P", str(WORKER)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            bufsize=0,
-            start_new_session=True,
-            env=environ,
-            pass_fds=(lifeline,),
-        )
-        os.close(lifeline)
+        try:
+            self._popen = _spawn(environ, lifeline)
+        except OSError:
+            os.close(self._lifeline)
+            raise
+        finally:
+            os.close(lifeline)
         assert self._popen.stdin
         assert self._popen.stdout
         assert self._popen.stderr
@@ -232,6 +228,19 @@ class WorkerProcess:
             return True
         look = os.WEXITED | os.WNOHANG | os.WNOWAIT
         return os.waitid(os.P_PID, self._popen.pid, look) is not None
+
+
+def _spawn(environ: Mapping[str, str], lifeline: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(  # noqa: S603  # our own interpreter and file
+        [sys.executable, "-P", str(WORKER)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        bufsize=0,
+        start_new_session=True,
+        env=environ,
+        pass_fds=(lifeline,),
+    )
 
 
 def _widen(pipe: int) -> None:

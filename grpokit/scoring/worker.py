@@ -66,12 +66,11 @@ def _serve(opening: dict[str, Any], inbox: IO[bytes], outbox: IO[bytes]) -> None
         call = RewardCall(function, entry.spec.needs)
         ahead = ahead_of(entry, opening["settings"])
     except GrpokitError as error:
-        place = error.place or f"reward {entry.origin}"
-        remedy = error.remedy
         if isinstance(error.__cause__, MemoryError):
             memory.release_reserve()
-            remedy = f"raise scoring.memory ({memory.limited()} GiB), or let it load less"
-        say({"error": {"fact": error.fact, "place": place, "remedy": remedy}})
+            error.remedy = f"raise scoring.memory ({memory.limited()} GiB), or let it load less"
+        place = error.place or f"reward {entry.origin}"
+        say({"error": {"fact": error.fact, "place": place, "remedy": error.remedy}})
         return
     say({"asked": asked_to_json(call.asked), "ahead": ahead and asked_to_json(ahead.asked)})
     for line in inbox:
@@ -81,9 +80,7 @@ def _serve(opening: dict[str, Any], inbox: IO[bytes], outbox: IO[bytes]) -> None
         chosen.run(
             batch,
             units,
-            lambda number, outcomes: say(
-                {"unit": number, "outcomes": [outcome_to_json(outcome) for outcome in outcomes]}
-            ),
+            lambda unit, found: say({"unit": unit, "outcomes": [*map(outcome_to_json, found)]}),
             timeout,
         )
         say({"done": True})
