@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from grpokit.cli import render
 from grpokit.errors import PreflightError, RecipeError
-
-if TYPE_CHECKING:
-    from grpokit.registry.catalog import Entry
 
 NAMES = "trl|axolotl|verl|verifiers|openrlhf"
 
@@ -36,6 +32,7 @@ def export_reward(
     with --out and for OpenRLHF a small Python file is written. grpokit must be installed there.
     """
     from grpokit.compose.overrides import read_settings
+    from grpokit.compose.settings import check_settings
     from grpokit.interop.files import TARGETS, lines, python_file
     from grpokit.interop.names import dotted
     from grpokit.interop.rewards import refuse_measured
@@ -57,7 +54,7 @@ def export_reward(
     entry = Catalog.load().find("reward", name)
     refuse_measured([entry])
     given = read_settings(settings or [])
-    _check(entry, given)
+    check_settings(entry, given)
     line = lines(entry, to)
     if line and not given and out is None:
         render.say(line)
@@ -67,23 +64,6 @@ def export_reward(
     _write(file, written.text)
     render.say(f"written: {file}")
     render.say(f"use it there: {written.line}")
-
-
-def _check(entry: Entry, settings: Mapping[str, Any]) -> None:
-    from pydantic import ValidationError
-
-    from grpokit.interop.rewards import settings_problems
-    from grpokit.registry.resolve import build_config
-
-    try:
-        build_config(entry, settings)
-    except ValidationError as error:
-        raise RecipeError(
-            f"the settings of {entry.id} are wrong",
-            place="grpokit export reward",
-            remedy=f"`grpokit plugins show {entry.id}` lists them; give them by --with KEY=VALUE",
-            problems=settings_problems(error),
-        ) from error
 
 
 def _write(file: Path, text: str) -> None:

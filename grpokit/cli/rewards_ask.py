@@ -71,10 +71,8 @@ def prompt_of(catalog: Catalog, recipe: Recipe | None, index: int | None) -> Pro
 
 def setup_of(entry: Entry, given: list[str] | None, recipe: Recipe | None) -> RewardSetup:
     """The reward with its settings: the recipe's, where it names the reward, and those given."""
-    from pydantic import ValidationError
-
     from grpokit.compose.overrides import read_settings
-    from grpokit.registry.resolve import build_config
+    from grpokit.compose.settings import check_settings
     from grpokit.scoring.scorer import RewardSetup
 
     named = [
@@ -83,18 +81,7 @@ def setup_of(entry: Entry, given: list[str] | None, recipe: Recipe | None) -> Re
         if section.use in (entry.id, entry.spec.name)
     ]
     settings = {**(named[0].with_ if named else {}), **read_settings(given or [])}
-    try:
-        build_config(entry, settings)
-    except ValidationError as error:
-        raise RecipeError(
-            f"wrong settings of {entry.id}",
-            place="--with",
-            remedy=f"`grpokit rewards show {entry.id}` lists them",
-            problems=tuple(
-                f"{'.'.join(map(str, problem['loc'])) or entry.id}: {problem['msg']}"
-                for problem in error.errors()
-            ),
-        ) from error
+    check_settings(entry, settings)
     return RewardSetup(name=entry.spec.name, entry=entry, settings=settings)
 
 

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,7 +15,7 @@ from grpokit.cli.consent import ForeignRewards
 from grpokit.errors import RecipeError
 
 if TYPE_CHECKING:
-    from grpokit.registry.catalog import Catalog, Entry
+    from grpokit.registry.catalog import Catalog
     from grpokit.rescore.rescore import Job
     from grpokit.scoring.scorer import RewardSetup
     from grpokit.spec.recipe import Recipe, RewardSection
@@ -245,6 +245,7 @@ def _one(
 ) -> tuple[RewardSetup, str]:
     """The new reward, and the saved one that it stands for."""
     from grpokit.compose.overrides import read_settings
+    from grpokit.compose.settings import check_settings
     from grpokit.rescore.rescore import TOTAL
     from grpokit.scoring.scorer import RewardSetup
 
@@ -262,7 +263,7 @@ def _one(
     sections = dict(zip(weights, saved.rewards, strict=True))
     saved_as = _same(sections, place, (entry.id, name, reward))
     values = {**(saved_as.with_ if saved_as else {}), **read_settings(settings)}
-    _check_settings(entry, values)
+    check_settings(entry, values)
     factor = weight if weight is not None else weights.get(place, 1.0)
     return RewardSetup(name=name, entry=entry, settings=values, weight=factor), place
 
@@ -275,23 +276,6 @@ def _same(
     if place in found:
         return sections[place]
     return sections[found[0]] if len(found) == 1 else None
-
-
-def _check_settings(entry: Entry, values: dict[str, Any]) -> None:
-    from pydantic import ValidationError
-
-    from grpokit.registry.resolve import build_config
-
-    try:
-        build_config(entry, values)
-    except ValidationError as error:
-        told = [f"{'.'.join(map(str, e['loc'])) or entry.id}: {e['msg']}" for e in error.errors()]
-        raise RecipeError(
-            f"the settings of {entry.origin} are wrong",
-            place="--with",
-            remedy=f"grpokit plugins show {entry.id} lists them",
-            problems=tuple(told),
-        ) from error
 
 
 def _bar(view: render.LiveView | None) -> Callable[[int, int], None]:

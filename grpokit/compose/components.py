@@ -71,7 +71,7 @@ def check_components(tree: Node, catalog: Catalog, report: Report) -> tuple[Node
         entry = _find(catalog, kind, name, mark, report)
         if entry is None or not _axis_fits(catalog, entry, path, mark, report):
             continue
-        tree, config, right = _settings(tree, entry, path, mark, report)
+        tree, config, right = settings_of(tree, entry, path, mark, report)
         if right:
             found[dotted(path)] = Named(path=path, entry=entry, config=config, mark=mark)
     _check_template(tree, catalog, report)
@@ -278,9 +278,10 @@ def _axis_fits(catalog: Catalog, entry: Entry, path: Path, mark: Mark, report: R
     return False
 
 
-def _settings(
+def settings_of(
     tree: Node, entry: Entry, path: Path, mark: Mark, report: Report
 ) -> tuple[Node, Config | None, bool]:
+    """What stands under ``with`` of the component at ``path``: (tree without resets, its config, right)."""
     where = (*path, "with")
     node = at(tree, where) or Node({}, mark)
     if not isinstance(node.value, dict):

@@ -110,8 +110,16 @@ def test_files_lie_where_they_like(said, tmp_path, arguments, line):
         (("number", "--to", "axolotl", "--out", "if.py"), ExitCode.USAGE, "call it if_.py"),
         (("number", "--to", "verl", "--out", "x.txt"), ExitCode.USAGE, "does not end in .py"),
         (("number", "--to", "verl", "--out", "no/x.py"), ExitCode.PREFLIGHT, "No such file"),
-        (("format", "--to", "trl"), ExitCode.USAGE, "\ngive exactly one of tags"),
-        (("number", "--to", "trl", "--with", "frm=1"), ExitCode.USAGE, "\nfrm: Extra inputs"),
+        (
+            ("format", "--to", "trl"),
+            ExitCode.USAGE,
+            "--with: K411 `with`: give exactly one of tags",
+        ),
+        (
+            ("number", "--to", "trl", "--with", "frm=1"),
+            ExitCode.USAGE,
+            "--with frm: K401 `with` has",
+        ),
         (("trl:x.py:fn", "--to", "verl"), ExitCode.USAGE, "name it there by its own path"),
     ],
 )

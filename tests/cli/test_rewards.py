@@ -80,6 +80,22 @@ def test_try_explains_a_score(capsys):
     assert "question" in out
 
 
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("from=whole", '`with.from`: "whole" has the wrong type; it must be a list'),
+        ("from=[hole]", "did you mean `whole`?"),
+        ("frm=[whole]", "`with` has no key `frm`"),
+    ],
+)
+def test_wrong_settings_are_told_as_in_a_recipe(capsys, setting, told):
+    argv = ("try", "number", "--completion", "7", "--answer", "7", "--with", setting)
+    code, out, err = command(capsys, *argv)
+    assert (code, out) == (2, "")
+    assert err.startswith("--with fr")
+    assert told in err
+
+
 def test_try_explains_a_failure_and_shows_nothing_hostile(capsys):
     text = "\x1b[31m\\boxed{4}\u202e"
     code, out, _ = command(capsys, "try", "number", "--completion", text, "--answer", "no number")

@@ -386,7 +386,7 @@ def test_mistakes_are_sentences(command: Command, run: Path, tmp_path: Path) -> 
         ("--reward", "exact", "--weight", "nan"): "nan is no number",
         ("--reward", "exact", "--right", "inf"): "inf is no number",
         ("--reward", "exact", "--with", "x"): "'x' is not KEY=VALUE",
-        ("--reward", "exact", "--with", "frm=3"): "frm",
+        ("--reward", "exact", "--with", "frm=3"): "`with` has no key `frm`",
     }
     for args, words in said.items():
         told = command.refused(run, *args, code=2)
