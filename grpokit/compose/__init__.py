@@ -6,14 +6,14 @@ Reading:
     nodes        a value and where it stands
     library      a name or a path to a file; names of plugins' recipes
     extends      a recipe with all it extends (merge lays one on another)
-    overrides    --set a.b=c
+    overrides    --set a.b=c, --with a=b
     load         all of it: load_recipe
     write        recipe data back to YAML
 
 Checking:
     diagnostics  a problem, its code and its place; CODES is the reference
     check        data against a configuration model (fields: what it allows; values: usual slips)
-    components   what the recipe names exists and takes its settings
+    components   what the recipe names exists and takes its settings (settings: those of one, from --with)
     semantics    combinations that cannot work (sections, columns, inert: keys without effect)
     diff, schema two recipes compared; the JSON Schema for editors
 

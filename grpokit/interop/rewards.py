@@ -35,7 +35,6 @@ __all__ = [
     "reason",
     "refuse",
     "refuse_measured",
-    "settings_problems",
 ]
 
 UNKNOWN = ("finish", "truncated", "sample")
@@ -223,14 +222,14 @@ def _check(setup: RewardSetup) -> None:
         build_config(setup.entry, setup.settings)
     except ValidationError as error:
         raise ComponentError(
-            "its settings are wrong: " + "; ".join(settings_problems(error)),
+            "its settings are wrong: " + "; ".join(_problems(error)),
             place=f"reward {setup.entry.origin}",
             remedy=f"`grpokit plugins show {setup.entry.id}` lists them; `grpokit export reward "
             f"{setup.entry.id} --to TRAINER --with KEY=VALUE` writes a file with settings",
         ) from error
 
 
-def settings_problems(error: ValidationError) -> tuple[str, ...]:
+def _problems(error: ValidationError) -> tuple[str, ...]:
     """What is wrong with settings, a line each."""
     told = []
     for each in error.errors():
