@@ -42,12 +42,6 @@ def _catalog(*, foreign: bool = False) -> Catalog:
     return Catalog.load(foreign_rewards=foreign)
 
 
-def _load(name: str, overrides: list[str] | None = None, *, foreign: bool = False) -> Loaded:
-    from grpokit.compose.load import load_recipe
-
-    return load_recipe(name, overrides=overrides or (), catalog=_catalog(foreign=foreign))
-
-
 @app.command("list")
 def list_recipes(as_json: Json = False) -> None:
     """List the recipes of grpokit and of the installed plugins."""
@@ -108,13 +102,14 @@ def show(
     ] = False,
     overrides: Overrides = None,
     as_json: Json = False,
-    foreign: ForeignRewards = False,
 ) -> None:
     """Print a recipe: its text, or with --resolved each value and its origin."""
+    from grpokit.compose.load import load_recipe
     from grpokit.compose.load import resolved as all_values
     from grpokit.compose.write import annotated, to_yaml
 
-    loaded = _load(name, overrides, foreign=foreign)
+    # Looking imports nothing, and comes before agreeing to what a recipe would import.
+    loaded = load_recipe(name, overrides=overrides or (), catalog=_catalog(foreign=True))
     if as_json:
         data = all_values(loaded) if resolved else loaded.data
         origins = loaded.provenance if resolved else {}
@@ -215,14 +210,13 @@ def diff(
         typer.Option("--set", metavar="KEY=VALUE", help="Replace one value of the second."),
     ] = None,
     as_json: Json = False,
-    foreign: ForeignRewards = False,
 ) -> None:
     """Compare two recipes value by value, defaults included."""
     from grpokit.compose.diff import diff_recipes
     from grpokit.compose.load import load_recipe
     from grpokit.compose.write import scalar_text
 
-    catalog = _catalog(foreign=foreign)
+    catalog = _catalog(foreign=True)  # a comparison imports nothing
     differences = diff_recipes(
         load_recipe(left, catalog=catalog),
         load_recipe(right, overrides=overrides or (), catalog=catalog),

@@ -99,6 +99,23 @@ def test_diff(grpokit, tmp_path):
     assert grpokit("diff", "quickstart", "nothing").returncode == 2
 
 
+def test_a_recipe_with_foreign_code_can_be_looked_at(grpokit, tmp_path):
+    """One has to see what one agrees to. Nothing of it is imported."""
+    (tmp_path / "theirs.py").write_text(
+        "raise SystemExit('imported')\ndef fn(completions, **kwargs): ...\n"
+    )
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text(
+        "grpokit: 1\nextends: quickstart\nrewards: [{use: 'trl:theirs.py:fn'}]\neval: {correct: fn}\n"
+    )
+    for more in ((), ("--resolved",), ("--json",)):
+        done = grpokit("show", "r.yaml", *more)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "trl:theirs.py:fn" in done.stdout
+    assert "trl:theirs.py:fn" in grpokit("diff", "quickstart", "r.yaml").stdout
+    assert "--allow-foreign-rewards" in grpokit("check", "r.yaml").stderr
+
+
 def test_schema(grpokit, tmp_path):
     printed = json.loads(grpokit("schema").stdout)
     done = grpokit("schema", "--out", "recipe.schema.json")
