@@ -98,11 +98,12 @@ class Rewards:
         """What belongs to one process."""
         self._process = os.getpid()
         self._scorer: Scorer | None = None
+        self._asked: dict[str, Asked] | None = None
         self._lock = threading.RLock()
         self._together = Together(self.score)
 
     def __getstate__(self) -> dict[str, Any]:
-        own = ("_process", "_scorer", "_lock", "_together", "_setups")
+        own = ("_process", "_scorer", "_asked", "_lock", "_together", "_setups")
         return {name: value for name, value in self.__dict__.items() if name not in own}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
@@ -139,9 +140,11 @@ class Rewards:
         return tuple(setup.weight for setup in self.setups)
 
     def asked(self) -> dict[str, Asked]:
-        """Reward name -> what it asks for."""
-        with self._here():
-            return self._started().asked()
+        """Reward name -> what it asks for. It never changes, so only the first to ask waits."""
+        if self._asked is None:
+            with self._here():
+                self._asked = self._started().asked()
+        return self._asked
 
     def score(self, askings: Sequence[Asking]) -> Scores:
         """Scores all completions of the prompts."""
