@@ -141,8 +141,9 @@ class Rewards:
 
     def asked(self) -> dict[str, Asked]:
         """Reward name -> what it asks for. It never changes, so only the first to ask waits."""
+        here = self._here()  # before anything is read: in a fork it is the parent's
         if self._asked is None:
-            with self._here():
+            with here:
                 self._asked = self._started().asked()
         return self._asked
 

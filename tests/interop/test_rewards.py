@@ -210,6 +210,35 @@ assert ask() == here
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_a_fork_waits_for_no_thread_of_its_parent(tmp_path):
+    """The parent's locks are held by a thread that the child does not have."""
+    install(tmp_path, "grpokit-far", HOOKS, files={"rewards.py": SOURCE})
+    script = f"""
+import os, signal, threading, time
+from grpokit.interop.rewards import Asking, Rewards
+rewards = Rewards([{{"use": "far/judges"}}])
+rewards.asked()
+ask = lambda: rewards.score_one(Asking(row={{}}, messages=(), texts=["x"])).total[0][0]
+thread = threading.Thread(target=ask)
+thread.start()
+time.sleep({SLOW / 2})
+child = os.fork()
+if not child:
+    signal.alarm(20)
+    os._exit(int(ask() != 1.0))
+thread.join()
+assert os.waitpid(child, 0)[1] == 0
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("module", ["trl", "axolotl", "verl", "verifiers"])
 @pytest.mark.parametrize("name", ["number", "example_reward_distinct"])
 def test_dotted_functions_go_to_other_processes_by_name(module, name):
