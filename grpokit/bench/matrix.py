@@ -24,6 +24,7 @@ __all__ = ["Cell", "Matrix", "make_matrix"]
 
 OWN_KEYS = ("algorithm", "train.seed", "train.out", "extends")
 """What the bench decides itself."""
+REMEDY = "correct them, or leave the algorithms out of --algorithms"
 WATCHING = (
     "summary",
     "train.out",
@@ -87,8 +88,18 @@ def make_matrix(
     overrides: Sequence[str],
     folder: Path,
     catalog: Catalog,
+    remedy: str = REMEDY,
 ) -> Matrix:
     """Loads and plans the recipe once a contestant.
+
+    Args:
+        name: of the recipe.
+        contestants: in the order of the table; the first is what the others are compared with.
+        seeds: how many, from the recipe's seed on.
+        overrides: of the recipe, for all.
+        folder: where the runs stand.
+        catalog: what is installed.
+        remedy: said where some contestants cannot run.
 
     Raises:
         RecipeError: the overrides are the bench's own business, or a recipe is wrong.
@@ -97,7 +108,7 @@ def make_matrix(
     _refuse_own_keys(overrides)
     loaded = load_recipe(name, overrides=overrides, catalog=catalog)  # its mistakes are its own
     _refuse_processes(loaded.recipe)
-    drafts = _plans(name, contestants, overrides, catalog)
+    drafts = _plans(name, contestants, overrides, catalog, remedy)
     first = drafts[0][1]
     numbers = tuple(first.recipe.train.seed + offset for offset in range(seeds))
     return Matrix(
@@ -114,7 +125,11 @@ def make_matrix(
 
 
 def _plans(
-    name: str, contestants: Sequence[Contestant], overrides: Sequence[str], catalog: Catalog
+    name: str,
+    contestants: Sequence[Contestant],
+    overrides: Sequence[str],
+    catalog: Catalog,
+    remedy: str,
 ) -> list[tuple[Contestant, Plan]]:
     """The plan of each contestant, or one error with what is wrong with any of them."""
     drafts: list[tuple[Contestant, Plan]] = []
@@ -139,7 +154,7 @@ def _plans(
         drafts.append((contestant, plan))
     if wrong:
         kind = PreflightError if refused else RecipeError
-        raise _refusal(kind, wrong, len(contestants))
+        raise _refusal(kind, wrong, len(contestants), remedy)
     return drafts
 
 
@@ -169,6 +184,7 @@ def _refusal(
     kind: type[PreflightError | RecipeError],
     wrong: dict[str, list[Contestant]],
     count: int,
+    remedy: str,
 ) -> GrpokitError:
     """Each problem once, with the contestants that have it."""
     lines = tuple(
@@ -179,7 +195,7 @@ def _refusal(
     return kind(
         f"the comparison cannot run: {len(lines)} problem{plural}; nothing was trained",
         place="grpokit bench",
-        remedy="correct them, or leave the algorithms out of --algorithms",
+        remedy=remedy,
         problems=lines,
     )
 

@@ -60,3 +60,16 @@ def test_it_is_the_same_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert weights[0] == weights[1]
     assert torch.equal(torch.random.get_rng_state(), random)
     assert torch.get_num_threads() == threads
+
+
+def test_the_other_lesson_shows_its_steps():
+    from grpokit_hf.hooks import grpokit_models
+
+    assert tiny.STEPS.answer(352, 685) == "2+5+0=7, 5+8+0=13, 3+6+1=10 #### 1037"
+    assert tiny.STEPS.answer(7, 999) == "7+9+0=16, 0+9+1=10, 0+9+1=10 #### 1006"
+    assert tiny.STEPS.answer(0, 0) == "0+0+0=0, 0+0+0=0, 0+0+0=0 #### 0"
+    assert {spec.name for spec in grpokit_models()} >= {tiny.SUMS.name, tiny.STEPS.name}
+    tokens_NT, labels_NT = tiny.rows([(352, 685), (7, 999)], tiny.STEPS)
+    assert tokens_NT.shape == labels_NT.shape
+    learnt = labels_NT[0][labels_NT[0] >= 0].tolist()
+    assert learnt == [*tiny.ids(tiny.STEPS.answer(352, 685)), tiny.END]

@@ -7,6 +7,10 @@ token. The chat template is two special tokens around the message.
 The model learns sums of two numbers up to 99 by ordinary supervised training, and training stops as
 soon as it answers :data:`ENOUGH` of some fixed problems greedily. Equal torch versions on equal
 processors make equal weights; elsewhere the last bits, and what follows from them, may differ.
+
+``tiny-steps`` is the same model with another lesson: sums of two numbers up to 999, digit by digit,
+with the carry: ``2+5+0=7, 5+8+0=13, 3+6+1=10 #### 1037`` for ``352 + 685``. Its answers are ten times as
+long.
 """
 
 from __future__ import annotations
@@ -14,8 +18,9 @@ from __future__ import annotations
 import json
 import logging
 import string
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +29,7 @@ from grpokit.api import derive_seed
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["ENOUGH", "LARGEST", "bring"]
+__all__ = ["ENOUGH", "STEPS", "SUMS", "Lesson", "bring", "bring_steps"]
 
 log = logging.getLogger("grpokit.models")
 
@@ -38,8 +43,6 @@ TEMPLATE = (
     "{% endfor %}"
     "{% if add_generation_prompt %}<|answer|>{% endif %}"
 )
-LARGEST = 99
-"""Largest summand."""
 ENOUGH = 0.3
 """Share of the fixed problems that the model answers when its training stops."""
 FIXED = 256
@@ -66,8 +69,57 @@ SHAPE = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Lesson:
+    """What a model is taught.
+
+    Attributes:
+        name: of the model; its problems are drawn from it.
+        largest: largest summand.
+        answer: what is to be said of two summands.
+    """
+
+    name: str
+    largest: int
+    answer: Callable[[int, int], str]
+
+    def draw(self, *parts: int | str) -> tuple[int, int]:
+        """Two summands."""
+        base = self.largest + 1
+        number = derive_seed(SEED, self.name, *parts) % base**2
+        return number // base, number % base
+
+
+def plain_sum(a: int, b: int) -> str:
+    return str(a + b)
+
+
+def steps_of_sum(a: int, b: int) -> str:
+    """Column by column from the right, with the carry; then the sum."""
+    columns = []
+    carry = 0
+    for place in range(3):
+        x, y = a // 10**place % 10, b // 10**place % 10
+        columns.append(f"{x}+{y}+{carry}={x + y + carry}")
+        carry = (x + y + carry) // 10
+    return f"{', '.join(columns)} #### {a + b}"
+
+
+SUMS = Lesson(name="tiny-sums", largest=99, answer=plain_sum)
+STEPS = Lesson(name="tiny-steps", largest=999, answer=steps_of_sum)
+
+
 def bring(cache: Path) -> Path:
-    """Makes the model in ``cache`` and returns its folder. One thread, about ten seconds."""
+    """Makes ``tiny-sums`` in ``cache`` and returns its folder. One thread, about ten seconds."""
+    return make(cache, SUMS)
+
+
+def bring_steps(cache: Path) -> Path:
+    """Makes ``tiny-steps`` in ``cache`` and returns its folder. One thread, about ten seconds."""
+    return make(cache, STEPS)
+
+
+def make(cache: Path, lesson: Lesson) -> Path:
     import torch
     from safetensors.torch import save_file
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -79,7 +131,7 @@ def bring(cache: Path) -> Path:
         torch.manual_seed(SEED)
         config = LlamaConfig(**SHAPE, architectures=["LlamaForCausalLM"], dtype="float32")
         model = LlamaForCausalLM(config)
-        steps = teach(model)
+        steps = teach(model, lesson)
     log.info("it took %d steps", steps)
     config.save_pretrained(folder)
     weights = {name: weight.contiguous() for name, weight in model.state_dict().items()}
@@ -101,14 +153,15 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def teach(model: Any) -> int:
+def teach(model: Any, lesson: Lesson) -> int:
     """Supervised steps until the model knows enough; returns their number."""
     import torch
 
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.98), weight_decay=0.0)
-    fixed = rows([draw("fixed", number) for number in range(FIXED)])
+    fixed = rows([lesson.draw("fixed", number) for number in range(FIXED)], lesson)
     for step in range(1, MOST_STEPS + 1):
-        tokens_NT, labels_NT = rows([draw(step, number) for number in range(BATCH)])
+        pairs = [lesson.draw(step, number) for number in range(BATCH)]
+        tokens_NT, labels_NT = rows(pairs, lesson)
         loss = model(input_ids=tokens_NT, labels=labels_NT).loss
         optimizer.zero_grad()
         loss.backward()
@@ -119,19 +172,12 @@ def teach(model: Any) -> int:
     return MOST_STEPS
 
 
-def draw(*parts: int | str) -> tuple[int, int]:
-    """Two summands."""
-    base = LARGEST + 1
-    number = derive_seed(SEED, "tiny-sums", *parts) % base**2
-    return number // base, number % base
-
-
-def rows(pairs: list[tuple[int, int]]) -> tuple[Tensor, Tensor]:
+def rows(pairs: list[tuple[int, int]], lesson: Lesson) -> tuple[Tensor, Tensor]:
     """Token ids and labels; only the answer and its end are learnt."""
     import torch
 
     asked = [[START, *ids(f"{a} + {b}"), END, ANSWER] for a, b in pairs]
-    answered = [[*ids(str(a + b)), END] for a, b in pairs]
+    answered = [[*ids(lesson.answer(a, b)), END] for a, b in pairs]
     longest = max(len(ask) + len(answer) for ask, answer in zip(asked, answered, strict=True))
     tokens_NT = torch.full((len(pairs), longest), PAD)
     labels_NT = torch.full((len(pairs), longest), -100)
