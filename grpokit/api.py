@@ -34,6 +34,7 @@ from grpokit.spec.components import (
     ModelSpec,
     PromptSpec,
     RewardSpec,
+    StepBenchSpec,
 )
 from grpokit.spec.contracts import (
     Algorithm,
@@ -96,6 +97,7 @@ if TYPE_CHECKING:
     )
     from grpokit.spec.recipe import Recipe
     from grpokit.spec.sampling import sampling_of
+    from grpokit.spec.stepwork import StepWatch, StepWork
 
 __all__ = [
     "HOOK_API",
@@ -155,7 +157,10 @@ __all__ = [
     "Selection",
     "ShouldStop",
     "StepBackend",
+    "StepBenchSpec",
     "StepRecord",
+    "StepWatch",
+    "StepWork",
     "Task",
     "Update",
     "Walk",
@@ -208,6 +213,8 @@ _LATER = {
     "ExportRequest": "grpokit.spec.export:ExportRequest",
     "ExportResult": "grpokit.spec.export:ExportResult",
     "Recipe": "grpokit.spec.recipe:Recipe",
+    "StepWatch": "grpokit.spec.stepwork:StepWatch",
+    "StepWork": "grpokit.spec.stepwork:StepWork",
     "algorithms": "grpokit.algorithms",
     "compile_pattern": "grpokit.builtins.rewards.linear:compile_pattern",
     "has_boxed": "grpokit.answers.wrappers:has_boxed",

@@ -31,6 +31,7 @@ from grpokit.spec.components import (
     ModelSpec,
     PromptSpec,
     RewardSpec,
+    StepBenchSpec,
 )
 
 __all__ = ["HOOK_NAMES", "hookimpl", "hookspec"]
@@ -93,6 +94,12 @@ def grpokit_recipes() -> Iterable[Traversable]:
     raise NotImplementedError
 
 
+@hookspec
+def grpokit_step_benches() -> Iterable[StepBenchSpec]:
+    """Contestants of ``grpokit bench step``: trainers whose step can be measured."""
+    raise NotImplementedError
+
+
 HOOK_NAMES = (
     "grpokit_datasets",
     "grpokit_prompts",
@@ -103,4 +110,5 @@ HOOK_NAMES = (
     "grpokit_callbacks",
     "grpokit_commands",
     "grpokit_recipes",
+    "grpokit_step_benches",
 )

@@ -1,4 +1,4 @@
-"""``grpokit bench``: the same task for several algorithms, and what can be said of them."""
+"""``grpokit bench``: the same task for several algorithms; what is said of CPPO; what a step costs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from grpokit.cli import render
+from grpokit.cli.bench_cppo import cppo
+from grpokit.cli.bench_step import step
 from grpokit.cli.consent import ForeignRewards
 from grpokit.errors import ExitCode
 
@@ -18,7 +20,9 @@ if TYPE_CHECKING:
     from grpokit.bench.matrix import Matrix
     from grpokit.registry.catalog import Catalog
 
-app = typer.Typer(no_args_is_help=True, help="Compare algorithms on one task.")
+app = typer.Typer(no_args_is_help=True, help="Compare algorithms on one task; measure a step.")
+app.command()(cppo)
+app.command()(step)
 
 TASK = "bench-sums"
 """The recipe when none is named: a tiny model learns to add."""
@@ -28,7 +32,7 @@ NO_PICTURE = "for a picture: pip install 'grpokit[plot]', and the same command a
 
 @app.callback()
 def _group() -> None:
-    """Compare algorithms on one task."""
+    """Compare algorithms on one task; measure a step."""
 
 
 @app.command()

@@ -38,7 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "grpokit.cli.algorithms:app",
         "List algorithms and show what they are composed of.",
     ),
-    "bench": ("grpokit.cli.bench:app", "Compare algorithms on one task."),
+    "bench": ("grpokit.cli.bench:app", "Compare algorithms on one task; measure a step."),
     "plugins": ("grpokit.cli.plugins:app", "List installed plugins and show their components."),
     "models": ("grpokit.cli.models:app", "List, bring and show catalogued models."),
     "doctor": (

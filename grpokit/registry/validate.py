@@ -17,6 +17,7 @@ from grpokit.spec.components import (
     ModelSpec,
     PromptSpec,
     RewardSpec,
+    StepBenchSpec,
 )
 
 __all__ = ["NAME", "TARGET", "duplicates", "recipe_problems", "spec_problems"]
@@ -33,6 +34,7 @@ SPEC_OF_HOOK: dict[str, type[ComponentSpec]] = {
     "grpokit_models": ModelSpec,
     "grpokit_callbacks": CallbackSpec,
     "grpokit_commands": CommandSpec,
+    "grpokit_step_benches": StepBenchSpec,
 }
 
 
@@ -58,7 +60,7 @@ def _text_problems(item: ComponentSpec) -> Iterator[str]:
         yield from _prompt_problems(item)
     elif not _is_target(item.target):
         yield f"target {item.target!r} must look like 'package.module:attribute'"
-    for key in ("config", "preflight", "export", "continuations"):
+    for key in ("config", "preflight", "export", "continuations", "prepare"):
         value = getattr(item, key, "")
         if value != "" and not _is_target(value):
             yield f"{key} {value!r} must look like 'package.module:attribute', or be empty"
@@ -84,8 +86,9 @@ def _group_problems(item: ComponentSpec) -> Iterator[str]:
     for key in ("needs", "provides"):
         if not _is_group(getattr(item, key), frozenset):
             yield f"{key} must be a frozenset of text"
-    if not _is_group(getattr(item, "columns", ()), tuple):
-        yield "columns must be a tuple of text"
+    for key in ("columns", "requires", "versions"):
+        if not _is_group(getattr(item, key, ()), tuple):
+            yield f"{key} must be a tuple of text"
     if isinstance(item, RewardSpec) and not _is_range(item.range):
         yield f"range must be (lowest, highest) or None, not {item.range!r}"
 

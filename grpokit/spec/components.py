@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 __all__ = [
     "HOOK_API",
@@ -17,6 +17,7 @@ __all__ = [
     "ModelSpec",
     "PromptSpec",
     "RewardSpec",
+    "StepBenchSpec",
 ]
 
 HOOK_API = 1
@@ -173,5 +174,43 @@ class PromptSpec(ComponentSpec):
     examples: tuple[tuple[str, str], ...] = ()
 
 
-KINDS = ("dataset", "prompt", "reward", "algorithm", "backend", "model", "callback", "command")
+@dataclass(frozen=True, kw_only=True)
+class StepBenchSpec(ComponentSpec):
+    """A contestant of ``grpokit bench step``: ``target(work: StepWork, watch: StepWatch) -> None``.
+
+    It is called in a process of its own. It loads the model, takes the steps that the work asks for,
+    on the tokens that the work gives, and tells the watch where the time goes.
+
+    Attributes:
+        title: what the tables call it; the name if empty.
+        requires: modules that must be there; without one of them it is left out.
+        versions: distributions whose versions belong to a result.
+        against: the distribution that it measures, in whose place ``--trl`` may put others; empty for none.
+        settings: handed on in the work, for a target with several contestants.
+        prepare: ``"module:function"``, ``prepare(model, shape, folder) -> dict``: brings a model, or makes one
+            of random weights, and tells its ``folder``, its ``vocabulary`` and the ``tokens`` of a text.
+        plain: it computes what the others are checked against.
+    """
+
+    kind: ClassVar[str] = "step-bench"
+    title: str = ""
+    requires: tuple[str, ...] = ()
+    versions: tuple[str, ...] = ()
+    against: str = ""
+    settings: tuple[tuple[str, Any], ...] = ()
+    prepare: str = ""
+    plain: bool = False
+
+
+KINDS = (
+    "dataset",
+    "prompt",
+    "reward",
+    "algorithm",
+    "backend",
+    "model",
+    "callback",
+    "command",
+    "step-bench",
+)
 """Kinds of components, in the order in which tables show them."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from grpokit.api import HOOK_API, BackendSpec, DatasetSpec, ModelSpec, hookimpl
+from grpokit.api import HOOK_API, BackendSpec, DatasetSpec, ModelSpec, StepBenchSpec, hookimpl
 
 GRPOKIT_HOOK_API = HOOK_API
 
@@ -61,6 +61,15 @@ def grpokit_models() -> list[ModelSpec]:
             parameters=95_296,
             size=400_000,
         ),
+        ModelSpec(
+            name="tiny-steps",
+            summary="The same size, half able to add column by column: answers of some 30 tokens.",
+            target="grpokit_hf.catalogue.tiny:bring_steps",
+            source="made on this machine from a seed, some ten seconds",
+            license="Apache-2.0",
+            parameters=95_296,
+            size=400_000,
+        ),
     ]
 
 
@@ -75,3 +84,32 @@ def grpokit_datasets() -> list[DatasetSpec]:
             config="grpokit_hf.hub:HubConfig",
         )
     ]
+
+
+@hookimpl
+def grpokit_step_benches() -> list[StepBenchSpec]:
+    """The contestants `grpokit` and `plain`."""
+    distributions = ("torch", "transformers", "peft")
+    return [
+        StepBenchSpec(
+            name="grpokit",
+            summary="The backend `hf` with all of its fast paths.",
+            target="grpokit_hf.bench.step:run",
+            prepare="grpokit_hf.bench.prepare:prepare",
+            requires=("torch", "transformers", "peft"),
+            versions=distributions,
+        ),
+        StepBenchSpec(
+            name="plain",
+            summary="The backend `hf` with every fast path of the update off: whole padded rows.",
+            target="grpokit_hf.bench.step:run",
+            requires=("torch", "transformers", "peft"),
+            versions=distributions,
+            settings=PLAIN,
+            plain=True,
+        ),
+    ]
+
+
+PLAIN = (("packing", False), ("products", "torch"), ("skip", False), ("attention", "sdpa"))
+"""The reference path of the update."""

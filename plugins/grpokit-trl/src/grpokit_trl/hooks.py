@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from grpokit.api import HOOK_API, BackendSpec, hookimpl
+from typing import Any
+
+from grpokit.api import HOOK_API, BackendSpec, StepBenchSpec, hookimpl
 
 GRPOKIT_HOOK_API = HOOK_API
 
@@ -36,4 +38,30 @@ def grpokit_backends() -> list[BackendSpec]:
                 }
             ),
         )
+    ]
+
+
+@hookimpl
+def grpokit_step_benches() -> list[StepBenchSpec]:
+    """The contestant `trl`, and `trl-recomputing`, which must be asked for."""
+    facts: dict[str, Any] = {
+        "target": "grpokit_trl.bench:run",
+        "requires": ("torch", "trl", "peft", "datasets"),
+        "versions": ("torch", "transformers", "peft", "trl", "accelerate"),
+        "against": "trl",
+    }
+    return [
+        StepBenchSpec(
+            name="trl",
+            summary="TRL's own GRPOTrainer, with all rows in one forward.",
+            title="TRL",
+            **facts,
+        ),
+        StepBenchSpec(
+            name="trl-recomputing",
+            summary="The same with gradient checkpointing, as TRL has it by default.",
+            title="TRL recomputing",
+            settings=(("gradient_checkpointing", True), ("asked", True)),
+            **facts,
+        ),
     ]
