@@ -8,7 +8,7 @@ PLUGINS := $(DEMO) plugins/grpokit-math plugins/grpokit-reasoning-gym plugins/gr
 INTO_TESTS := -e . -e plugins/grpokit-cppo -e plugins/grpokit-example-reward pytest==9.2.0
 PROJECTS := pyproject.toml $(addsuffix /pyproject.toml,$(PLUGINS)) plugins/grpokit-hf/constraints.txt
 
-.PHONY: demo test test-vllm test-unsloth check lint types imports docs bench clean
+.PHONY: demo test test-vllm test-unsloth check lint types imports docs bench bench-cppo clean
 
 demo: .venv/installed
 	$(BIN)/grpokit train quickstart
@@ -42,6 +42,10 @@ imports: .venv/installed-dev
 # Writes the generated pages of docs/reference.
 docs: .venv/installed-dev
 	$(BIN)/python docs/generate.py
+
+# Compares GRPO with CPPO at equal questions, a quarter of an hour on a CPU, and writes the page of docs.
+bench-cppo: .venv/installed-dev
+	$(BIN)/python docs/bench_cppo.py
 
 # Compares algorithms on a small task, some minutes on a CPU, and writes the page of docs.
 bench: .venv/installed-dev

@@ -25,7 +25,14 @@ from docs_commands import commands, options_of
 
 from doc_pages import ROOT, Block, blocks
 
-HEAVY = {("train",), ("eval",), ("models", "pull"), ("bench", "algorithms"), ("export", "weights")}
+HEAVY = {
+    ("train",),
+    ("eval",),
+    ("models", "pull"),
+    ("bench", "algorithms"),
+    ("bench", "cppo"),
+    ("export", "weights"),
+}
 DISTRIBUTIONS = {
     tomllib.loads(path.read_text())["project"]["name"]
     for path in (ROOT / "pyproject.toml", *(ROOT / "plugins").glob("*/pyproject.toml"))
