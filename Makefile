@@ -8,7 +8,7 @@ PLUGINS := $(DEMO) plugins/grpokit-math plugins/grpokit-reasoning-gym plugins/gr
 INTO_TESTS := -e . -e plugins/grpokit-cppo -e plugins/grpokit-example-reward pytest==9.2.0
 PROJECTS := pyproject.toml $(addsuffix /pyproject.toml,$(PLUGINS)) plugins/grpokit-hf/constraints.txt
 
-.PHONY: demo test test-vllm test-unsloth check lint types imports docs bench bench-cppo clean
+.PHONY: demo test test-vllm test-unsloth check lint types imports docs bench bench-cppo bench-step clean
 
 demo: .venv/installed
 	$(BIN)/grpokit train quickstart
@@ -50,6 +50,10 @@ bench-cppo: .venv/installed-dev
 # Compares algorithms on a small task, some minutes on a CPU, and writes the page of docs.
 bench: .venv/installed-dev
 	$(BIN)/python docs/bench.py
+
+# Measures one step, here and in TRL's trainer, up to an hour on a CPU, and writes the page of docs.
+bench-step: .venv/installed-dev
+	$(BIN)/python docs/bench_step.py
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

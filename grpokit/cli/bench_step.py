@@ -132,11 +132,11 @@ def _measure(
 def _write(out: Path, data: Mapping[str, Any]) -> list[str]:
     from grpokit.bench.plot import drawable
     from grpokit.bench.step import plot
-    from grpokit.bench.step.tables import markdown
+    from grpokit.bench.step.tables import markdown, memory
     from grpokit.engine.checkpoint import write_atomic
 
     write_atomic(out / "results.json", json.dumps(data, indent=1, ensure_ascii=False) + "\n")
-    write_atomic(out / "table.md", markdown(data))
+    write_atomic(out / "table.md", "\n".join(filter(None, [markdown(data), memory(data)])))
     written = ["results.json", "table.md"]
     done = any(not each["failure"] for cell in data["cells"] for each in cell["contestants"])
     if drawable() and done:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["COLUMNS", "cell_title", "facts_of", "legend", "markdown", "rows", "verdicts"]
+__all__ = ["COLUMNS", "cell_title", "facts_of", "legend", "markdown", "memory", "rows", "verdicts"]
 
 COLUMNS = (
     "contestant",
@@ -176,6 +176,29 @@ def _markdown_row(each: Mapping[str, Any], cell: Mapping[str, Any], width: int) 
         gap,
         _against(each, cell["contestants"]),
     ]
+
+
+def memory(data: Mapping[str, Any]) -> str:
+    """The plan's estimate beside what was measured, as a Markdown table; empty where neither is known.
+
+    On a CPU the process with its libraries is in what was measured and not in the plan; what was
+    loaded before the first step holds it, and the weights.
+    """
+    heads = [
+        "cell",
+        "contestant",
+        "loaded",
+        "plan: peak of the model and its work",
+        "measured peak",
+    ]
+    lines = [heads, ["---", "---", "---:", "---:", "---:"]]
+    for cell in data["cells"]:
+        planned = cell["planned_memory"]
+        ours = [e for e in cell["contestants"] if e["name"] == "grpokit" and not e["failure"]]
+        for each in ours if planned else ():
+            cells = [size(each["memory_loaded"]), size(planned["peak"]), size(each["memory"])]
+            lines.append([cell_title(cell, data), f"`{each['label']}`", *cells])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines) if len(lines) > 2 else ""
 
 
 def _against(each: Mapping[str, Any], all_: Sequence[Mapping[str, Any]]) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from grpokit.api import GrpokitError, StepWatch, StepWork, derive_seed
+from grpokit.api import GrpokitError, StepWatch, StepWork
 
 __all__ = ["run", "train", "trainer_settings"]
 
@@ -47,7 +47,6 @@ def load(work: StepWork) -> Any:
         target_modules="all-linear",
         task_type="CAUSAL_LM",
     )
-    torch.manual_seed(derive_seed(work.seed, "lora"))
     return get_peft_model(model, settings)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
-from grpokit.api import HOOK_API, BackendSpec, hookimpl
+from grpokit.api import HOOK_API, BackendSpec, StepBenchSpec, hookimpl
 
 GRPOKIT_HOOK_API = HOOK_API
 
@@ -46,3 +46,27 @@ def grpokit_backends() -> list[BackendSpec]:
 def grpokit_recipes() -> Iterable[Traversable]:
     """Recipes on this backend."""
     return [files("grpokit_unsloth") / "recipes"]
+
+
+@hookimpl
+def grpokit_step_benches() -> list[StepBenchSpec]:
+    """The contestants `unsloth` and, where the plugin for TRL is installed too, `unsloth-trl`."""
+    versions = ("torch", "transformers", "peft", "unsloth", "trl")
+    return [
+        StepBenchSpec(
+            name="unsloth",
+            summary="The backend `unsloth`: Unsloth's model under grpokit's loop.",
+            target="grpokit_unsloth.bench:run",
+            requires=("torch", "unsloth"),
+            versions=versions,
+        ),
+        StepBenchSpec(
+            name="unsloth-trl",
+            summary="Unsloth's model under TRL's own GRPOTrainer, as Unsloth changes it.",
+            title="Unsloth",
+            target="grpokit_unsloth.bench:run_trl",
+            requires=("torch", "unsloth", "trl", "grpokit_trl"),
+            versions=versions,
+            against="unsloth",
+        ),
+    ]

@@ -11,21 +11,22 @@ from grpokit.api import derive_seed
 
 __all__ = ["fill_adapter", "samples_of"]
 
-SPREAD = 0.01
+SPREADS = {"lora_A": 0.02, "lora_B": 0.01}
+"""Standard deviation of the matrices of an adapter, by what their names have in them."""
 SAMPLES = 8
 
 
 @torch.no_grad()
 def fill_adapter(weights: Mapping[str, Tensor], seed: int) -> None:
-    """Random numbers for the matrices that begin as zeros, drawn by name.
+    """Random numbers drawn by name, so that all contestants begin alike.
 
-    With B = 0 the gradient of A is 0, whatever the rest computes.
+    B does not begin as zeros: the gradient of A would be 0, whatever the rest computes.
     """
     for name, weight in weights.items():
-        if "lora_B" in name:
+        spread = next((spread for part, spread in SPREADS.items() if part in name), None)
+        if spread is not None:
             generator = torch.Generator().manual_seed(derive_seed(seed, "bench", name))
-            drawn = SPREAD * torch.randn(weight.shape, generator=generator)
-            weight.copy_(drawn.to(weight))
+            weight.copy_((spread * torch.randn(weight.shape, generator=generator)).to(weight))
 
 
 def samples_of(weights: Mapping[str, Tensor]) -> dict[str, list[float]]:
