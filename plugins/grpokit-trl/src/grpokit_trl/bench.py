@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from grpokit.api import GrpokitError, StepWatch, StepWork
+from grpokit.api import GrpokitError, PreflightError, StepWatch, StepWork
 
 __all__ = ["run", "train", "trainer_settings"]
 
@@ -23,7 +23,22 @@ __all__ = ["run", "train", "trainer_settings"]
 def run(work: StepWork, watch: StepWatch) -> None:
     """Loads the model with transformers, adapts it with PEFT, and trains."""
     threads(work)
+    check_device(work)
     train(work, watch, load(work))
+
+
+def check_device(work: StepWork) -> None:
+    """TRL would go on without the GPU that was asked for.
+
+    Raises:
+        PreflightError: there is none.
+    """
+    if work.device == "cuda" and not torch.cuda.is_available():
+        raise PreflightError(
+            "torch finds no CUDA device",
+            place="--device cuda",
+            remedy="install a CUDA build of torch, or take --device cpu",
+        )
 
 
 def threads(work: StepWork) -> None:

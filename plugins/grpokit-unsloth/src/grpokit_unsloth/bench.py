@@ -26,9 +26,10 @@ def run_trl(work: StepWork, watch: StepWatch) -> None:
     """Unsloth's model under TRL's trainer, as Unsloth's user has it; without recomputation, like the others."""
     config = UnslothConfig(device="cpu" if work.device == "cpu" else "auto")
     start(config)
-    from grpokit_trl.bench import threads, train
+    from grpokit_trl.bench import check_device, threads, train
 
     threads(work)
+    check_device(work)
     train(work, watch, load(work))
 
 

@@ -2,7 +2,7 @@
 
 Every product of one update is written down, with its numbers. Each distinct one (operation, shapes,
 strides, types) is then computed a few times by itself, and the times are added up as often as it
-occurred. Attention's own products are inside its kernel and do not count.
+occurred. Attention's products count where they are operations of their own, and not inside a kernel.
 """
 
 from __future__ import annotations

@@ -1,0 +1,117 @@
+"""The contestants of `grpokit bench step`: equal work, equal gradients, a floor that adds up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from grpokit.bench.step.grid import Cell, Settings
+from grpokit.bench.step.results import difference
+from grpokit.bench.step.watch import Watch
+from grpokit.bench.step.work import make_work
+from grpokit.errors import PreflightError
+from grpokit.spec.stepwork import StepWork
+from grpokit_hf.bench import floor
+from grpokit_hf.bench.prepare import SHAPES, prepare
+from grpokit_hf.bench.step import run
+from grpokit_hf.bench.weights import SAMPLES, fill_adapter, samples_of
+from grpokit_hf.hooks import PLAIN
+from grpokit_hf.locate import complete
+
+
+def work_of(folder: Path, *, keep: float = 1.0, **settings: Any) -> StepWork:
+    cell = Cell(dtype="float32", prompt=20, completion=6, group=4, keep=keep)
+    chosen = Settings(
+        model="", prompts=2, rank=4, rounds=1, threads=1, device="cpu", lengths="varied"
+    )
+    tokens = list(range(4, 90))
+    work = make_work(cell, chosen, {"folder": str(folder), "tokens": tokens})
+    return StepWork(**{**vars(work), "settings": settings})
+
+
+def measured(work: StepWork) -> dict[str, Any]:
+    watch = Watch()
+    run(work, watch)
+    return watch.result()
+
+
+@pytest.mark.parametrize("keep", [1.0, 0.5])
+def test_both_ways_take_the_same_step(tiny_model_folder: Path, keep: float) -> None:
+    fast = measured(work_of(tiny_model_folder, keep=keep))
+    plain = measured(work_of(tiny_model_folder, keep=keep, **dict(PLAIN)))
+    assert difference(plain["gradients"], fast["gradients"]) < 1e-4
+    assert plain["grad_norm"] > 1e-3
+    assert all(any(values) for values in plain["gradients"].values()), "A and B have gradients"
+    for found in (fast, plain):
+        assert len(found["steps"]) == 2
+        assert found["floor"] > 0
+        stages = {"generate", "score", "forward", "backward", "optimizer", "other", "total"}
+        assert set(found["steps"][0]) == stages
+        assert found["steps"][1]["backward"] > 0
+        assert found["further_stages"] == []
+
+
+def test_autograd_is_as_it_was(tiny_model_folder: Path) -> None:
+    before = torch.autograd.backward, torch.autograd.grad
+    measured(work_of(tiny_model_folder, floor=False))
+    assert (torch.autograd.backward, torch.autograd.grad) == before
+
+
+def test_the_floor_is_the_products_times_how_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[floor.Call] = []
+    monkeypatch.setattr(floor, "alone", lambda call: seen.append(call) or 1.0)
+    x, y, z = torch.randn(3, 4), torch.randn(4, 5, requires_grad=True), torch.randn(6, 4)
+
+    def products() -> None:
+        ((x @ y).sum() + (x @ y).sum() + (z @ y).sum()).backward()
+        torch.bmm(torch.randn(2, 3, 4), torch.randn(2, 4, 5))
+        torch.relu(x)
+
+    # forward: x @ y twice, z @ y; backward: x' @ g twice and z' @ g, all of other shapes; bmm
+    assert floor.floor_of(products) == 7.0
+    assert sorted(call.count for call in seen) == [1, 1, 1, 2, 2]
+
+
+def test_a_product_is_timed_alone() -> None:
+    calls: list[Any] = []
+    call = floor.Call(1, lambda *args, **named: calls.append((args, named)), (1,), {"out": 2})
+    assert floor.alone(call) >= 0
+    assert calls == [((1,), {"out": 2})] * (floor.REPEATS + 1)
+
+
+def test_an_adapter_is_the_same_for_equal_names() -> None:
+    def fresh() -> dict[str, torch.Tensor]:
+        names = ("x.lora_A.w", "x.lora_B.w", "x.norm.w")
+        return {name: torch.zeros(3, 40) for name in names}
+
+    one, other = fresh(), dict(reversed(fresh().items()))
+    fill_adapter(one, 3)
+    fill_adapter(other, 3)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert not torch.equal(one["x.lora_A.w"], one["x.lora_B.w"])
+    assert not one["x.norm.w"].any()
+    weight = torch.zeros(3, 40, requires_grad=True)
+    weight.grad = torch.arange(120.0).view(3, 40)
+    (found,) = samples_of({"w": weight, "frozen": torch.zeros(2)}).values()
+    assert found[0] == pytest.approx(float(weight.grad.norm()))
+    assert (found[1], found[-1], len(found)) == (0.0, 119.0, SAMPLES + 1)
+
+
+def test_a_shape_is_made_once(tmp_path: Path) -> None:
+    found = prepare("", "tiny", tmp_path)
+    folder = Path(found["folder"])
+    assert complete(folder)
+    assert found["vocabulary"] == SHAPES["tiny"]["vocab_size"]
+    assert max(found["tokens"]) < found["vocabulary"]
+    assert len(found["tokens"]) > 500
+    before = (folder / "model.safetensors").stat().st_mtime_ns
+    assert prepare("", "tiny", tmp_path) == found
+    assert (folder / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_an_unknown_shape_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PreflightError, match=r"there is no shape 'qwen2\.5-0\.5'; did you mean"):
+        prepare("", "qwen2.5-0.5", tmp_path)
