@@ -86,7 +86,7 @@ def _group_problems(item: ComponentSpec) -> Iterator[str]:
     for key in ("needs", "provides"):
         if not _is_group(getattr(item, key), frozenset):
             yield f"{key} must be a frozenset of text"
-    for key in ("columns", "requires", "versions"):
+    for key in ("columns", "requires", "versions", "sources"):
         if not _is_group(getattr(item, key, ()), tuple):
             yield f"{key} must be a tuple of text"
     if isinstance(item, RewardSpec) and not _is_range(item.range):

@@ -186,6 +186,8 @@ class StepBenchSpec(ComponentSpec):
         requires: modules that must be there; without one of them it is left out.
         versions: distributions whose versions belong to a result.
         against: the distribution that it measures, in whose place ``--trl`` may put others; empty for none.
+        sources: packages and modules that its numbers depend on: with other code it is measured anew.
+            Its top package if empty.
         settings: handed on in the work, for a target with several contestants.
         prepare: ``"module:function"``, ``prepare(model, shape, folder) -> dict``: brings a model, or makes one
             of random weights, and tells its ``folder``, its ``vocabulary`` and the ``tokens`` of a text.
@@ -197,6 +199,7 @@ class StepBenchSpec(ComponentSpec):
     requires: tuple[str, ...] = ()
     versions: tuple[str, ...] = ()
     against: str = ""
+    sources: tuple[str, ...] = ()
     settings: tuple[tuple[str, Any], ...] = ()
     prepare: str = ""
     plain: bool = False

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Cell", "Contestant", "Settings", "cells", "find_contestants", "other_version"]
 
+DRIVING = ("grpokit.bench.step.worker", "grpokit.bench.step.watch")
+"""What every measurement depends on."""
+MEASURED = ("grpokit.algorithms", "grpokit.spec")
+"""What else our own step is made of."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -210,11 +215,12 @@ def _installed(spec: StepBenchSpec) -> dict[str, str]:
 
 
 def code_hash(spec: StepBenchSpec) -> str:
-    """Of what decides the numbers: our code where it is measured, else only what drives the other's."""
-    module = spec.target.partition(":")[0]
-    tops = [module.partition(".")[0], "grpokit_hf", "grpokit"] if not spec.against else []
+    """Of what decides the numbers: the code that is measured where it is ours, and what drives it."""
+    top = spec.target.partition(":")[0].partition(".")[0]
     digest = hashlib.sha256()
-    for path in _sources([module, "grpokit.bench.step.worker", *tops]):
+    for path in _sources(
+        [*(spec.sources or (top,)), *DRIVING, *(() if spec.against else MEASURED)]
+    ):
         digest.update(path.name.encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]

@@ -13,10 +13,11 @@ COLUMNS = (
     ">update",
     ">step",
     ">tokens/s",
-    ">memory",
+    ">GiB",
     ">floor",
-    ">gradient",
+    ">grad",
 )
+"""Narrow enough for a terminal of 80 columns; :func:`legend` says what they mean."""
 NONE = "-"
 
 
@@ -39,13 +40,20 @@ def rows(cell: Mapping[str, Any]) -> list[list[str]]:
 
 
 def _row(each: Mapping[str, Any]) -> list[str]:
+    return [
+        digits(each["generate"]),
+        digits(each["update"]),
+        digits(each["step"]),
+        f"{each['tokens_per_second']:.0f}",
+        NONE if each["memory"] is None else f"{each['memory'] / 2**30:.2f}",
+        *_quality(each),
+    ]
+
+
+def _quality(each: Mapping[str, Any]) -> list[str]:
+    """How near to its products alone, and to the reference's gradient."""
     gap = each["gradient_difference"]
     return [
-        seconds(each["generate"]),
-        seconds(each["update"]),
-        seconds(each["step"]),
-        f"{each['tokens_per_second']:.0f}",
-        size(each["memory"]),
         NONE if each["floor_ratio"] is None else f"{each['floor_ratio']:.1f}x",
         "base" if gap is None else f"{gap:.0e}",
     ]
@@ -78,11 +86,13 @@ def times(value: float | None) -> str:
     return f"{value:.2f}x" if value < 0.995 else f"{value:.1f}x"
 
 
-def seconds(value: float) -> str:
+def digits(value: float) -> str:
     """Three digits are what a wall time is worth."""
-    return (
-        f"{value:.1f} s" if value >= 10 else f"{value:.2f} s" if value >= 0.1 else f"{value:.3f} s"
-    )
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"
+
+
+def seconds(value: float) -> str:
+    return f"{digits(value)} s"
 
 
 def size(value: float | None) -> str:
@@ -107,12 +117,12 @@ def legend(data: Mapping[str, Any]) -> list[str]:
     rounds = data["settings"]["rounds"]
     where = {e["memory_of"] for c in data["cells"] for e in c["contestants"] if not e["failure"]}
     steps = (
-        f"Median of {rounds} step{'s' if rounds > 1 else ''} after a first one that does not count. "
-        f"Peak memory is that of the {' or '.join(sorted(where)) or 'process'}."
+        f"Seconds: median of {rounds} step{'s' if rounds > 1 else ''} after one to warm up. "
+        f"GiB: peak memory of the {' or '.join(sorted(where)) or 'process'}."
     )
     columns = (
-        "floor: forward and backward over their matrix products alone. gradient: relative "
-        f"distance from that of {_base(data)} in the first step."
+        "floor: forward and backward over their matrix products alone. grad: relative distance "
+        f"of the first step's gradient from that of {_base(data)}."
     )
     failed = [
         f"{each['label']} ({cell['dtype']}, prompt {cell['prompt']}): {each['failure']}"
@@ -142,7 +152,7 @@ def markdown(data: Mapping[str, Any]) -> str:
         "tokens/s",
         "peak memory",
         "floor",
-        "gradient",
+        "grad",
         "grpokit: step, update",
     ]
     lines = [heads, ["---", "---", *["---:"] * (len(heads) - 2)]]
@@ -163,17 +173,15 @@ def _markdown_row(each: Mapping[str, Any], cell: Mapping[str, Any], width: int) 
     split = [seconds(spent["forward"]), seconds(spent["backward"]), seconds(spent["optimizer"])]
     if spent["update"]:
         split = [f"{seconds(each['update'])} together", "", ""]
-    _, _, _, speed, memory, floor, gap = _row(each)
     return [
         label,
         seconds(spent["generate"]),
         *split,
         seconds(rest),
         f"**{seconds(each['step'])}** ({seconds(low)} to {seconds(high)})",
-        speed,
-        memory,
-        floor,
-        gap,
+        f"{each['tokens_per_second']:.0f}",
+        size(each["memory"]),
+        *_quality(each),
         _against(each, cell["contestants"]),
     ]
 

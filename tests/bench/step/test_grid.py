@@ -81,7 +81,13 @@ def test_the_hash_is_of_what_is_measured(tmp_path: Path, monkeypatch: pytest.Mon
     (package / "driver.py").write_text("SKILL = 1\n")
     monkeypatch.syspath_prepend(tmp_path)
     own = StepBenchSpec(name="own", summary="", target="racer.driver:run")
-    other = StepBenchSpec(name="other", summary="", target="racer.driver:run", against="trl")
+    other = StepBenchSpec(
+        name="other",
+        summary="",
+        target="racer.driver:run",
+        against="trl",
+        sources=("racer.driver",),
+    )
     before = grid.code_hash(own), grid.code_hash(other)
     (package / "car.py").write_text("SPEED = 2\n")
     assert grid.code_hash(own) != before[0], "the whole package is measured"
@@ -95,7 +101,10 @@ def test_the_hash_is_of_what_is_measured(tmp_path: Path, monkeypatch: pytest.Mon
     [
         ({}, ""),
         ({"requires": "torch"}, "requires must be a tuple of text"),
-        ({"prepare": "nowhere"}, "prepare 'nowhere' must look like 'package.module:attribute'"),
+        (
+            {"prepare": "nowhere"},
+            "prepare 'nowhere' must look like 'package.module:attribute', or be empty",
+        ),
     ],
 )
 def test_a_spec_is_looked_at(changes: dict[str, Any], problem: str) -> None:

@@ -49,6 +49,7 @@ def grpokit_step_benches() -> list[StepBenchSpec]:
         "requires": ("torch", "trl", "peft", "datasets"),
         "versions": ("torch", "transformers", "peft", "trl", "accelerate"),
         "against": "trl",
+        "sources": ("grpokit_trl.bench", "grpokit_trl.bench_trainer", "grpokit_hf.bench"),
     }
     return [
         StepBenchSpec(

@@ -59,6 +59,7 @@ def grpokit_step_benches() -> list[StepBenchSpec]:
             target="grpokit_unsloth.bench:run",
             requires=("torch", "unsloth"),
             versions=versions,
+            sources=("grpokit_unsloth", "grpokit_hf"),
         ),
         StepBenchSpec(
             name="unsloth-trl",
@@ -68,5 +69,6 @@ def grpokit_step_benches() -> list[StepBenchSpec]:
             requires=("torch", "unsloth", "trl", "grpokit_trl"),
             versions=versions,
             against="unsloth",
+            sources=("grpokit_unsloth.bench", "grpokit_trl.bench", "grpokit_trl.bench_trainer"),
         ),
     ]
