@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from statistics import median
 from typing import Any
@@ -37,7 +37,10 @@ def results(
         "settings": {k: v for k, v in asdict(settings).items() if k != "model"},
         "cells": [
             _cell(
-                cell, [each for each in measured if each.cell == cell], settings, planned.get(cell)
+                [each for each in measured if each.cell == cell],
+                _base(measured, cell),
+                settings,
+                planned.get(cell),
             )
             for cell in grid
         ],
@@ -48,19 +51,33 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def _base(measured: Sequence[Measured], cell: Cell) -> Measured | None:
+    """Whose gradient the others of a cell are compared with.
+
+    The plain path, or else the first; in float32 where the grid has it: two gradients in bfloat16
+    differ from each other about as much as each does from the right one.
+    """
+    for at in (replace(cell, dtype="float32"), cell):
+        there = [each for each in measured if each.cell == at and not each.failure]
+        if there:
+            return next((each for each in there if each.contestant.spec.plain), there[0])
+    return None
+
+
 def _cell(
-    cell: Cell,
     measured: Sequence[Measured],
+    base: Measured | None,
     settings: Settings,
     planned: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
+    cell = measured[0].cell
     rows = [_contestant(each, settings) for each in measured]
     good = [row for row in rows if not row["failure"]]
-    base = next((row for row in good if row["plain"]), good[0] if good else None)
-    for row in good:
-        row["gradient_difference"] = (
-            None if row is base or base is None else difference(base["gradients"], row["gradients"])
-        )
+    for each, row in zip(measured, rows, strict=True):
+        if not each.failure and base is not None:
+            gradients = (found.data.get("gradients", {}) for found in (base, each))
+            row["base"] = each is base
+            row["gradient_difference"] = difference(*gradients)
     for row in good:
         row["ratios"] = {
             other["label"]: {
@@ -69,12 +86,10 @@ def _cell(
             for other in good
             if row["own"] and other is not row
         }
-    for row in rows:
-        row.pop("gradients", None)
     return {
         **asdict(cell),
         "kept": cell.kept,
-        "compared_with": base["label"] if base else None,
+        "compared_with": f"{base.contestant.label} in {base.cell.dtype}" if base else None,
         "planned_memory": planned,
         "contestants": rows,
     }
@@ -122,7 +137,6 @@ def _contestant(each: Measured, settings: Settings) -> dict[str, Any]:
         "floor_ratio": ratio(passes, floor) if passes else None,
         "loss": each.data.get("loss"),
         "grad_norm": each.data.get("grad_norm"),
-        "gradients": each.data.get("gradients", {}),
         "facts": each.data.get("facts", {}),
     }
 

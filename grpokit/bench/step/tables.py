@@ -55,7 +55,7 @@ def _quality(each: Mapping[str, Any]) -> list[str]:
     gap = each["gradient_difference"]
     return [
         NONE if each["floor_ratio"] is None else f"{each['floor_ratio']:.1f}x",
-        "base" if gap is None else f"{gap:.0e}",
+        "base" if each["base"] else NONE if gap is None else f"{gap:.0e}",
     ]
 
 
@@ -130,7 +130,17 @@ def legend(data: Mapping[str, Any]) -> list[str]:
         for each in cell["contestants"]
         if each["failure"]
     ]
-    return [steps, columns, *failed]
+    return [steps, columns, *_gpus(data), *failed]
+
+
+def _gpus(data: Mapping[str, Any]) -> list[str]:
+    found = {
+        each["facts"]["gpu"]
+        for cell in data["cells"]
+        for each in cell["contestants"]
+        if not each["failure"] and "gpu" in each["facts"]
+    }
+    return [f"GPU: {', '.join(sorted(found))}."] if found else []
 
 
 def _base(data: Mapping[str, Any]) -> str:

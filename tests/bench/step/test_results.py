@@ -91,11 +91,27 @@ def test_ratios_are_against_each_rival() -> None:
 def test_gradients_are_compared_with_the_plain_path() -> None:
     cell = made(*three())["cells"][0]
     ours, plain, trl = cell["contestants"]
-    assert cell["compared_with"] == "plain"
-    assert plain["gradient_difference"] is None
+    assert cell["compared_with"] == "plain in float32"
+    assert plain["base"]
+    assert not trl["base"]
     assert trl["gradient_difference"] == 0.0
     assert ours["gradient_difference"] == pytest.approx(0.0005 / 5)
     assert "gradients" not in ours
+
+
+def test_bfloat16_is_compared_with_float32() -> None:
+    coarse = [
+        measured(name, at=cell(dtype="bfloat16"), gradients={**GRADIENT, "w": [5.0, 3.0, number]})
+        for name, number in (("grpokit", 4.05), ("plain", 4.1))
+    ]
+    alone = made(*coarse)["cells"][0]
+    assert alone["compared_with"] == "plain in bfloat16"
+    beside = made(*coarse, *three())["cells"][0]
+    assert beside["compared_with"] == "plain in float32"
+    gaps = [each["gradient_difference"] for each in beside["contestants"]]
+    assert gaps == pytest.approx([0.01, 0.02])
+    other = made(*coarse, measured("plain", at=cell(prompt=40)))["cells"][0]
+    assert other["compared_with"] == "plain in bfloat16", "that is another step"
 
 
 def test_a_difference_needs_the_same_weights() -> None:
@@ -128,6 +144,11 @@ def test_the_table_of_a_cell_fits_a_terminal() -> None:
         "grpokit against plain: step 2.0x, update 2.0x as fast; 50% of the memory",
         "grpokit against TRL 1.14.2: step 6.0x, update 6.0x as fast; 17% of the memory",
     ]
+
+
+def test_a_gradient_of_other_weights_is_not_compared() -> None:
+    data = made(measured("plain"), measured("TRL 1", gradients={"other": [1.0, 1.0]}))
+    assert [row[-1] for row in tables.rows(data["cells"][0])] == ["base", "-"]
 
 
 def test_what_cannot_be_told_apart_is_one_update() -> None:

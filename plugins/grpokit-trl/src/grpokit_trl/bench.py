@@ -86,7 +86,10 @@ def train(work: StepWork, watch: StepWatch, model: Any) -> None:
             processing_class=tokenizer(work.folder),
         )
         watch.fact("threads", torch.get_num_threads())
-        watch.fact("device", trainer.accelerator.device.type)
+        device = trainer.accelerator.device
+        watch.fact("device", device.type)
+        if device.type == "cuda":
+            watch.fact("gpu", torch.cuda.get_device_name(device))
         watch.ready()
         with timed_backward(watch):
             trainer.train()

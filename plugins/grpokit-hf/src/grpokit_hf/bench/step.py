@@ -61,6 +61,8 @@ def measure(work: StepWork, watch: StepWatch, backend: HfBackend, recipe: Recipe
     vars(backend)["encode"] = steps.encode
     watch.fact("threads", torch.get_num_threads())
     watch.fact("device", policy.device.type)
+    if policy.device.type == "cuda":
+        watch.fact("gpu", torch.cuda.get_device_name(policy.device))
     watch.fact("versions", versions())
     watch.ready()
     with timed_backward(watch):
