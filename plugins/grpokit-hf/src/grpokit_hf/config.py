@@ -19,6 +19,12 @@ class HfConfig(Config):
     """Where the model lives; `auto` takes a CUDA device if there is one."""
     attention: Literal["auto", "sdpa", "eager", "float32"] = "auto"
     """Attention kernel. `float32` computes attention in float32 whatever the weights' type, which is faster than bfloat16 attention on CPUs; `auto` takes it there and `sdpa` elsewhere."""
+    packing: bool = True
+    """Rows that train stand in one sequence without padding, each prompt once for its group. `false` computes whole padded rows, with the same gradients; so it is for models that are not full attention in every layer, and wherever `attention` is not `float32`."""
+    products: Literal["auto", "torch", "onednn"] = "auto"
+    """Who multiplies float32 matrices on a CPU. `auto` takes oneDNN on x86 processors that are not Intel's, where what torch takes holds back, and torch's choice elsewhere."""
+    skip: bool = True
+    """Rows that cannot move a weight (advantage 0 and no other term of the loss) are never computed. `false` computes them with weight 0, to the same gradients; it is there to be compared with."""
     threads: int | None = Field(default=None, ge=1)
     """CPU threads; the number of physical cores by default. A resumed run needs the same number to be bit-exact."""
     generate_rows: int = Field(default=256, ge=1)

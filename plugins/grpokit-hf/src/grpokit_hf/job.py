@@ -8,10 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import torch
+
 from grpokit.api import LossFunction, ShouldStop
 from grpokit_hf.nn.batch import Row
 
-__all__ = ["Job", "Share", "Tally"]
+__all__ = ["Job", "Share", "Tally", "free_memory"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,3 +69,9 @@ class Share:
 
     loss: float
     sums: Mapping[str, tuple[float, float]]
+
+
+def free_memory(device: torch.device) -> None:
+    """Gives cached memory of a GPU back, before less is tried."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()

@@ -26,6 +26,7 @@ from grpokit_hf.nn import attention, lora
 from grpokit_hf.nn.decode import Decoder
 from grpokit_hf.nn.forward import Forward
 from grpokit_hf.nn.keys import plain_decoder
+from grpokit_hf.nn.products import Linear, pick_linear
 from grpokit_hf.parallel import Copies, Team, several
 from grpokit_hf.shards import Shards
 from grpokit_hf.text.tokenizer import ChatTokenizer
@@ -127,6 +128,16 @@ class Policy:
         return self.autocast or self.dtype
 
     @property
+    def linear(self) -> Linear:
+        """Who multiplies matrices."""
+        return pick_linear(self.config.products, self.device)
+
+    @property
+    def packs(self) -> bool:
+        """Whether rows that train stand in one sequence, each prompt once."""
+        return self.config.packing and self.plain and self.kernel == "float32"
+
+    @property
     def key_dtype(self) -> torch.dtype:
         """Keys and values are kept in the type that attention computes in."""
         return torch.float32 if self.kernel == "float32" else self.compute
@@ -151,12 +162,11 @@ class Policy:
             body=base.get_decoder(),
             head=base.get_output_embeddings(),
             pad_id=self.tokenizer.pad_id,
-            shared=self.plain and not self.checkpointing and self.autocast is None,
-            mask_dtype=self.mask_dtype,
-            key_dtype=self.key_dtype,
+            shared=self.packs,
             autocast=self.autocast,
             logit_rows=self.config.logit_rows,
             device=self.device,
+            linear=self.linear,
             softcap=softcap,
             logit_scale=scale,
             outer=self.team.outer(base),
@@ -170,7 +180,11 @@ class Policy:
         """
         self.model.eval()
         with self.team.whole():
-            frozen = lora.frozen_adapters(self.model, self.dtype) if self.adapter else nullcontext()
+            frozen = (
+                lora.frozen_adapters(self.model, self.dtype, self.linear)
+                if self.adapter
+                else nullcontext()
+            )
             with frozen, self.forward().precision():
                 yield
 
@@ -241,6 +255,8 @@ def load_policy(
     check_head(policy)
     if not full and train:
         add_adapter(policy, recipe)
+    else:
+        lora.install(policy.model, policy.linear)
     if section.gradient_checkpointing and train:
         policy.base.gradient_checkpointing_enable(
             gradient_checkpointing_kwargs={"use_reentrant": False}
@@ -337,7 +353,7 @@ def add_adapter(policy: Policy, recipe: Recipe) -> None:
         )
     policy.model = with_adapter(policy.model, recipe, policy.device)
     policy.adapter = True
-    lora.install(policy.model)
+    lora.install(policy.model, policy.linear)
 
 
 def load_adapter(policy: Policy, folder: Path) -> None:
@@ -355,7 +371,7 @@ def load_adapter(policy: Policy, folder: Path) -> None:
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise misfit(folder, str(error).strip().partition("\n")[0]) from error
     policy.adapter = True
-    lora.install(policy.model)
+    lora.install(policy.model, policy.linear)
     policy.model.eval()
     arrived = get_peft_model_state_dict(policy.model, save_embedding_layers=False)
     for name in sorted(saved.keys() | arrived.keys()):

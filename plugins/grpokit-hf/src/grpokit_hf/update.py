@@ -29,14 +29,14 @@ from grpokit.api import (
     derive_seed,
 )
 from grpokit_hf.inputs import loss_inputs
-from grpokit_hf.job import Job, Share, Tally
+from grpokit_hf.job import Job, Share, Tally, free_memory
 from grpokit_hf.load import Policy
 from grpokit_hf.nn.batch import Batch, Row, filler, micro_batches, minibatches, to_batch
 from grpokit_hf.nn.forward import Forward, TokenValues
 from grpokit_hf.optim import apply, learning_rate, make_optimizer
 from grpokit_hf.reset import check_fit, copy_of, first_weights, put, swapped
 
-__all__ = ["Job", "Trainer", "free_memory"]
+__all__ = ["Job", "Trainer"]
 
 MAX_SKIPPED = 3
 """Optimiser steps in a row that may be skipped because their gradient is not finite."""
@@ -134,7 +134,7 @@ class Trainer:
 
     def all_steps(self, job: Job) -> Update:
         tally = Tally()
-        live = [row for row in job.rows if row.weight != 0 and row.tokens]
+        live = self.live(job.rows)
         optim = self.recipe.optim
         if not live:
             return Update(metrics={}, optimizer_steps=0, seconds={})
@@ -156,6 +156,11 @@ class Trainer:
         return Update(
             metrics=tally.metrics(), optimizer_steps=tally.steps, seconds=dict(tally.seconds)
         )
+
+    def live(self, rows: Sequence[Row]) -> list[Row]:
+        """Rows that are forwarded: those that can move a weight, unless all are asked for."""
+        every = not self.policy.config.skip
+        return [row for row in rows if row.tokens and (every or row.weight != 0)]
 
     def all_logprobs(self, rows: Sequence[Row], job: Job, forward: Forward) -> dict[int, Tensor]:
         """Row index -> log-probs of its tokens, without gradients; of the rows of all processes."""
@@ -234,7 +239,7 @@ class Trainer:
         tally: Tally,
     ) -> None:
         """Gradient of one minibatch, clipped and applied; a non-finite one is dropped and counted."""
-        live = [row for row in part if row.weight != 0 and row.tokens]
+        live = self.live(part)
         if not live:
             return
         totals = LossTotals(
@@ -244,6 +249,9 @@ class Trainer:
         )
         with tally.time("forward_backward"):
             share = self.accumulate(live, job, totals, old, reference, inner, poll=not tally.steps)
+        if not any(row.weight for row in live):  # nothing is learnt; Adam would move all the same
+            self.optimizer.zero_grad(set_to_none=True)
+            return
         with tally.time("optimizer"):
             optim = self.recipe.optim
             norm = self.team.clip(list(self.policy.weights.values()), optim.max_grad_norm)
@@ -387,8 +395,3 @@ class Trainer:
                 place=f"step {step}",
                 remedy="lower optim.lr, or set model.dtype: float32",
             )
-
-
-def free_memory(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.empty_cache()

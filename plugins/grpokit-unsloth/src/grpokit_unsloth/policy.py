@@ -49,8 +49,6 @@ class UnslothPolicy(Policy):
             head=base.get_output_embeddings(),
             pad_id=self.tokenizer.pad_id,
             shared=False,
-            mask_dtype=self.mask_dtype,
-            key_dtype=self.compute,
             autocast=self.autocast,
             logit_rows=self.config.logit_rows,
             device=self.device,

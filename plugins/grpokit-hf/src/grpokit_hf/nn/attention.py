@@ -1,5 +1,8 @@
 """Attention in float32 for models whose weights are bfloat16, and masks in each kernel's form.
 
+The kernel takes three forms: rows with a mask, a packed sequence (:mod:`grpokit_hf.nn.packed_attention`),
+and the one next token of each row of a sampling batch (:mod:`grpokit_hf.nn.decode_attention`).
+
 bfloat16 attention is slow on CPUs: most of a step went into it. Casting queries, keys and values
 and computing in float32 costs one copy and is several times faster. It is also more exact.
 """
@@ -14,6 +17,8 @@ from torch.nn import functional
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import eager_mask
 
+from grpokit_hf.nn.packed_attention import Layout
+
 __all__ = ["KERNELS", "causal_mask", "float32_attention", "register"]
 
 KERNELS = {"sdpa": "sdpa", "eager": "eager", "float32": "grpokit_float32"}
@@ -24,20 +29,24 @@ LARGE = 1 << 20
 
 
 def float32_attention(
-    module: nn.Module,  # noqa: ARG001 - transformers calls every kernel with these
+    module: nn.Module,
     query: Tensor,
     key: Tensor,
     value: Tensor,
     attention_mask: Tensor | None,
     scaling: float | None = None,
-    dropout: float = 0.0,  # noqa: ARG001
+    dropout: float = 0.0,  # noqa: ARG001 - transformers calls every kernel with it
+    layout: Layout | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
     """softmax(Q K' / sqrt(d) + mask) V in float32; the result has the query's type.
 
     Query heads that share a key head are stacked along the length, so keys are never repeated.
-    ``attention_mask`` is additive, (rows, 1, queries, keys), or None for plain causal attention.
+    ``attention_mask`` is additive, (rows, 1, queries, keys), or None for plain causal attention. It is
+    not read where a ``layout`` says who sees whom.
     """
+    if layout is not None:
+        return layout.attend(module, query, key, value, scaling), None
     rows, heads, length, width = query.shape
     shared, keys = key.shape[1], key.shape[2]
     scale = width**-0.5 if scaling is None else scaling

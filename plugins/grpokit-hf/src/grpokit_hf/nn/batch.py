@@ -96,10 +96,9 @@ def micro_batches(
 
 def padded_tokens(rows: Sequence[Row], *, shared: bool) -> int:
     """Positions that a forward of these rows computes, padding included."""
-    longest_prompt = max(len(row.prompt_ids) for row in rows)
-    longest = max(len(row.tokens) for row in rows)
     if shared:
-        return len({row.prompt for row in rows}) * longest_prompt + len(rows) * longest
+        prompts = {row.prompt: len(row.prompt_ids) for row in rows}
+        return sum(prompts.values()) + sum(len(row.tokens) - 1 for row in rows)
     return len(rows) * max(len(row.prompt_ids) + len(row.tokens) for row in rows)
 
 

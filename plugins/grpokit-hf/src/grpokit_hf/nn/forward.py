@@ -5,10 +5,10 @@ language-model head, as rows of a matrix, a chunk at a time. (As slices of a 3-D
 would copy its whole weight for every row.)
 
 Two ways to the hidden states. *Plain*: prompt and completion as one row, padded on the right; with
-causal attention nothing sees the padding, so no mask is needed. *Shared*: each distinct prompt is
-computed once and its keys and values, which carry gradients, are given to all its completions. The
-second is exact too and several times faster for groups on long prompts. It is used for models with
-full attention in every layer, without gradient checkpointing and without autocast.
+causal attention nothing sees the padding, so no mask is needed. *Packed*: all rows of a micro-batch as
+one sequence without padding, in which each distinct prompt stands once. The second is exact too and
+several times faster for groups on long prompts. It is used for models with full attention in every
+layer.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from grpokit.api import algorithms
-from grpokit_hf.nn.attention import causal_mask
+from grpokit.api import GrpokitError, algorithms
 from grpokit_hf.nn.batch import Batch
-from grpokit_hf.nn.decode import left_pad
-from grpokit_hf.nn.keys import prefix_cache
+from grpokit_hf.nn.pack import Pack
+from grpokit_hf.nn.packed_attention import Layout
+from grpokit_hf.nn.products import Linear, torch_linear
 
 __all__ = ["Forward", "TokenValues"]
 
@@ -46,11 +46,10 @@ class Forward:
     head: nn.Module
     pad_id: int
     shared: bool
-    mask_dtype: torch.dtype
-    key_dtype: torch.dtype
     autocast: torch.dtype | None
     logit_rows: int
     device: torch.device
+    linear: Linear = torch_linear
     softcap: float | None = None
     logit_scale: float = 1.0
     outer: Callable[..., Any] | None = None
@@ -86,6 +85,7 @@ class Forward:
                 temperature=temperature,
                 softcap=self.softcap,
                 entropy=with_entropy,
+                linear=self.linear,
             )
         return logprobs_M, entropy_M
 
@@ -112,7 +112,7 @@ class Forward:
 
     def hidden(self, batch: Batch) -> Tensor:
         """hidden_MH that the head takes to logits."""
-        hidden_MH = self.hidden_shared(batch) if self.shared else self.hidden_plain(batch)
+        hidden_MH = self.hidden_packed(batch) if self.shared else self.hidden_plain(batch)
         return hidden_MH if self.logit_scale == 1 else hidden_MH * self.logit_scale
 
     def precision(self) -> AbstractContextManager[Any]:
@@ -136,35 +136,27 @@ class Forward:
         hidden: Tensor = out.last_hidden_state[wanted_NL]
         return hidden
 
-    def hidden_shared(self, batch: Batch) -> Tensor:
-        """hidden_MH with each distinct prompt computed once."""
-        config: Any = self.body.config
-        used = {row.prompt: row.prompt_ids for row in batch.rows}
-        places = {prompt: place for place, prompt in enumerate(used)}
-        owner_N = torch.tensor([places[row.prompt] for row in batch.rows], device=self.device)
-        ids_PL, valid_PL = left_pad(list(used.values()), self.pad_id, self.device)
-        cache = prefix_cache(config.num_hidden_layers, self.key_dtype)
-        positions_PL = (valid_PL.cumsum(dim=1) - 1).clamp_(min=0)
-        first_NH = self.run(ids_PL, positions_PL, valid_PL, cache)[:, -1].index_select(0, owner_N)
-        fed_NT = batch.targets_NT[:, :-1]  # the last token of a completion predicts nothing
-        if fed_NT.shape[1] == 0:
-            return first_NH
-        for layer in cache.layers:
-            layer.spread(owner_N)
-        prefix_NL = valid_PL.index_select(0, owner_N)
-        valid_NK = torch.cat([prefix_NL, batch.mask_NT[:, 1:].to(prefix_NL.dtype)], dim=1)
-        steps_T = torch.arange(fed_NT.shape[1], device=self.device)
-        positions_NT = prefix_NL.sum(dim=1, keepdim=True) + steps_T
-        rest_NTH = self.run(fed_NT, positions_NT, valid_NK, cache)
-        return torch.cat([first_NH[:, None], rest_NTH], dim=1)[batch.mask_NT]
-
-    def run(self, ids_NQ: Tensor, positions_NQ: Tensor, valid_NK: Tensor, cache: Any) -> Tensor:
+    def hidden_packed(self, batch: Batch) -> Tensor:
+        """hidden_MH from one sequence without padding, in which each prompt is computed once."""
+        pack = Pack.of(batch.rows, self.device)
+        layout = Layout(pack, self.linear)
         out = self.body(
-            input_ids=ids_NQ,
-            position_ids=positions_NQ,
-            attention_mask=causal_mask(valid_NK, ids_NQ.shape[1], self.mask_dtype),
-            past_key_values=cache,
-            use_cache=True,
+            input_ids=pack.ids_L[None],
+            position_ids=pack.positions_L[None],
+            attention_mask=self.no_mask,
+            use_cache=False,
+            layout=layout,
         )
-        hidden: Tensor = out.last_hidden_state
+        if not layout.used:
+            raise GrpokitError(
+                f"{type(self.body).__name__} does not hand the layout of packed rows to attention",
+                place="backend.with.packing",
+                remedy="set backend.with.packing: false",
+            )
+        hidden: Tensor = out.last_hidden_state[0].index_select(0, pack.wanted_M)
         return hidden
+
+    @property
+    def no_mask(self) -> Tensor:
+        """Transformers makes a matrix of all pairs unless it is given a mask; the layout replaces it."""
+        return torch.zeros(1, 1, 1, 1, device=self.device)
