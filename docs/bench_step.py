@@ -25,11 +25,12 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/benchmarks.md"
 IMAGES = ROOT / "docs/images"
 OTHER_TRL = ROOT / ".venv/trl-1.16"
+GROWTH = ["--dtype", "float32", "--prompt", "330", "--against", "grpokit", "--rounds", "2"]
 GRIDS: dict[str, list[str]] = {
     "main": ["--prompt", "40,330", "--against", "grpokit,plain,trl", "--trl", str(OTHER_TRL)],
     "selection": ["--prompt", "330", "--keep", "1,0.5,0.125", "--against", "grpokit,plain"],
-    "group": ["--prompt", "330", "--group", "8,32,128", "--against", "grpokit"],
-    "completion": ["--prompt", "330", "--completion", "8,32,128", "--against", "grpokit"],
+    "group": [*GROWTH, "--group", "8,32,128"],
+    "completion": [*GROWTH, "--completion", "8,32,128"],
 }
 """Block of the page -> options of ``grpokit bench step``."""
 
@@ -61,7 +62,7 @@ def facts(data: dict[str, Any], grid: str, made_from: str) -> str:
         f"`python docs/bench_step.py {grid}` measured this ({when} UTC) at commit `{made_from}`: "
         f"{data['model']}, LoRA of rank {data['settings']['rank']} on every linear layer, "
         f"{machine['processor']} ({machine['cores']} cores, "
-        f"{' or '.join(sorted(map(str, threads)))} threads), Python "
+        f"threads: {' or '.join(sorted(map(str, threads)))}), Python "
         f"{' and '.join(facts_of(data)['python'])}, {', '.join(versions)}.\n"
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,8 @@ from grpokit.bench.step.watch import Watch
 from grpokit.bench.step.work import make_work
 from grpokit.errors import PreflightError
 from grpokit.spec.stepwork import StepWork
-from grpokit_hf.bench import floor
+from grpokit_hf.bench import floor, run
 from grpokit_hf.bench.prepare import SHAPES, prepare
-from grpokit_hf.bench.step import run
 from grpokit_hf.bench.weights import SAMPLES, fill_adapter, samples_of
 from grpokit_hf.hooks import PLAIN
 from grpokit_hf.locate import complete
@@ -52,6 +53,12 @@ def test_both_ways_take_the_same_step(tiny_model_folder: Path, keep: float) -> N
         assert set(found["steps"][0]) == stages
         assert found["steps"][1]["backward"] > 0
         assert found["further_stages"] == []
+
+
+def test_torch_comes_after_the_threads_are_calmed() -> None:
+    code = "import sys, grpokit_hf.bench; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 def test_autograd_is_as_it_was(tiny_model_folder: Path) -> None:

@@ -94,7 +94,7 @@ def grpokit_step_benches() -> list[StepBenchSpec]:
         StepBenchSpec(
             name="grpokit",
             summary="The backend `hf` with all of its fast paths.",
-            target="grpokit_hf.bench.step:run",
+            target="grpokit_hf.bench:run",
             prepare="grpokit_hf.bench.prepare:prepare",
             requires=("torch", "transformers", "peft"),
             versions=distributions,
@@ -102,7 +102,7 @@ def grpokit_step_benches() -> list[StepBenchSpec]:
         StepBenchSpec(
             name="plain",
             summary="The backend `hf` with every fast path of the update off: whole padded rows.",
-            target="grpokit_hf.bench.step:run",
+            target="grpokit_hf.bench:run",
             requires=("torch", "transformers", "peft"),
             versions=distributions,
             settings=PLAIN,

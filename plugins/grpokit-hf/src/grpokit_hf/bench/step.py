@@ -30,14 +30,13 @@ from grpokit_hf.backend import HfBackend
 from grpokit_hf.bench.floor import floor_of
 from grpokit_hf.bench.weights import fill_adapter, samples_of
 from grpokit_hf.config import HfConfig
-from grpokit_hf.machine import calm_threads, versions
+from grpokit_hf.machine import versions
 
 __all__ = ["measure", "recipe_of", "run", "timed_backward"]
 
 
 def run(work: StepWork, watch: StepWatch) -> None:
     """The contestants `grpokit` and `plain`."""
-    calm_threads()
     own = {key: value for key, value in work.settings.items() if key in HfConfig.model_fields}
     settings = {**own, "device": work.device, "threads": work.threads}
     config = HfConfig.model_validate(settings)
