@@ -147,9 +147,19 @@ def _worker(place: Path, contestant: Contestant, asked: Path, progress: Progress
         return {"failure": f"{_ended(process.returncode)}; its last words stand in {log}"}
     data: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
     result.unlink()
+    wrong = _other_version(contestant, data)
+    if wrong:
+        return {**data, "failure": wrong}
     if not data.get("failure"):
         log.unlink()
     return data
+
+
+def _other_version(contestant: Contestant, data: Mapping[str, Any]) -> str:
+    """What was measured is what the label says."""
+    name = contestant.spec.against
+    wanted, found = contestant.versions.get(name), data.get("versions", {}).get(name)
+    return f"{name} {found} was measured, not {wanted}" if name and wanted != found else ""
 
 
 def _follow(process: subprocess.Popen[bytes], steps: Path, progress: Progress) -> None:

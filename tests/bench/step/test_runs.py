@@ -156,6 +156,17 @@ def alive(pid: int) -> bool:
         return False
 
 
+def test_another_version_than_the_label_says_is_a_failure(racers: Path) -> None:
+    one = racer("one")
+    against = replace(one.spec, against="pytest", versions=("pytest",))
+    wrong = replace(one, spec=against, versions={"pytest": "0.0"})
+    (found,), _ = measure(racers, wrong, grid=GRID[:1])
+    assert found.failure == f"pytest {pytest.__version__} was measured, not 0.0"
+    right = replace(wrong, versions={"pytest": pytest.__version__})
+    (found,), _ = measure(racers, right, grid=GRID[:1])
+    assert not found.failure
+
+
 def test_a_broken_file_is_measured_anew(racers: Path) -> None:
     measure(racers, racer("one"), grid=GRID[:1])
     path = racers / "out/cells/float32-p8-c4-g2-k1-one.json"

@@ -21,4 +21,5 @@ state      policy and training state on disk
 export/    weights for others: merged, adapter, GGUF; read back and proved
 weights    a hash that names a model's weights
 hub        the `hub` data set
+bench/     contestants of `grpokit bench step`
 """

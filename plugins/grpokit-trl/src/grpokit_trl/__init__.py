@@ -15,4 +15,5 @@ agree      processes tell each other how it went, and sum their gradients
 drawing    prompts -> completions; handover: an adapter's weights -> vLLM
 reference  what the policy is held to, and what begins anew
 state      policy and training state on disk; moments: those of AdamW
+bench      TRL's own trainer as a contestant of `grpokit bench step`; bench_trainer: with a watch in its hand
 """

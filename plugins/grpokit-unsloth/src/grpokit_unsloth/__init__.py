@@ -10,4 +10,5 @@ policy     hf's policy around Unsloth's model
 adapter    LoRA from a recipe or a saved folder
 forward    hidden states out of a model that Unsloth has changed
 rollout    completions from vLLM, or from the model's own generate
+bench      contestants of `grpokit bench step`
 """
