@@ -20,7 +20,7 @@ class HfConfig(Config):
     attention: Literal["auto", "sdpa", "eager", "float32"] = "auto"
     """Attention kernel. `float32` computes attention in float32 whatever the weights' type, which is faster than bfloat16 attention on CPUs; `auto` takes it there and `sdpa` elsewhere."""
     packing: bool = True
-    """Rows that train stand in one sequence without padding, each prompt once for its group. `false` computes whole padded rows, with the same gradients; so it is for models that are not full attention in every layer, and wherever `attention` is not `float32`."""
+    """Rows that train stand in one sequence without padding, each prompt once for its group, and rows that are sampled read their prompt's keys in one place. `false` computes whole padded rows, with the same gradients; so it is for models that are not full attention in every layer, and wherever `attention` is not `float32`."""
     products: Literal["auto", "torch", "onednn"] = "auto"
     """Who multiplies float32 matrices on a CPU. `auto` takes oneDNN on x86 processors that are not Intel's, where what torch takes holds back, and torch's choice elsewhere."""
     skip: bool = True

@@ -149,6 +149,7 @@ class Policy:
             end_ids=self.tokenizer.ends.ids,
             pad_id=self.tokenizer.pad_id,
             plain=self.plain,
+            shared=self.packs,
             mask_dtype=self.mask_dtype,
             key_dtype=self.key_dtype,
             device=self.device,

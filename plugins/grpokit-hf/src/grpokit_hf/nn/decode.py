@@ -1,7 +1,9 @@
 """Sampling from a causal transformers model: one prefill a prompt, finished rows leave the batch.
 
-Works with every model that takes ``past_key_values``; models with full attention in each layer
-(``plain_decoder``) get fixed buffers, others their own cache. Rows of a group share the prefill.
+Works with every model that takes ``past_key_values``. Rows of a group share the prefill, and where
+the kernel can (:mod:`grpokit_hf.nn.decode_attention`) their prompt's keys too; else the keys are
+repeated, in fixed buffers for models with full attention in each layer (``plain_decoder``), in their own
+cache for others.
 A row's random numbers come from its own seed, so that neither the other rows nor the order of
 prompts change what it draws (up to rounding in matrix products).
 """
@@ -17,8 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from grpokit.api import NonFiniteError, Sampling, ShouldStop
-from grpokit_hf.nn.attention import causal_mask
-from grpokit_hf.nn.keys import Keys, StoredKeys
+from grpokit_hf.nn.caches import Keys, SharedKeys, StoredKeys
 from grpokit_hf.nn.pick import pick
 
 __all__ = ["Decoder", "Drawn", "left_pad"]
@@ -44,6 +45,7 @@ class Decoder:
         body: the transformer without its head.
         head: hidden states -> logits.
         plain: full attention in every layer.
+        shared: rows of a group read their prompt's keys in one place.
         mask_dtype: type of 4-D masks (bool for sdpa, else additive in this type).
         key_dtype: type in which keys and values are kept.
     """
@@ -53,6 +55,7 @@ class Decoder:
     end_ids: frozenset[int]
     pad_id: int
     plain: bool
+    shared: bool
     mask_dtype: torch.dtype
     key_dtype: torch.dtype
     device: torch.device
@@ -69,17 +72,13 @@ class Decoder:
         """Completion n continues ``prompts[owners[n]]`` and uses the random numbers of row n."""
         ids_PL, valid_PL = left_pad(prompts, self.pad_id, self.device)
         owner_N = torch.tensor(owners, device=self.device)
-        config: Any = self.body.config
-        keys = (
-            Keys(config.num_hidden_layers, len(prompts), ids_PL.shape[1], self.key_dtype)
-            if self.plain
-            else StoredKeys(config)
-        )
+        cache = self._cache(valid_PL)
         positions_PL = (valid_PL.cumsum(dim=1) - 1).clamp_(min=0)
-        hidden_PLH = self._run(ids_PL, positions_PL, valid_PL, keys)
+        hidden_PLH = self._run(ids_PL, positions_PL, cache)
         logits_NV = self.head(hidden_PLH[:, -1]).index_select(0, owner_N)
-        keys.spread(owner_N, sampling.max_tokens - 1)
-        rows = Rows(valid_PL.index_select(0, owner_N), uniforms_NT.to(self.device), self.end_ids)
+        cache.spread(owners, sampling.max_tokens - 1)
+        lengths_N = valid_PL.sum(dim=1).index_select(0, owner_N)
+        rows = Rows(lengths_N, uniforms_NT.to(self.device), self.end_ids)
         while True:
             if should_stop is not None:
                 should_stop()
@@ -87,19 +86,25 @@ class Decoder:
             rows.record(token_N, logprob_N)
             if rows.step == sampling.max_tokens or not any(rows.alive):
                 return rows.drawn
-            token_N = rows.drop_finished(token_N, keys)
-            position_N1 = rows.grow()
-            hidden_N1H = self._run(token_N[:, None], position_N1, rows.valid, keys)
+            token_N = rows.drop_finished(token_N, cache)
+            hidden_N1H = self._run(token_N[:, None], rows.positions(), cache)
             logits_NV = self.head(hidden_N1H[:, -1])
 
-    def _run(self, ids_NQ: Tensor, positions_NQ: Tensor, valid_NK: Tensor, keys: Keys) -> Tensor:
-        mask = causal_mask(valid_NK, ids_NQ.shape[1], self.mask_dtype) if self.plain else valid_NK
+    def _cache(self, valid_PL: Tensor) -> Keys:
+        config: Any = self.body.config
+        if self.shared:
+            return SharedKeys(config.num_hidden_layers, valid_PL, self.mask_dtype, self.key_dtype)
+        if not self.plain:
+            return StoredKeys(config, valid_PL)
+        return Keys(config.num_hidden_layers, valid_PL, self.mask_dtype, self.key_dtype)
+
+    def _run(self, ids_NQ: Tensor, positions_NQ: Tensor, cache: Keys) -> Tensor:
         out = self.body(
             input_ids=ids_NQ,
             position_ids=positions_NQ,
-            attention_mask=mask,
-            past_key_values=keys.cache,
+            past_key_values=cache.cache,
             use_cache=True,
+            **cache.who_sees_whom(ids_NQ.shape[1]),
         )
         hidden: Tensor = out.last_hidden_state
         return hidden
@@ -108,12 +113,12 @@ class Decoder:
 class Rows:
     """The rows that are still in the batch, and what every row has produced."""
 
-    def __init__(self, valid_NL: Tensor, uniforms_NT: Tensor, end_ids: frozenset[int]) -> None:
-        self.valid = valid_NL
+    def __init__(self, lengths_N: Tensor, uniforms_NT: Tensor, end_ids: frozenset[int]) -> None:
+        self.lengths = lengths_N
         self.table = uniforms_NT
         self.end_ids = end_ids
-        self.index = list(range(len(valid_NL)))
-        self.alive = [True] * len(valid_NL)
+        self.index = list(range(len(lengths_N)))
+        self.alive = [True] * len(lengths_N)
         self.drawn = [Drawn() for _ in self.index]
         self.step = 0
 
@@ -141,23 +146,21 @@ class Rows:
                 self.alive[slot] = False
         self.step += 1
 
-    def drop_finished(self, token_N: Tensor, keys: Keys) -> Tensor:
+    def drop_finished(self, token_N: Tensor, cache: Keys) -> Tensor:
         """Takes finished rows out when there are enough of them to pay for the copy."""
         if sum(self.alive) > (1.0 - DROP) * len(self.alive):
             return token_N
         slots = [slot for slot, alive in enumerate(self.alive) if alive]
         keep_N = torch.tensor(slots, device=token_N.device)
-        keys.keep(keep_N)
-        self.valid, self.table = self.valid[keep_N], self.table[keep_N]
+        cache.keep(slots, keep_N)
+        self.lengths, self.table = self.lengths[keep_N], self.table[keep_N]
         self.index = [self.index[slot] for slot in slots]
         self.alive = [True] * len(slots)
         return token_N[keep_N]
 
-    def grow(self) -> Tensor:
-        """Makes the column of the token that is fed next valid; returns its position_N1."""
-        position_N1 = self.valid.sum(dim=1, keepdim=True)
-        self.valid = torch.cat([self.valid, torch.ones_like(self.valid[:, :1])], dim=1)
-        return position_N1
+    def positions(self) -> Tensor:
+        """Positions (N, 1) of the tokens that are fed next."""
+        return (self.lengths + (self.step - 1))[:, None]
 
 
 def left_pad(

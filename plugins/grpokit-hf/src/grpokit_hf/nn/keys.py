@@ -1,4 +1,4 @@
-"""Keys and values of attention layers, in the two forms that the backend needs."""
+"""Keys and values of attention layers while completions are sampled."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import Cache, CacheLayerMixin, DynamicCache
+from transformers.cache_utils import CacheLayerMixin
 
-__all__ = ["Keys", "PrefixLayer", "StoredKeys", "fixed_cache", "plain_decoder", "prefix_cache"]
+__all__ = ["FixedLayer", "SharedLayer", "plain_decoder"]
 
 
 class FixedLayer(CacheLayerMixin):  # type: ignore[misc]
@@ -63,82 +63,58 @@ class FixedLayer(CacheLayerMixin):  # type: ignore[misc]
     get_max_cache_shape = get_max_length
 
 
-class PrefixLayer(CacheLayerMixin):  # type: ignore[misc]
-    """Keys and values of a prompt with their gradient history; nothing is written in place.
+class SharedLayer(CacheLayerMixin):  # type: ignore[misc]
+    """Keys and values of one layer: those of the prompts, and those that each row adds (no gradients).
 
-    They are cast before rows are repeated: the gradients of a group then add up in ``dtype``.
+    Until ``spread`` it takes the prompts' and returns them; from then on the rows' own, one a row.
     """
 
     is_sliding = False
 
     def __init__(self, dtype: torch.dtype) -> None:
         super().__init__()
-        self.dtype = dtype
+        self.dtype, self.filled, self.spreads = dtype, 0, False
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        self.keys, self.values = key_states, value_states
+        self.prompt_keys = key_states.to(self.dtype).contiguous()
+        self.prompt_values = value_states.to(self.dtype).contiguous()
         self.is_initialized = True
 
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        key_states, value_states = key_states.to(self.dtype), value_states.to(self.dtype)
-        if not self.is_initialized:
+        if not self.spreads:
             self.lazy_initialization(key_states, value_states)
-            return key_states, value_states
-        keys = torch.cat([self.keys, key_states], dim=2)
-        return keys, torch.cat([self.values, value_states], dim=2)
+            return self.prompt_keys, self.prompt_values
+        self.keys[:, :, self.filled : self.filled + 1] = key_states
+        self.values[:, :, self.filled : self.filled + 1] = value_states
+        self.filled += 1
+        return self.keys[:, :, : self.filled], self.values[:, :, : self.filled]
 
-    def spread(self, index_N: Tensor) -> None:
-        self.keys = self.keys.index_select(0, index_N)
-        self.values = self.values.index_select(0, index_N)
+    def spread(self, rows: int, length: int) -> None:
+        """Room for ``length`` new tokens of each row."""
+        _, heads, _, width = self.prompt_keys.shape
+        self.keys = self.prompt_keys.new_empty(rows, heads, length, width)
+        self.values = torch.empty_like(self.keys)
+        self.spreads = True
+
+    def keep(self, index_N: Tensor, prompts_P: Tensor | None) -> None:
+        """Only these rows go on and, where not all do, these prompts."""
+        self.keys, self.values = self.keys[index_N], self.values[index_N]
+        if prompts_P is not None:
+            self.prompt_keys = self.prompt_keys[prompts_P]
+            self.prompt_values = self.prompt_values[prompts_P]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         return self.get_seq_length() + query_length, 0
 
     def get_seq_length(self) -> int:
-        return int(self.keys.shape[2]) if self.is_initialized else 0
+        return (int(self.prompt_keys.shape[2]) if self.is_initialized else 0) + self.filled
 
     def get_max_length(self) -> int:
         return -1
 
     get_max_cache_shape = get_max_length
-
-
-def fixed_cache(layers: int, rows: int, length: int, dtype: torch.dtype) -> Cache:
-    return Cache(layers=[FixedLayer(rows, length, dtype) for _ in range(layers)])
-
-
-def prefix_cache(layers: int, dtype: torch.dtype) -> Cache:
-    return Cache(layers=[PrefixLayer(dtype) for _ in range(layers)])
-
-
-class Keys:
-    """The cache of one sampling batch, in buffers of fixed length."""
-
-    def __init__(self, layers: int, rows: int, length: int, dtype: torch.dtype) -> None:
-        self.cache = fixed_cache(layers, rows, length, dtype)
-
-    def spread(self, index_N: Tensor, extra: int) -> None:
-        for layer in self.cache.layers:
-            layer.spread(index_N, extra)
-
-    def keep(self, index_N: Tensor) -> None:
-        for layer in self.cache.layers:
-            layer.keep(index_N)
-
-
-class StoredKeys(Keys):
-    """The same with the model's own kind of cache: sliding windows and other special layers."""
-
-    def __init__(self, config: Any) -> None:
-        self.cache = DynamicCache(config=config)
-
-    def spread(self, index_N: Tensor, extra: int) -> None:
-        self.cache.batch_select_indices(index_N)
-
-    def keep(self, index_N: Tensor) -> None:
-        self.cache.batch_select_indices(index_N)
 
 
 def plain_decoder(config: Any) -> bool:

@@ -108,8 +108,13 @@ def make_places(block: Block, end: int, heads: int, shared: int) -> Places:
 def packed_attention(
     q_LHD: Tensor, k_LJD: Tensor, v_LJD: Tensor, layout: Layout, scale: float
 ) -> Tensor:
-    """softmax(scale Q K' + mask) V of the sequence, (L, H, D) in the type of the queries."""
-    out_LHD: Tensor = _PackedAttention.apply(q_LHD, k_LJD, v_LJD, layout, scale)  # type: ignore[no-untyped-call]
+    """softmax(scale Q K' + mask) V of the sequence, (L, H, D) in the type of the queries.
+
+    Autocast does not reach inside: it would round the scores to bfloat16 in the forward alone, and the
+    backward, which computes them again without it, would use weights that do not sum to 1.
+    """
+    with torch.autocast(q_LHD.device.type, enabled=False):
+        out_LHD: Tensor = _PackedAttention.apply(q_LHD, k_LJD, v_LJD, layout, scale)  # type: ignore[no-untyped-call]
     return out_LHD
 
 

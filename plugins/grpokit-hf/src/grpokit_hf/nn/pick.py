@@ -38,11 +38,14 @@ def pick(logits_NV: Tensor, uniforms_N: Tensor, sampling: Sampling) -> tuple[Ten
         return token_N, chosen_N - logits_NV.logsumexp(dim=-1)
     if sampling.temperature != 1.0:
         logits_NV = logits_NV / sampling.temperature
-    total_N = logits_NV.logsumexp(dim=-1)
     cut_NV = keep_likely(logits_NV, sampling)
-    top_N = cut_NV.amax(dim=-1, keepdim=True)
-    token_N = draw((cut_NV - top_N).exp_(), uniforms_N)
-    return token_N, logits_NV.gather(1, token_N[:, None])[:, 0] - total_N
+    top_N1 = cut_NV.amax(dim=-1, keepdim=True)
+    weights_NV = (cut_NV - top_N1).exp_()
+    token_N = draw(weights_NV, uniforms_N)
+    chosen_N = logits_NV.gather(1, token_N[:, None])[:, 0]
+    if cut_NV is logits_NV:
+        return token_N, chosen_N - top_N1[:, 0] - weights_NV.sum(dim=-1).log_()
+    return token_N, chosen_N - logits_NV.logsumexp(dim=-1)
 
 
 def keep_likely(logits_NV: Tensor, sampling: Sampling) -> Tensor:

@@ -18,6 +18,8 @@ from torch.nn import functional
 
 __all__ = ["Linear", "onednn_linear", "pick_linear", "torch_linear"]
 
+SMALL = 1 << 19
+"""Multiplications below which asking oneDNN takes longer than multiplying."""
 Linear = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """(x_MK, weight_NK, bias_N) -> x W' + b, two-dimensional, without gradients."""
 
@@ -28,12 +30,17 @@ def torch_linear(x_MK: Tensor, weight_NK: Tensor, bias_N: Tensor | None = None) 
 
 
 def onednn_linear(x_MK: Tensor, weight_NK: Tensor, bias_N: Tensor | None = None) -> Tensor:
-    """OneDNN for float32; what torch does for other types, and where there is nothing to multiply.
+    """float32 by oneDNN; other types, and the smallest products, as torch does them.
 
     oneDNN reads a bias without looking at its strides.
     """
-    if x_MK.dtype != torch.float32 or 0 in x_MK.shape or 0 in weight_NK.shape:
+    if x_MK.dtype != torch.float32 or x_MK.numel() * len(weight_NK) < SMALL:
         return functional.linear(x_MK, weight_NK, bias_N)
+    return onednn(x_MK, weight_NK, bias_N)
+
+
+def onednn(x_MK: Tensor, weight_NK: Tensor, bias_N: Tensor | None = None) -> Tensor:
+    """The product itself, float32."""
     out: Tensor = torch.ops.mkldnn._linear_pointwise(  # noqa: SLF001  there is no public name
         x_MK, weight_NK, None if bias_N is None else bias_N.contiguous(), "none", [], ""
     )
@@ -80,10 +87,10 @@ def onednn_works() -> bool:
     grad_MN = torch.randn(33, 24, generator=generator)
     try:
         found = (
-            onednn_linear(x_MK, weight_NK, weight_NK[:, 0]),
-            onednn_linear(grad_MN, weight_NK.T),
-            onednn_linear(grad_MN.T, x_MK.T),
-            onednn_linear(x_MK[:, 3:19], weight_NK[:, 3:19]),
+            onednn(x_MK, weight_NK, weight_NK[:, 0]),
+            onednn(grad_MN, weight_NK.T),
+            onednn(grad_MN.T, x_MK.T),
+            onednn(x_MK[:, 3:19], weight_NK[:, 3:19]),
         )
     except (AttributeError, RuntimeError):  # a build of torch without oneDNN
         return False

@@ -1,0 +1,127 @@
+"""Attention of the next token of each row, where rows of a group read their prompt's keys in one place.
+
+The keys of a prompt are kept once, however many rows continue it; a row keeps only what it has added
+itself. Scores against the prompt are one product for all rows of the group. Everything is float32.
+
+Suffixes: N rows, P prompts, R rows of a prompt, H query heads, J key heads, S = H / J, D width, K
+tokens of a prompt, T new tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from grpokit_hf.nn.keys import SharedLayer
+
+__all__ = ["Groups", "Steps"]
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Which rows continue which prompt.
+
+    Attributes:
+        count: prompts.
+        take_X: row of each of the P * R places, or None where the rows already stand so.
+        give_N: place of each row; None likewise.
+    """
+
+    count: int
+    take_X: Tensor | None
+    give_N: Tensor | None
+
+    @classmethod
+    def of(cls, owners: Sequence[int], count: int, device: torch.device) -> Groups:
+        members: list[list[int]] = [[] for _ in range(count)]
+        for row, owner in enumerate(owners):
+            members[owner].append(row)
+        most = max(len(rows) for rows in members)
+        if [row for rows in members for row in rows] == list(range(count * most)):
+            return cls(count, None, None)
+        give = [0] * len(owners)
+        take = [0] * (count * most)  # a place without a row computes row 0 once more, for nobody
+        for prompt, rows in enumerate(members):
+            for place, row in enumerate(rows, start=prompt * most):
+                take[place], give[row] = row, place
+        return cls(count, torch.tensor(take, device=device), torch.tensor(give, device=device))
+
+    def spread(self, x_NX: Tensor) -> Tensor:
+        """(N, ...) to (P, R, ...)."""
+        if self.take_X is not None:
+            x_NX = x_NX.index_select(0, self.take_X)
+        return x_NX.view(self.count, -1, *x_NX.shape[1:])
+
+    def collect(self, x_PRX: Tensor) -> Tensor:
+        """(P, R, ...) to (N, ...)."""
+        x_NX = x_PRX.reshape(-1, *x_PRX.shape[2:])
+        return x_NX if self.give_N is None else x_NX.index_select(0, self.give_N)
+
+
+class Steps:
+    """The layout that attention is given at every token of a sampling batch."""
+
+    def __init__(self, layers: Sequence[SharedLayer], valid_PK: Tensor) -> None:
+        self.layers = layers
+        self.groups = Groups(len(valid_PK), None, None)
+        self.used = 0
+        self.look_at(valid_PK)
+
+    def look_at(self, valid_PK: Tensor) -> None:
+        """Padding of the prompts is not seen."""
+        hidden_PK = valid_PK == 0
+        self.hidden_PK = hidden_PK if bool(hidden_PK.any()) else None
+
+    def attend(
+        self,
+        module: nn.Module,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        scaling: float | None,
+    ) -> Tensor:
+        """(N, H, 1, D) against the row's own (N, J, T, D) and its prompt's keys; gives (N, 1, H, D)."""
+        self.used += 1
+        layer = self.layers[int(module.layer_idx)]  # type: ignore[arg-type]
+        rows, heads, _, width = query.shape
+        shared, length = key.shape[1], key.shape[2]
+        scale = width**-0.5 if scaling is None else scaling
+        q_NJSD = query.view(rows, shared, heads // shared, width).float() * scale
+        own = torch.bmm(
+            q_NJSD.view(rows * shared, -1, width),
+            key.reshape(rows * shared, length, width).transpose(1, 2),
+        ).view(rows, shared, -1, length)
+        prefix = self.groups.collect(self.prefix_scores(layer.prompt_keys, q_NJSD))
+        both = torch.softmax(torch.cat([prefix, own], dim=-1), dim=-1)
+        split = prefix.shape[-1]
+        out = torch.bmm(
+            both[..., split:].reshape(rows * shared, -1, length),
+            value.reshape(rows * shared, length, width),
+        ).view(rows, shared, -1, width)
+        out += self.groups.collect(self.prefix_values(layer.prompt_values, both[..., :split]))
+        return out.view(rows, 1, heads, width).to(query.dtype)
+
+    def prefix_scores(self, keys_PJKD: Tensor, q_NJSD: Tensor) -> Tensor:
+        """(P, R, J, S, K)."""
+        q_PJRSD = self.groups.spread(q_NJSD).transpose(1, 2)
+        prompts, shared, rows, group, width = q_PJRSD.shape
+        scores = torch.bmm(
+            q_PJRSD.reshape(prompts * shared, rows * group, width),
+            keys_PJKD.view(prompts * shared, -1, width).transpose(1, 2),
+        ).view(prompts, shared, rows, group, -1)
+        if self.hidden_PK is not None:
+            scores.masked_fill_(self.hidden_PK[:, None, None, None], -torch.inf)
+        return scores.transpose(1, 2)
+
+    def prefix_values(self, values_PJKD: Tensor, weights_NJSK: Tensor) -> Tensor:
+        """(P, R, J, S, D)."""
+        weights = self.groups.spread(weights_NJSK).transpose(1, 2)
+        prompts, shared, rows, group, keys = weights.shape
+        out = torch.bmm(
+            weights.reshape(prompts * shared, rows * group, keys),
+            values_PJKD.view(prompts * shared, keys, -1),
+        )
+        return out.view(prompts, shared, rows, group, -1).transpose(1, 2)
