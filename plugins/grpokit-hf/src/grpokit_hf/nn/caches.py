@@ -1,8 +1,12 @@
-"""The cache of a sampling batch, in three forms, each with what says who sees whom."""
+"""The cache of a sampling batch, in three forms, each with what its model is fed and told.
+
+Suffixes: P prompts, N rows that continue them, K tokens of a prompt, H hidden size.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,10 +14,16 @@ from torch import Tensor
 from transformers.cache_utils import Cache, DynamicCache
 
 from grpokit_hf.nn.attention import causal_mask
+from grpokit_hf.nn.batch import filler
 from grpokit_hf.nn.decode_attention import Groups, Steps
 from grpokit_hf.nn.keys import FixedLayer, SharedLayer
+from grpokit_hf.nn.pack import Pack
+from grpokit_hf.nn.packed_attention import Layout
+from grpokit_hf.nn.products import Linear
 
-__all__ = ["Keys", "SharedKeys", "StoredKeys"]
+__all__ = ["Keys", "SharedKeys", "StoredKeys", "left_pad"]
+
+Prompts = Sequence[Sequence[int]]
 
 
 class Keys:
@@ -22,14 +32,31 @@ class Keys:
     cache: Any
 
     def __init__(
-        self, layers: int, valid_PL: Tensor, mask_dtype: torch.dtype, dtype: torch.dtype
+        self,
+        layers: int,
+        prompts: Prompts,
+        pad_id: int,
+        device: torch.device,
+        mask_dtype: torch.dtype,
+        dtype: torch.dtype,
     ) -> None:
-        self.valid = valid_PL
+        self.pad(prompts, pad_id, device)
         self.mask_dtype = mask_dtype
-        self.cache = Cache(
-            layers=[FixedLayer(len(valid_PL), valid_PL.shape[1], dtype) for _ in range(layers)]
-        )
+        rows, length = self.valid.shape
+        self.cache = Cache(layers=[FixedLayer(rows, length, dtype) for _ in range(layers)])
+
+    def pad(self, prompts: Prompts, pad_id: int, device: torch.device) -> None:
+        self.ids, self.valid = left_pad(prompts, pad_id, device)
+        self.lengths = self.valid.sum(dim=1)
         self.begun = False
+
+    def first(self) -> tuple[Tensor, Tensor]:
+        """Ids and positions of the prompts."""
+        return self.ids, (self.valid.cumsum(dim=1) - 1).clamp_(min=0)
+
+    def last(self, hidden: Tensor) -> Tensor:
+        """hidden_PH of the prompts' last tokens."""
+        return hidden[:, -1]
 
     def who_sees_whom(self, queries: int) -> dict[str, Any]:
         """What the model is to be told; from the second call on each row has one more token."""
@@ -58,10 +85,9 @@ class Keys:
 class StoredKeys(Keys):
     """The same with the model's own kind of cache: sliding windows and other special layers."""
 
-    def __init__(self, config: Any, valid_PL: Tensor) -> None:
-        self.valid = valid_PL
+    def __init__(self, config: Any, prompts: Prompts, pad_id: int, device: torch.device) -> None:
+        self.pad(prompts, pad_id, device)
         self.cache = DynamicCache(config=config)
-        self.begun = False
 
     def mask(self, queries: int) -> Tensor:
         return self.valid
@@ -77,43 +103,72 @@ class StoredKeys(Keys):
 
 
 class SharedKeys(Keys):
-    """Prompts' keys once, for all rows that continue them."""
+    """Prompts are fed as one packed sequence; their keys stand once for all rows that continue them."""
 
     def __init__(
-        self, layers: int, valid_PL: Tensor, mask_dtype: torch.dtype, dtype: torch.dtype
+        self,
+        layers: int,
+        prompts: Prompts,
+        device: torch.device,
+        dtype: torch.dtype,
+        linear: Linear,
     ) -> None:
-        self.valid = valid_PL
-        self.mask_dtype = mask_dtype
+        rows = [
+            replace(filler(0), prompt=place, prompt_ids=tuple(ids))
+            for place, ids in enumerate(prompts)
+        ]
+        self.pack = Pack.of(rows, device)
         self.layers = [SharedLayer(dtype) for _ in range(layers)]
         self.cache = Cache(layers=self.layers)
-        self.no_mask = torch.zeros(1, 1, 1, 1, device=valid_PL.device)
-        self.steps: Steps | None = None
+        self.layout: Any = Layout(self.pack, linear)
+        self.no_mask = torch.zeros(1, 1, 1, 1, device=device)
+        self.lengths = torch.tensor([len(ids) for ids in prompts], device=device)
         self.owners: list[int] = []
 
+    def first(self) -> tuple[Tensor, Tensor]:
+        return self.pack.ids_L[None], self.pack.positions_L[None]
+
+    def last(self, hidden: Tensor) -> Tensor:
+        return hidden[0].index_select(0, self.pack.wanted_M)
+
     def who_sees_whom(self, queries: int) -> dict[str, Any]:
-        if self.steps is None:
-            return {"attention_mask": self.mask(queries)}
-        return {"attention_mask": self.no_mask, "layout": self.steps}
+        return {"attention_mask": self.no_mask, "layout": self.layout}
 
     def spread(self, owners: Sequence[int], extra: int) -> None:
+        longest = max(map(len, self.pack.prompts))
+        places = [[*each, *[-1] * (longest - len(each))] for each in self.pack.prompts]
+        places_PK = torch.tensor(places, device=self.no_mask.device)
+        self.hidden = places_PK < 0
         for layer in self.layers:
-            layer.spread(len(owners), extra)
-        self.steps = Steps(self.layers, self.valid)
+            layer.spread(places_PK.clamp(min=0), len(owners), extra)
         self.owners = list(owners)
-        self.steps.groups = Groups.of(self.owners, len(self.valid), self.valid.device)
+        self.group()
+
+    def group(self) -> None:
+        device = self.no_mask.device
+        groups = Groups.of(self.owners, len(self.hidden), device)
+        self.layout = Steps(self.layers, groups, self.hidden if self.hidden.any() else None)
 
     def keep(self, slots: Sequence[int], index_N: Tensor) -> None:
         """Prompts that nobody continues any more are dropped with their rows."""
-        assert self.steps is not None
         owners = [self.owners[slot] for slot in slots]
         used = sorted(set(owners))
         prompts_P = None
-        if len(used) < len(self.valid):
-            prompts_P = torch.tensor(used, device=self.valid.device)
-            self.valid = self.valid[prompts_P]
+        if len(used) < len(self.hidden):
+            prompts_P = torch.tensor(used, device=index_N.device)
+            self.hidden = self.hidden[prompts_P]
         for layer in self.layers:
             layer.keep(index_N, prompts_P)
         renamed = {owner: place for place, owner in enumerate(used)}
         self.owners = [renamed[owner] for owner in owners]
-        self.steps.look_at(self.valid)
-        self.steps.groups = Groups.of(self.owners, len(used), self.valid.device)
+        self.group()
+
+
+def left_pad(
+    rows: Sequence[Sequence[int]], pad: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Token ids ids_NL and their validity valid_NL, filled up on the left."""
+    longest = max(len(row) for row in rows)
+    ids = [[pad] * (longest - len(row)) + list(row) for row in rows]
+    valid = [[0] * (longest - len(row)) + [1] * len(row) for row in rows]
+    return torch.tensor(ids, device=device), torch.tensor(valid, device=device)

@@ -19,8 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from grpokit.api import NonFiniteError, Sampling, ShouldStop
-from grpokit_hf.nn.caches import Keys, SharedKeys, StoredKeys
+from grpokit_hf.nn.caches import Keys, SharedKeys, StoredKeys, left_pad
 from grpokit_hf.nn.pick import pick
+from grpokit_hf.nn.products import Linear, torch_linear
 
 __all__ = ["Decoder", "Drawn", "left_pad"]
 
@@ -48,6 +49,7 @@ class Decoder:
         shared: rows of a group read their prompt's keys in one place.
         mask_dtype: type of 4-D masks (bool for sdpa, else additive in this type).
         key_dtype: type in which keys and values are kept.
+        linear: who multiplies matrices.
     """
 
     body: nn.Module
@@ -59,6 +61,7 @@ class Decoder:
     mask_dtype: torch.dtype
     key_dtype: torch.dtype
     device: torch.device
+    linear: Linear = torch_linear
 
     @torch.inference_mode()
     def sample(
@@ -70,14 +73,12 @@ class Decoder:
         should_stop: ShouldStop | None = None,
     ) -> list[Drawn]:
         """Completion n continues ``prompts[owners[n]]`` and uses the random numbers of row n."""
-        ids_PL, valid_PL = left_pad(prompts, self.pad_id, self.device)
         owner_N = torch.tensor(owners, device=self.device)
-        cache = self._cache(valid_PL)
-        positions_PL = (valid_PL.cumsum(dim=1) - 1).clamp_(min=0)
-        hidden_PLH = self._run(ids_PL, positions_PL, cache)
-        logits_NV = self.head(hidden_PLH[:, -1]).index_select(0, owner_N)
+        cache = self._cache(prompts)
+        hidden_PH = cache.last(self._run(*cache.first(), cache))
+        logits_NV = self.head(hidden_PH).index_select(0, owner_N)
         cache.spread(owners, sampling.max_tokens - 1)
-        lengths_N = valid_PL.sum(dim=1).index_select(0, owner_N)
+        lengths_N = cache.lengths.index_select(0, owner_N)
         rows = Rows(lengths_N, uniforms_NT.to(self.device), self.end_ids)
         while True:
             if should_stop is not None:
@@ -90,13 +91,15 @@ class Decoder:
             hidden_N1H = self._run(token_N[:, None], rows.positions(), cache)
             logits_NV = self.head(hidden_N1H[:, -1])
 
-    def _cache(self, valid_PL: Tensor) -> Keys:
+    def _cache(self, prompts: Sequence[Sequence[int]]) -> Keys:
         config: Any = self.body.config
+        layers = config.num_hidden_layers
         if self.shared:
-            return SharedKeys(config.num_hidden_layers, valid_PL, self.mask_dtype, self.key_dtype)
+            return SharedKeys(layers, prompts, self.device, self.key_dtype, self.linear)
+        padded = (prompts, self.pad_id, self.device)
         if not self.plain:
-            return StoredKeys(config, valid_PL)
-        return Keys(config.num_hidden_layers, valid_PL, self.mask_dtype, self.key_dtype)
+            return StoredKeys(config, *padded)
+        return Keys(layers, *padded, self.mask_dtype, self.key_dtype)
 
     def _run(self, ids_NQ: Tensor, positions_NQ: Tensor, cache: Keys) -> Tensor:
         out = self.body(
@@ -161,13 +164,3 @@ class Rows:
     def positions(self) -> Tensor:
         """Positions (N, 1) of the tokens that are fed next."""
         return (self.lengths + (self.step - 1))[:, None]
-
-
-def left_pad(
-    rows: Sequence[Sequence[int]], pad: int, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Token ids ids_NL and their validity valid_NL, filled up on the left."""
-    longest = max(len(row) for row in rows)
-    ids = [[pad] * (longest - len(row)) + list(row) for row in rows]
-    valid = [[0] * (longest - len(row)) + [1] * len(row) for row in rows]
-    return torch.tensor(ids, device=device), torch.tensor(valid, device=device)

@@ -64,16 +64,13 @@ class Groups:
 class Steps:
     """The layout that attention is given at every token of a sampling batch."""
 
-    def __init__(self, layers: Sequence[SharedLayer], valid_PK: Tensor) -> None:
+    def __init__(
+        self, layers: Sequence[SharedLayer], groups: Groups, hidden_PK: Tensor | None
+    ) -> None:
         self.layers = layers
-        self.groups = Groups(len(valid_PK), None, None)
+        self.groups = groups
+        self.hidden_PK = hidden_PK
         self.used = 0
-        self.look_at(valid_PK)
-
-    def look_at(self, valid_PK: Tensor) -> None:
-        """Padding of the prompts is not seen."""
-        hidden_PK = valid_PK == 0
-        self.hidden_PK = hidden_PK if bool(hidden_PK.any()) else None
 
     def attend(
         self,

@@ -66,7 +66,7 @@ class FixedLayer(CacheLayerMixin):  # type: ignore[misc]
 class SharedLayer(CacheLayerMixin):  # type: ignore[misc]
     """Keys and values of one layer: those of the prompts, and those that each row adds (no gradients).
 
-    Until ``spread`` it takes the prompts' and returns them; from then on the rows' own, one a row.
+    Until ``spread`` it takes those of a packed sequence and returns them; then the rows' own, one a call.
     """
 
     is_sliding = False
@@ -76,8 +76,7 @@ class SharedLayer(CacheLayerMixin):  # type: ignore[misc]
         self.dtype, self.filled, self.spreads = dtype, 0, False
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        self.prompt_keys = key_states.to(self.dtype).contiguous()
-        self.prompt_values = value_states.to(self.dtype).contiguous()
+        self.packed = (key_states.to(self.dtype), value_states.to(self.dtype))
         self.is_initialized = True
 
     def update(
@@ -85,14 +84,18 @@ class SharedLayer(CacheLayerMixin):  # type: ignore[misc]
     ) -> tuple[Tensor, Tensor]:
         if not self.spreads:
             self.lazy_initialization(key_states, value_states)
-            return self.prompt_keys, self.prompt_values
+            return key_states, value_states
         self.keys[:, :, self.filled : self.filled + 1] = key_states
         self.values[:, :, self.filled : self.filled + 1] = value_states
         self.filled += 1
         return self.keys[:, :, : self.filled], self.values[:, :, : self.filled]
 
-    def spread(self, rows: int, length: int) -> None:
-        """Room for ``length`` new tokens of each row."""
+    def spread(self, places_PK: Tensor, rows: int, length: int) -> None:
+        """Prompts take their keys out of the sequence; room for ``length`` new tokens of each row."""
+        self.prompt_keys, self.prompt_values = (
+            x[0][:, places_PK].transpose(0, 1).contiguous() for x in self.packed
+        )
+        self.packed = (self.prompt_keys[:0], self.prompt_values[:0])
         _, heads, _, width = self.prompt_keys.shape
         self.keys = self.prompt_keys.new_empty(rows, heads, length, width)
         self.values = torch.empty_like(self.keys)
@@ -109,7 +112,7 @@ class SharedLayer(CacheLayerMixin):  # type: ignore[misc]
         return self.get_seq_length() + query_length, 0
 
     def get_seq_length(self) -> int:
-        return (int(self.prompt_keys.shape[2]) if self.is_initialized else 0) + self.filled
+        return (int(self.prompt_keys.shape[2]) if self.spreads else 0) + self.filled
 
     def get_max_length(self) -> int:
         return -1
