@@ -327,7 +327,7 @@ class HfBackend:
             "tokenizer": policy.tokenizer.tokenizer_hash,
             "stop_ids": sorted(policy.tokenizer.ends.ids),
             "dtype": str(policy.compute).removeprefix("torch."),
-            "attention": policy.kernel,
+            "attention": "sdpa" if policy.kernel == "flex" else policy.kernel,  # which samples
             "device": policy.device.type,
             "backend": "hf",
             "versions": versions(),

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,14 @@ from torch import Tensor, nn
 from grpokit.api import CheckpointError, OutOfMemoryError, PreflightError, Recipe
 from grpokit_hf.adapter import with_adapter
 from grpokit_hf.config import HfConfig
+from grpokit_hf.kernels import pick_kernel, settle, wide_enough
 from grpokit_hf.machine import keep_memory, physical_cores
 from grpokit_hf.nn import attention, lora
 from grpokit_hf.nn.decode import Decoder
-from grpokit_hf.nn.forward import Forward
+from grpokit_hf.nn.flex import FlexLayout
+from grpokit_hf.nn.forward import Forward, Layouts
 from grpokit_hf.nn.keys import plain_decoder
+from grpokit_hf.nn.packed_attention import Layout
 from grpokit_hf.nn.products import Linear, pick_linear
 from grpokit_hf.parallel import Copies, Team, several
 from grpokit_hf.shards import Shards
@@ -120,8 +124,7 @@ class Policy:
     @property
     def mask_dtype(self) -> torch.dtype:
         """4-D masks are bool for sdpa, additive float32 for our kernel, additive for eager."""
-        kinds = {"sdpa": torch.bool, "float32": torch.float32, "eager": self.compute}
-        return kinds[self.kernel]
+        return {"float32": torch.float32, "eager": self.compute}.get(self.kernel, torch.bool)
 
     @property
     def compute(self) -> torch.dtype:
@@ -136,6 +139,14 @@ class Policy:
     def packs(self) -> bool:
         """Whether rows that train stand in one sequence, each prompt once."""
         return self.config.packing and self.plain and self.kernel == "float32"
+
+    @property
+    def layouts(self) -> Layouts | None:
+        """What tells attention who sees whom in a packed sequence; None for whole padded rows."""
+        if self.packs:
+            return partial(Layout, linear=self.linear)
+        flex = self.kernel == "flex" and wide_enough(self.base.config, self.device.type)
+        return FlexLayout if flex and self.config.packing and self.plain else None
 
     @property
     def key_dtype(self) -> torch.dtype:
@@ -153,6 +164,7 @@ class Policy:
             mask_dtype=self.mask_dtype,
             key_dtype=self.key_dtype,
             device=self.device,
+            linear=self.linear,
         )
 
     def forward(self, model: Any = None) -> Forward:
@@ -163,7 +175,7 @@ class Policy:
             body=base.get_decoder(),
             head=base.get_output_embeddings(),
             pad_id=self.tokenizer.pad_id,
-            shared=self.packs,
+            layouts=self.layouts,
             autocast=self.autocast,
             logit_rows=self.config.logit_rows,
             device=self.device,
@@ -234,8 +246,8 @@ def load_policy(
     named = {"float32": torch.float32, "bfloat16": torch.bfloat16}
     asked = named.get(section.dtype, torch.float32 if full else torch.bfloat16)
     dtype = torch.float32 if full else asked
-    kernel = pick_kernel(config.attention, device)
     team = team or Team()
+    kernel = pick_kernel(config.attention, device.type, train=train, sharded=team.sharded)
     where = torch.device("cpu") if team.sharded else device  # a layer at a time goes to the device
     model = read_model(weights or folder, dtype, kernel, where)
     silence_dropout(model)
@@ -254,6 +266,8 @@ def load_policy(
         team=team,
     )
     check_head(policy)
+    if kernel == "flex" and train:
+        policy.kernel = settle(config.attention, model.config, policy.compute, device)
     if not full and train:
         add_adapter(policy, recipe)
     else:
@@ -271,12 +285,6 @@ def pick_team(wanted: str) -> Team:
     if not several():
         return Team()
     return Shards() if wanted == "fsdp" else Copies()
-
-
-def pick_kernel(wanted: str, device: torch.device) -> str:
-    if wanted != "auto":
-        return wanted
-    return "float32" if device.type == "cpu" else "sdpa"
 
 
 def read_model(folder: Path, dtype: torch.dtype, kernel: str, device: torch.device) -> Any:

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from grpokit.api import GrpokitError, OutOfMemoryError, PreflightError, Recipe
-from grpokit_hf.load import check_head, pick_device, pick_kernel, silence_dropout
+from grpokit_hf.kernels import pick_kernel
+from grpokit_hf.load import check_head, pick_device, silence_dropout
 from grpokit_hf.nn import attention
 from grpokit_hf.text.tokenizer import ChatTokenizer, read_json
 from grpokit_unsloth.adapter import Adapter, add_adapter
@@ -46,7 +47,7 @@ def load_policy(
     dtype = torch.float32 if full else asked
     if not on_cpu:
         check_gpu(asked, full=full)
-    kernel = pick_kernel(settings.attention, device) if on_cpu else "unsloth"
+    kernel = pick_kernel(settings.attention, device.type) if on_cpu else "unsloth"
     longest = row_limit(recipe, settings, folder)
     model = read_model(recipe, settings, weights or folder, dtype, kernel, longest, adapter)
     silence_dropout(model)

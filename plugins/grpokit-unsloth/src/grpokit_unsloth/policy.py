@@ -48,7 +48,7 @@ class UnslothPolicy(Policy):
             body=HiddenStates(base, base.config.get_text_config().hidden_size),
             head=base.get_output_embeddings(),
             pad_id=self.tokenizer.pad_id,
-            shared=False,
+            layouts=None,
             autocast=self.autocast,
             logit_rows=self.config.logit_rows,
             device=self.device,

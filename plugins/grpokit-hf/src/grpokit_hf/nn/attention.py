@@ -15,13 +15,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AttentionInterface, AttentionMaskInterface
-from transformers.masking_utils import eager_mask
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import eager_mask, sdpa_mask
 
+from grpokit_hf.nn.flex import FlexLayout
 from grpokit_hf.nn.packed_attention import Layout
 
 __all__ = ["KERNELS", "causal_mask", "float32_attention", "register"]
 
-KERNELS = {"sdpa": "sdpa", "eager": "eager", "float32": "grpokit_float32"}
+KERNELS = {
+    "sdpa": "sdpa",
+    "eager": "eager",
+    "float32": "grpokit_float32",
+    "flex": "grpokit_sdpa",
+}
 """Setting -> name that transformers knows the kernel by."""
 
 LARGE = 1 << 20
@@ -75,10 +82,31 @@ def float32_attention(
     return out.to(dtype), None
 
 
+def sdpa_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    layout: FlexLayout | None = None,
+    **settings: Any,
+) -> tuple[Tensor, None]:
+    """Flex attention where a ``layout`` says who sees whom; else transformers' own sdpa."""
+    if layout is not None:
+        return layout.attend(module, query, key, value, scaling), None
+    out: tuple[Tensor, None] = sdpa_attention_forward(
+        module, query, key, value, attention_mask, scaling=scaling, **settings
+    )
+    return out
+
+
 def register() -> None:
-    """Makes the kernel known to transformers, with additive masks; twice changes nothing."""
+    """Makes the kernels known to transformers, each with its masks; twice changes nothing."""
     AttentionInterface.register(KERNELS["float32"], float32_attention)
     AttentionMaskInterface.register(KERNELS["float32"], eager_mask)
+    AttentionInterface.register(KERNELS["flex"], sdpa_attention)
+    AttentionMaskInterface.register(KERNELS["flex"], sdpa_mask)
 
 
 def causal_mask(valid_NK: Tensor, queries: int, dtype: torch.dtype) -> Tensor:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -24,10 +24,31 @@ from torch import Tensor, nn
 from grpokit.api import GrpokitError, algorithms
 from grpokit_hf.nn.batch import Batch
 from grpokit_hf.nn.pack import Pack
-from grpokit_hf.nn.packed_attention import Layout
 from grpokit_hf.nn.products import Linear, torch_linear
 
-__all__ = ["Forward", "TokenValues"]
+__all__ = ["Forward", "Layouts", "PackLayout", "TokenValues"]
+
+
+class PackLayout(Protocol):
+    """Who sees whom in a pack, as a kernel of :mod:`grpokit_hf.nn.attention` reads it.
+
+    ``pack`` is what the model is fed with, and ``used`` counts the layers that asked.
+    """
+
+    pack: Pack
+    used: int
+
+    def attend(
+        self,
+        module: nn.Module,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        scaling: float | None,
+    ) -> Tensor: ...
+
+
+Layouts = Callable[[Pack], PackLayout]
 
 
 @dataclass(frozen=True)
@@ -45,7 +66,8 @@ class Forward:
     body: nn.Module
     head: nn.Module
     pad_id: int
-    shared: bool
+    layouts: Layouts | None
+    """What a packed sequence is laid out with; None computes whole padded rows."""
     autocast: torch.dtype | None
     logit_rows: int
     device: torch.device
@@ -54,6 +76,11 @@ class Forward:
     logit_scale: float = 1.0
     outer: Callable[..., Any] | None = None
     """Calls a function in a place where other processes take part in what it computes."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether a prompt is computed once for its group."""
+        return self.layouts is not None
 
     def __call__(
         self, batch: Batch, temperature: float, *, with_entropy: bool = False
@@ -112,7 +139,10 @@ class Forward:
 
     def hidden(self, batch: Batch) -> Tensor:
         """hidden_MH that the head takes to logits."""
-        hidden_MH = self.hidden_packed(batch) if self.shared else self.hidden_plain(batch)
+        if self.layouts is None:
+            hidden_MH = self.hidden_plain(batch)
+        else:
+            hidden_MH = self.hidden_packed(batch, self.layouts)
         return hidden_MH if self.logit_scale == 1 else hidden_MH * self.logit_scale
 
     def precision(self) -> AbstractContextManager[Any]:
@@ -136,10 +166,10 @@ class Forward:
         hidden: Tensor = out.last_hidden_state[wanted_NL]
         return hidden
 
-    def hidden_packed(self, batch: Batch) -> Tensor:
+    def hidden_packed(self, batch: Batch, layouts: Layouts) -> Tensor:
         """hidden_MH from one sequence without padding, in which each prompt is computed once."""
-        pack = Pack.of(batch.rows, self.device)
-        layout = Layout(pack, self.linear)
+        layout = layouts(Pack.of(batch.rows, self.device))
+        pack = layout.pack
         out = self.body(
             input_ids=pack.ids_L[None],
             position_ids=pack.positions_L[None],
