@@ -50,7 +50,7 @@ class _Linear(torch.autograd.Function):
             out_MO.addmm_(low_MR, (up_OR * scale).to(x.dtype).T)
         ctx.save_for_backward(x_MI, weight_OI, bias_O, down_RI, up_OR, low_MR)
         ctx.scale, ctx.linear, ctx.shape = scale, linear, x.shape
-        return out_MO.view(*x.shape[:-1], -1)
+        return out_MO.view(*x.shape[:-1], weight_OI.shape[0])
 
     @staticmethod
     @once_differentiable
