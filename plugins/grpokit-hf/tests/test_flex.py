@@ -12,12 +12,14 @@ from torch.nn.attention import flex_attention as torch_flex
 
 from grpokit.api import PreflightError, Sampling
 from grpokit_hf import kernels
+from grpokit_hf.config import HfConfig
 from grpokit_hf.kernels import pick_kernel, settle
 from grpokit_hf.nn import flex_check
 from grpokit_hf.nn.batch import Row
 from grpokit_hf.nn.flex import BLOCK, FlexLayout, block_mask, spread, who_sees
 from grpokit_hf.nn.pack import Pack
 from grpokit_hf.nn.packed_attention import Layout
+from grpokit_hf.preflight import preflight, shares_prefix
 from updates import assert_close, gradients
 
 CPU = torch.device("cpu")
@@ -263,3 +265,32 @@ def test_the_trial_passes_what_is_right_and_names_what_is_not(monkeypatch, dtype
     fact = flex_check.difference(6, 2, 16, dtype, CPU)
     assert fact is not None
     assert fact.startswith("the gradient of keys differs by 0.9")
+
+
+@pytest.mark.parametrize(
+    ("settings", "model"),
+    [
+        ({}, {"gradient_checkpointing": True}),
+        ({}, {"lora": None, "dtype": "bfloat16"}),
+        ({"attention": "flex"}, {}),
+        ({"attention": "sdpa"}, {}),
+        ({"packing": False}, {}),
+    ],
+)
+def test_the_plan_knows_where_a_prompt_is_computed_once(make_recipe, open_backend, settings, model):
+    recipe = make_recipe(model=model, backend={"with": {"threads": 1, "device": "cpu", **settings}})
+    backend = open_backend(recipe)
+    assert preflight(recipe).shared_prefix is backend.policy.forward().shared
+
+
+def test_the_plan_knows_it_of_gpus(monkeypatch, make_recipe):
+    def told(**settings: Any) -> bool:
+        config = HfConfig.model_validate(settings)
+        recipe = make_recipe(train={"processes": 2})
+        return shares_prefix(recipe, config, {"num_hidden_layers": 2}, on_cpu=False)
+
+    monkeypatch.setattr(kernels, "compiles", lambda: True)
+    assert told()
+    assert not told(parallel="fsdp")
+    monkeypatch.setattr(kernels, "compiles", lambda: False)
+    assert not told()

@@ -11,6 +11,7 @@ from typing import Any
 
 from grpokit.api import Preflight, PreflightError, Problem, Recipe
 from grpokit_hf.config import HfConfig
+from grpokit_hf.kernels import pick_kernel
 from grpokit_hf.locate import Located, check_folder, hub_cache, locate
 from grpokit_hf.machine import (
     PACKAGES,
@@ -72,19 +73,22 @@ def preflight(recipe: Recipe) -> Preflight:
         count=tokenizer.count if tokenizer else None,
         notes=(*(tokenizer.notes if tokenizer else ()), *vllm.notes(config)),
         tokens=tokenizer.words() if tokenizer else {},
-        shared_prefix=shares_prefix(recipe, dimensions),
+        shared_prefix=shares_prefix(recipe, config, dimensions, on_cpu=on_cpu),
         memory=memory_facts(recipe, config, on_cpu=on_cpu),
     )
 
 
-def shares_prefix(recipe: Recipe, config: Mapping[str, Any]) -> bool:
+def shares_prefix(
+    recipe: Recipe, config: HfConfig, model: Mapping[str, Any], *, on_cpu: bool
+) -> bool:
     """Whether the update computes a prompt once for its group, as far as ``config.json`` tells."""
-    model = recipe.model
-    autocast = model.lora is None and model.dtype == "bfloat16"
-    layers = config.get("layer_types") or ()
-    sliding = config.get("use_sliding_window", config.get("sliding_window") is not None)
+    sharded = recipe.train.processes > 1 and config.parallel == "fsdp"
+    device = "cpu" if on_cpu else "cuda"
+    kernel = pick_kernel(config.attention, device, train=True, sharded=sharded)
+    layers = model.get("layer_types") or ()
+    sliding = model.get("use_sliding_window", model.get("sliding_window") is not None)
     full = all(kind == "full_attention" for kind in layers) if layers else not sliding
-    return full and not model.gradient_checkpointing and not autocast
+    return full and config.packing and kernel in ("float32", "flex")
 
 
 def problem(error: PreflightError, code: str, key: str) -> Problem:

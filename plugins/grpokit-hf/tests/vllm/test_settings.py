@@ -15,7 +15,7 @@ import pytest
 from grpokit.api import GrpokitError, NonFiniteError, Problem, Prompt, Recipe, Sampling
 from grpokit_hf.config import HfConfig
 from grpokit_hf.vllm import preflight
-from grpokit_hf.vllm.choices import logprobs_mode, logprobs_usable
+from grpokit_hf.vllm.choices import by_adapter, logprobs_mode, logprobs_usable
 from grpokit_hf.vllm.config import VllmConfig
 from grpokit_hf.vllm.environment import host_environment
 from grpokit_hf.vllm.requests import drawn, request_settings
@@ -31,6 +31,23 @@ def told(recipe: Recipe, *, on_cpu: bool = True, **dimensions: int) -> dict[str,
     config = HfConfig.model_validate(recipe.backend.with_)
     found = preflight.vllm_problems(recipe, config, DIMENSIONS | dimensions, on_cpu=on_cpu)
     return {problem.code: problem for problem in found}
+
+
+@pytest.mark.parametrize(
+    ("settings", "lora", "cuda", "adapter"),
+    [
+        ({}, True, True, True),
+        ({}, True, False, False),
+        ({}, False, True, False),
+        ({"parallel": "fsdp"}, True, False, True),
+        ({"vllm": {"mode": "server"}}, True, False, True),
+        ({"vllm": {"sync": "reload"}}, True, True, False),
+        ({"vllm": {"sync": "adapter"}}, True, False, True),
+    ],
+)
+def test_on_a_gpu_the_adapter_goes_to_vllm_without_a_merge(settings, lora, cuda, adapter) -> None:
+    recipe = vllm_recipe(Path("model"), lora=lora)
+    assert by_adapter(recipe, HfConfig.model_validate(settings), cuda=cuda) is adapter
 
 
 def test_a_request_has_our_ends_only() -> None:
