@@ -83,6 +83,35 @@ def test_what_is_not_a_number_does_not_hold(change: dict[str, Any], holds: bool)
     assert found.strip() == str(holds)
 
 
+def judged(packed: dict[str, Any], **rest: Any) -> str:
+    flex = {"kernel": "flex", "packed": True, "update": 1.0, "peak": 5, **packed}
+    padded = {"kernel": "sdpa", "packed": False, "update": 3.0, "peak": 6}
+    code = (
+        "import sys, json; sys.path.insert(0, sys.argv[1]); import flex_attention as script;"
+        "print([script.judge(one, rehearse=False) for one in json.loads(sys.argv[2])])"
+    )
+    found = [{"flex": flex, "padded": padded, "gap": 1e-6, **rest}]
+    return python("-c", code, str(ROOT / "docs/gpu"), json.dumps(found)).strip()
+
+
+@pytest.mark.parametrize(
+    ("packed", "rest", "holds"),
+    [
+        ({}, {}, True),
+        ({"kernel": "sdpa"}, {}, False),
+        ({"update": 2.0}, {}, False),
+        ({"peak": 7}, {}, False),
+        ({}, {"gap": NAN}, False),
+        ({}, {"gap": 1e-2, "from_float32": {"flex": 0.012, "padded": 0.01}}, True),
+        ({}, {"gap": 1e-2, "from_float32": {"flex": 0.02, "padded": 0.01}}, False),
+    ],
+)
+def test_flex_attention_is_judged(
+    packed: dict[str, Any], rest: dict[str, Any], holds: bool
+) -> None:
+    assert judged(packed, **rest) == f"[{holds}]"
+
+
 @pytest.mark.parametrize("far", [NAN, math.inf])
 def test_what_is_not_a_number_is_far_away(far: float) -> None:
     import parity

@@ -100,6 +100,40 @@ def test_memory_that_runs_out_is_survived(make_recipe, open_backend, make_prompt
     assert backend.trainer.limit_rows is not None
 
 
+@pytest.mark.parametrize("lora", [None, {"rank": 4, "alpha": 8.0}])
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_flex_attention_equals_padded_rows_on_the_gpu(
+    make_recipe, make_tiny_model, open_backend, make_prompts, lora, checkpointing
+):
+    folder = make_tiny_model(hidden=64)  # heads of 16, the narrowest that its kernel takes
+    model = {"lora": lora, "dtype": "float32", "gradient_checkpointing": checkpointing}
+    padded = {"with": {**CUDA["with"], "attention": "sdpa"}}
+    flex = open_backend(make_recipe(folder, backend=CUDA, model=model))
+    sdpa = open_backend(make_recipe(folder, backend=padded, model=model))
+    assert flex.policy.kernel == "flex"
+    assert flex.policy.forward().shared
+    assert not sdpa.policy.forward().shared
+    rollout, one = step(sdpa, make_prompts(), 1)
+    _, two = step(flex, make_prompts(), 1, rollout)
+    assert two.metrics["grad_norm"] == pytest.approx(one.metrics["grad_norm"], rel=1e-4)
+    for name, weight in sdpa.policy.weights.items():
+        assert torch.allclose(weight, flex.policy.weights[name], atol=1e-4), name
+
+
+def test_one_compiled_kernel_serves_all_lengths(
+    make_recipe, make_tiny_model, open_backend, make_prompts
+):
+    from torch._dynamo.utils import counters
+
+    backend = open_backend(make_recipe(make_tiny_model(hidden=64), backend=CUDA))
+    for index, count in enumerate((3, 8, 5, 12, 2), 1):
+        prompts = make_prompts(*["word " * 40 * place for place in range(1, count)])
+        step(backend, prompts, index)
+        if index == 2:
+            before = counters["stats"]["unique_graphs"]
+    assert counters["stats"]["unique_graphs"] == before
+
+
 def test_sampler_and_trainer_agree_on_the_gpu(make_recipe, open_backend, make_prompts):
     backend = open_backend(make_recipe(backend=CUDA, model={"dtype": "bfloat16"}))
     rollout = backend.generate(make_prompts(), Sampling(group=4, max_tokens=16, seed=3))
