@@ -22,6 +22,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from grpokit.algorithms import logprobs
 from grpokit.registry.catalog import Catalog
 from grpokit_hf.nn import pack, packed_attention, products
 from update_pairs import KINDS, Case, Pair, distance, error, write_model
@@ -45,7 +46,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tiny models take the paths of large ones: oneDNN, blocks that are cut, products one by one."""
+    """Tiny models take the paths of large ones: oneDNN, a head in blocks, cuts, products one by one."""
+    monkeypatch.setattr(logprobs, "BLOCK", 37)
     monkeypatch.setattr(products, "SMALL", 1)
     monkeypatch.setattr(pack, "SMALL", 200)
     monkeypatch.setattr(pack, "WORTH", 4)
