@@ -75,9 +75,11 @@ CASES = [
     Case(kind="llama", lora=False, checkpointing=True, micro_tokens=60, temperature=0.7),
     Case(kind="qwen2", options=KL, iterations=2, minibatches=2, checkpointing=True),
     Case(kind="qwen2", options=KL, lora=False, iterations=2, temperature=0.7, micro_tokens=120),
-    Case(kind="qwen3", parts={"select": "drop-zero"}, minibatches=2, micro_tokens=90),
+    Case(kind="qwen3", parts={"select": "drop-zero"}, micro_tokens=90, temperature=0.7),
     Case(kind="mistral", algorithm="gfpo", options={"keep": 2}, lora=False, minibatches=2),
-    Case(kind="smollm3", algorithm="cppo", options={"rate": 0.5, **KL}, iterations=2),
+    Case(
+        kind="smollm3", algorithm="cppo", options={"rate": 0.5, **KL}, iterations=2, temperature=1.3
+    ),
     Case(kind="olmo2", algorithm="cppo", options={"rate": 0.75}, lora=False, temperature=0.7),
     Case(kind="phi3", options={"entropy_coef": 0.01}, micro_tokens=1),
     Case(kind="phi3", algorithm="cppo", options={"rate": 0.5, **KL}, iterations=2, minibatches=2),
