@@ -40,11 +40,10 @@ def pick(logits_NV: Tensor, uniforms_N: Tensor, sampling: Sampling) -> tuple[Ten
         logits_NV = logits_NV / sampling.temperature
     cut_NV = keep_likely(logits_NV, sampling)
     top_N1 = cut_NV.amax(dim=-1, keepdim=True)
-    weights_NV = (cut_NV - top_N1).exp_()
-    token_N = draw(weights_NV, uniforms_N)
+    token_N, total_N = draw((cut_NV - top_N1).exp_(), uniforms_N)
     chosen_N = logits_NV.gather(1, token_N[:, None])[:, 0]
-    if cut_NV is logits_NV:
-        return token_N, chosen_N - top_N1[:, 0] - weights_NV.sum(dim=-1).log_()
+    if cut_NV is logits_NV:  # nothing was cut off: the sum is known
+        return token_N, chosen_N - top_N1[:, 0] - total_N.log()
     return token_N, chosen_N - logits_NV.logsumexp(dim=-1)
 
 
@@ -73,15 +72,17 @@ def keep_likely(logits_NV: Tensor, sampling: Sampling) -> Tensor:
     return logits_NV
 
 
-def draw(weights_NV: Tensor, uniforms_N: Tensor) -> Tensor:
+def draw(weights_NV: Tensor, uniforms_N: Tensor) -> tuple[Tensor, Tensor]:
     """Inverse CDF over unnormalised weights: the token where the running sum passes u times the total.
+    With it, the total.
 
     In two stages, over blocks of 256 tokens and then inside the block: one pass over the
     vocabulary instead of a long running sum, and smaller rounding errors. A token of weight 0 is
     never drawn.
     """
     rows, vocabulary = weights_NV.shape
-    weights_NV = functional.pad(weights_NV, (0, -vocabulary % BLOCK))
+    if vocabulary % BLOCK:
+        weights_NV = functional.pad(weights_NV, (0, -vocabulary % BLOCK))
     blocks_NBK = weights_NV.view(rows, -1, BLOCK)
     sums_NB = blocks_NBK.sum(dim=-1, dtype=torch.float32)
     running_NB = sums_NB.cumsum(dim=-1)
@@ -91,7 +92,8 @@ def draw(weights_NV: Tensor, uniforms_N: Tensor) -> Tensor:
     share_N1 = (left_N1 / sums_NB.gather(1, block_N1)).clamp_(0.0, 1.0)
     inside_NK = blocks_NBK[torch.arange(rows, device=weights_NV.device), block_N1[:, 0]].cumsum(-1)
     token_N = (block_N1 * BLOCK + passes(inside_NK, share_N1 * inside_NK[:, -1:]))[:, 0]
-    return token_N.clamp_(max=vocabulary - 1)  # weights that are NaN lead into the filling
+    # weights that are NaN lead into the filling
+    return token_N.clamp_(max=vocabulary - 1), running_NB[:, -1]
 
 
 def passes(running_NK: Tensor, target_N1: Tensor) -> Tensor:
