@@ -52,8 +52,21 @@ def float32_attention(
     ``attention_mask`` is additive, (rows, 1, queries, keys), or None for plain causal attention. It is
     not read where a ``layout`` says who sees whom.
     """
-    if layout is not None:
-        return layout.attend(module, query, key, value, scaling), None
+    # Autocast would take the products back to bfloat16.
+    with torch.autocast(query.device.type, enabled=False):
+        if layout is not None:
+            return layout.attend(module, query, key, value, scaling), None
+        return masked_attention(query, key, value, attention_mask, scaling), None
+
+
+def masked_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None,
+) -> Tensor:
+    """Rows with a mask; (rows, queries, heads, width)."""
     rows, heads, length, width = query.shape
     shared, keys = key.shape[1], key.shape[2]
     scale = width**-0.5 if scaling is None else scaling
@@ -69,7 +82,7 @@ def float32_attention(
             scale=1.0,
             enable_gqa=heads != shared,
         )
-        return out.transpose(1, 2).to(dtype), None
+        return out.transpose(1, 2).to(dtype)
     if attention_mask is None and length > 1:
         attention_mask = causal_mask(query.new_ones(1, keys), length, torch.float32)
     group = heads // shared
@@ -79,7 +92,7 @@ def float32_attention(
         scores = scores.view(rows, shared, group * length, keys)
     out = torch.softmax(scores, dim=-1) @ value
     out = out.view(rows, heads, length, width).transpose(1, 2)
-    return out.to(dtype), None
+    return out.to(dtype)
 
 
 def sdpa_attention(

@@ -1,0 +1,23 @@
+"""Attention over padded rows: float32, also where autocast turns products into bfloat16."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from grpokit_hf.nn.attention import float32_attention
+
+
+def heads(count: int, generator: torch.Generator) -> Tensor:
+    return torch.randn(2, count, 7, 16, generator=generator)
+
+
+def test_padded_attention_is_float32_under_autocast() -> None:
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = heads(6, generator), heads(2, generator), heads(2, generator)
+    right, _ = float32_attention(nn.Identity(), query, key, value, None)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found, _ = float32_attention(nn.Identity(), query, key, value, None)
+        rounded = (query @ query.transpose(2, 3)).dtype
+    assert rounded == torch.bfloat16
+    assert torch.equal(found, right)
