@@ -38,6 +38,7 @@ from grpokit.spec.components import (
 )
 from grpokit.spec.contracts import (
     Algorithm,
+    Announces,
     Callback,
     Dataset,
     Feed,
@@ -107,6 +108,7 @@ __all__ = [
     "Algorithm",
     "AlgorithmSpec",
     "Allocation",
+    "Announces",
     "BackendSpec",
     "Callback",
     "CallbackSpec",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -19,10 +19,12 @@ from grpokit.engine.ranks import Ranks
 from grpokit.engine.totals import Totals
 from grpokit.errors import NonFiniteError
 from grpokit.scoring.budget import ErrorBudget
+from grpokit.scoring.early import Early
 from grpokit.scoring.facts import Facts
 from grpokit.scoring.scorer import Scorer
 from grpokit.spec.contracts import (
     Algorithm,
+    Announces,
     Dataset,
     LoopBackend,
     ShouldStop,
@@ -33,6 +35,7 @@ from grpokit.spec.flow import (
     Advantages,
     Gathered,
     Outcome,
+    Prompt,
     Resets,
     Rollout,
     Sampling,
@@ -129,6 +132,7 @@ class Loop:
         position: where in the walk the next step begins.
         totals: what the run has used so far.
         ranks: the processes that share the run.
+        overlap: groups are scored while others are drawn.
         unfinished: the rounds of a step that has not ended.
     """
 
@@ -147,6 +151,7 @@ class Loop:
     position: int = 0
     totals: Totals = field(default_factory=Totals)
     ranks: Ranks = field(default_factory=Ranks)
+    overlap: bool = False
     unfinished: Unfinished | None = None
 
     def step(self, index: int) -> StepResult:
@@ -214,13 +219,14 @@ class Loop:
             drawn = self.algorithm.draw(self.order, position, count, index)
             position = drawn.position
             with stages("generate"):
-                rollout = self.ranks.generate(self.backend, make(drawn.rows), sampling, self.poll)
+                rollout, early = self.generate(make(drawn.rows), sampling)
             left.generated(rollout)
             facts = self.facts(rollout, stages)
             with stages("score"):
-                scores = self.ranks.score(
-                    partial(self.scorer.score, should_stop=self.poll, facts=facts), rollout
-                )
+                score = partial(self.scorer.score, should_stop=self.poll, facts=facts)
+                if early is not None:
+                    score = partial(score, early=early)
+                scores = self.ranks.score(score, rollout)
                 left.scored(scores)
                 self.budget.add(scores)
             self.ranks.every(self.poll)
@@ -229,6 +235,25 @@ class Loop:
             if not allocation.more:
                 return self.cut(whole, allocation.keep, position, index)
             count = allocation.more
+
+    def generate(
+        self, prompts: Sequence[Prompt], sampling: Sampling
+    ) -> tuple[Rollout, Early | None]:
+        """The completions, and their scoring where it has begun already."""
+        backend: Any = self.backend
+        early = None
+        if self.overlap and self.ranks.count == 1 and isinstance(backend, Announces):
+            early = self.scorer.early(prompts, sampling.group)
+        if early is None:
+            return self.ranks.generate(backend, prompts, sampling, self.poll), None
+
+        def poll() -> None:
+            self.poll()
+            early.pump()
+
+        with early, backend.announcing(early.finished):
+            rollout: Rollout = backend.generate(prompts, sampling, poll)
+        return rollout, early
 
     def facts(self, rollout: Rollout, stages: Stages) -> Facts | None:
         """What rewards want to know from the policy that drew; most want nothing."""

@@ -49,6 +49,7 @@ SAFE_KEYS = (
     "scoring.max_error_rate",
     "scoring.memory",
     "scoring.isolate",
+    "scoring.overlap",
     "optim.micro_batch",
     "optim.micro_tokens",
     "eval.",

@@ -164,6 +164,7 @@ def _make_loop(
         prompts=recipe.rollout.prompts,
         forwards=_forwards(recipe, algorithm),
         ranks=ranks,
+        overlap=scoring.overlap,
     )
 
 

@@ -10,6 +10,7 @@ process     the trainer's end of a worker: spawn, talk, kill
 strays      processes that left a worker's session
 facts       what rewards know from the policy: asked for, measured, handed over
 lane        one reward's share of a step: what is answered, lost or still to do
+early       scoring that begins while completions are still drawn
 scorer      all rewards of a recipe: scores, weights and the total
 tables      what they said, by prompt and sample; refusals: why they cannot be called on these rows
 budget      how many failures a run bears

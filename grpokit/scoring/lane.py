@@ -25,7 +25,7 @@ from grpokit.scoring.signature import Asked
 from grpokit.scoring.values import Fault, Outcome
 from grpokit.scoring.wire import outcome_from_json, request
 
-__all__ = ["Lane", "Ledger", "drive"]
+__all__ = ["Lane", "Ledger", "drive", "tend"]
 
 START = 120.0
 """Seconds a worker may take to import its reward."""
@@ -40,7 +40,7 @@ class Ledger:
     """The outcomes of one batch under one reward, and the units that are still to be called.
 
     ``faults`` are completions for which the reward failed before: they have their outcome. ``ahead``:
-    not scores are wanted but what the reward wants to know.
+    not scores are wanted but what the reward wants to know. ``size``: completions that there will be.
     """
 
     def __init__(
@@ -52,6 +52,7 @@ class Ledger:
         ahead: bool = False,
     ) -> None:
         self.batch = batch
+        self.size = len(batch.items)
         self.asked = asked
         self.ahead = ahead
         self.faults = faults or {}
@@ -62,6 +63,13 @@ class Ledger:
         self.pending: deque[list[int]] = deque(
             unit for unit in units if not all(position in self.faults for position in unit)
         )
+
+    def more(self, count: int) -> None:
+        """The batch has so many completions more: a whole group."""
+        start = len(self.outcomes)
+        group = list(range(start, start + count))
+        self.outcomes += [None] * count
+        self.pending.extend([[each] for each in group] if self.asked.form == "row" else [group])
 
     def answer(self, unit: list[int], outcomes: Sequence[Outcome]) -> None:
         """Books a call's outcomes; a whole batch that raised is put back, row by row."""
@@ -131,13 +139,26 @@ class Lane:
         self._lost = 0
         self._chunk = None
         self._began = time.monotonic()
+        self.seconds = 0.0
+        self._revive()
+        self._send()
+
+    def more(self, count: int) -> None:
+        """The batch that it has taken has grown by a group of so many completions."""
+        assert self.ledger is not None
+        if not self.busy:
+            self._began = time.monotonic() - self.seconds
+            self._revive()
+        self.ledger.more(count)
+        self._send()
+
+    def _revive(self) -> None:
         if self.process is not None and not self.process.alive():
-            # It died between two steps: no completion is to blame.
+            # It died between two batches: no completion is to blame.
             self.process.kill()
             self.process = None
         if self.process is None:
             self.start()
-        self._send()
 
     @property
     def busy(self) -> bool:
@@ -296,7 +317,7 @@ class Lane:
 
     def _count_loss(self, ledger: Ledger, fault: Fault) -> None:
         self._lost += 1
-        if self._lost >= max(LOSSES, len(ledger.batch.items) // 4):
+        if self._lost >= max(LOSSES, ledger.size // 4):
             told = f"was not called: its worker was lost {self._lost} times ({fault.message})"
             ledger.give_up(Fault(kind=fault.kind, message=told, remedy=fault.remedy))
 
@@ -336,15 +357,20 @@ def drive(
         while any(lane.busy for lane in lanes):
             if should_stop is not None:
                 should_stop()
-            late = [lane for lane in lanes if lane.late]
-            moved = _serve(lanes, selector, 0.0 if late else POLL)
-            for lane in late:  # but what is there already was in time: the trainer itself was busy
-                if lane.late and lane.process not in moved:
-                    lane.expire()
+            tend(lanes, selector, POLL)
     except BaseException:
         for lane in lanes:
             lane.abandon()
         raise
+
+
+def tend(lanes: Sequence[Lane], selector: selectors.BaseSelector, seconds: float) -> None:
+    """Serves all workers once, and waits so long for one that has something to say."""
+    late = [lane for lane in lanes if lane.late]
+    moved = _serve(lanes, selector, 0.0 if late else seconds)
+    for lane in late:  # but what is there already was in time: the trainer itself was busy
+        if lane.late and lane.process not in moved:
+            lane.expire()
 
 
 def _serve(

@@ -25,6 +25,7 @@ from grpokit.scoring.call import (
     RewardCall,
     ahead_of,
 )
+from grpokit.scoring.early import Early, items_of
 from grpokit.scoring.facts import Facts, Inquiry, needs_model, no_model
 from grpokit.scoring.lane import Lane, Ledger, drive
 from grpokit.scoring.memory import MEMORY
@@ -34,7 +35,7 @@ from grpokit.scoring.tables import Tables
 from grpokit.scoring.values import Fault, Outcome
 from grpokit.scoring.wire import UnsendableError
 from grpokit.spec.contracts import Problem
-from grpokit.spec.flow import Message, Rollout, Scores
+from grpokit.spec.flow import Message, Prompt, Rollout, Scores
 from grpokit.spec.recipe import RewardSection, ScoringSection
 
 __all__ = ["RewardSetup", "Scorer", "ScoringOptions", "Share", "scoring_options", "setups"]
@@ -207,22 +208,36 @@ class Scorer:
             {name: each.facts() for name, each in asked.items()}, found, len(batch.items)
         )
 
+    def early(self, prompts: Sequence[Prompt], group: int) -> Early | None:
+        """Begins to score groups of ``group`` completions before all are drawn.
+
+        None where rewards are called in this process, or want to know what the policy says.
+        """
+        if not self.isolate or self.measures:
+            return None
+        self.start()
+        assert self._selector is not None
+        questions = [Question(prompt.row, prompt.messages) for prompt in prompts]
+        return Early(self._lanes, self._selector, questions, group)
+
     def score(
         self,
         rollout: Rollout,
         should_stop: Callable[[], None] | None = None,
         facts: Facts | None = None,
+        early: Early | None = None,
     ) -> Scores:
         """Scores every completion of a rollout.
 
         ``should_stop`` is called while workers are waited for; what it raises ends them. ``facts`` are
-        what the policy says about the completions, where rewards want to know it.
+        what the policy says about the completions, where rewards want to know it; ``early`` has begun
+        with some of them.
 
         Raises:
             PreflightError: a reward needs facts and there are none.
         """
         indices = [prompt.index for prompt in rollout.prompts]
-        return self._score(_batch(rollout), indices, should_stop, facts)
+        return self._score(_batch(rollout), indices, should_stop, facts, early)
 
     def score_texts(
         self,
@@ -261,8 +276,9 @@ class Scorer:
         indices: Sequence[int],
         should_stop: Callable[[], None] | None,
         facts: Facts | None = None,
+        early: Early | None = None,
     ) -> Scores:
-        results = self._outcomes(batch, indices, should_stop, facts)
+        results = self._outcomes(batch, indices, should_stop, facts, early)
         tables = Tables(batch, indices)
         for setup, (outcomes, _) in zip(self.setups, results, strict=True):
             tables.add(setup, outcomes)
@@ -284,6 +300,7 @@ class Scorer:
         indices: Sequence[int],
         should_stop: Callable[[], None] | None,
         facts: Facts | None = None,
+        early: Early | None = None,
     ) -> list[tuple[list[Outcome], float]]:
         """What each reward said, and its seconds."""
         if facts is None and self.measures:
@@ -293,7 +310,7 @@ class Scorer:
             (batch, NO_FAULTS) if facts is None else facts.work(s.name, batch) for s in self.setups
         ]
         if self.isolate:
-            self._drive(self._lanes, work, indices, should_stop)
+            self._drive(self._lanes, work, indices, should_stop, early=early)
             return [(_complete(lane), lane.seconds) for lane in self._lanes]
         return [
             _in_process(call, Ledger(own, call.asked, faults), should_stop)
@@ -308,11 +325,13 @@ class Scorer:
         should_stop: Callable[[], None] | None,
         *,
         ahead: bool = False,
+        early: Early | None = None,
     ) -> None:
         assert self._selector is not None
         try:
             for lane, (batch, faults) in zip(lanes, work, strict=True):
-                lane.begin(batch, faults, ahead=ahead)
+                if early is None or not early.goes_on(lane, batch):
+                    lane.begin(batch, faults, ahead=ahead)
             drive(self._lanes, self._selector, should_stop)
         except UnsendableError as error:
             for lane in self._lanes:
@@ -323,11 +342,7 @@ class Scorer:
 def _batch(rollout: Rollout) -> Batch:
     return Batch(
         questions=[Question(prompt.row, prompt.messages) for prompt in rollout.prompts],
-        items=[
-            Item(p, g, c.text, c.finish, len(c.token_ids))
-            for p, group in enumerate(rollout.completions)
-            for g, c in enumerate(group)
-        ],
+        items=[item for p, group in enumerate(rollout.completions) for item in items_of(p, group)],
     )
 
 

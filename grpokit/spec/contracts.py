@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, runtime_checkable
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Algorithm",
+    "Announces",
     "Callback",
     "Dataset",
     "Feed",
@@ -216,6 +218,23 @@ class Model(Protocol):
     @property
     def identity(self) -> Mapping[str, Any]:
         """Model id, weights hash, template hash, dtype, versions: the evaluation's fingerprint."""
+
+
+@runtime_checkable
+class Announces(Protocol):
+    """A model that says which groups are complete while it is still drawing others.
+
+    Rewards can then be asked early. It is not needed: without it they are asked in the end.
+    """
+
+    def announcing(
+        self, finished: Callable[[int, tuple[Completion, ...]], None]
+    ) -> AbstractContextManager[None]:
+        """While it lasts, ``generate`` calls ``finished`` with a prompt's position and its completions.
+
+        From the thread that called ``generate``, at most once a prompt, in any order; prompts may be
+        left out.
+        """
 
 
 @runtime_checkable

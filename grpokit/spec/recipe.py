@@ -180,6 +180,8 @@ class ScoringSection(Config):
     """GiB of memory that one reward's process may take (on Linux); then the row abstains and a new process goes on. `null` sets no limit."""
     isolate: bool = True
     """Call rewards in a worker process that can be killed. `false` is for debugging."""
+    overlap: bool = False
+    """Score groups while others are still being drawn, with the same scores. It pays where rewards take long and another machine or the GPU does the drawing (a judge, programs that are run); on a CPU both want the same cores, so it is off. One process, rewards that ask nothing of the policy, and the backend `hf` with `rollouts: transformers` (others announce no group before the end)."""
 
 
 class TrainSection(Config):

@@ -6,8 +6,8 @@ import copy
 import hashlib
 import logging
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,7 @@ from grpokit.api import (
 )
 from grpokit_hf import state
 from grpokit_hf.config import HfConfig
+from grpokit_hf.groups import Finished, Groups
 from grpokit_hf.job import free_memory
 from grpokit_hf.load import Policy, load_adapter, load_policy, pick_team, use_threads
 from grpokit_hf.locate import Located, ensure, locate
@@ -71,6 +72,8 @@ class HfBackend:
         self._sampler: Sampler | None = None
         self._rollouts: Rollouts | None = None
         self._recipe: Recipe | None = None
+        self._finished: Finished | None = None
+        self._groups: Groups | None = None
 
     # ------------------------------------------------------------- opening
 
@@ -177,6 +180,8 @@ class HfBackend:
     ) -> Rollout:
         """``sampling.group`` completions a prompt, at most ``generate_rows`` at a time."""
         rows = [(p, g) for p in range(len(prompts)) for g in range(sampling.group)]
+        tell = self._finished
+        self._groups = Groups(sampling.group, tell, self._completion) if tell else None
         drawn: list[Drawn] = []
         vllm = self._rollouts is not None
         # First: processes that share weights, or their files, enter it together.
@@ -189,6 +194,8 @@ class HfBackend:
             for start in range(0, len(rows), limit):
                 part = rows[start : start + limit]
                 drawn += self._fitting(part, prompts, ids, sampling, should_stop)
+                if self._groups is not None:
+                    self._groups.part(part, drawn[start:])
         made = [self._completion(row) for row in drawn]
         size = sampling.group
         return Rollout(
@@ -231,7 +238,7 @@ class HfBackend:
         sampling: Sampling,
         should_stop: ShouldStop | None,
     ) -> list[Drawn]:
-        used = sorted({p for p, _ in rows})
+        groups, used = self._groups, sorted({p for p, _ in rows})
         seeds = [derive_seed(sampling.seed, sampling.step, prompts[p].id, g) for p, g in rows]
         if self._rollouts is not None:
             owners = [p for p, _ in rows]
@@ -242,7 +249,17 @@ class HfBackend:
             row_uniforms(seeds, sampling.max_tokens),
             sampling,
             should_stop,
+            None if groups is None else lambda n, drawn: groups.ended(rows[n], drawn),
         )
+
+    @contextmanager
+    def announcing(self, finished: Finished) -> Iterator[None]:
+        """While it lasts, groups whose last row ends before the limit are told of when it does."""
+        self._finished = finished
+        try:
+            yield
+        finally:
+            self._finished = None
 
     def _completion(self, drawn: Drawn) -> Completion:
         return Completion(

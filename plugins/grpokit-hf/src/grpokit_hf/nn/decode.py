@@ -11,7 +11,7 @@ prompts change what it draws (up to rounding in matrix products).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,15 +71,19 @@ class Decoder:
         uniforms_NT: Tensor,
         sampling: Sampling,
         should_stop: ShouldStop | None = None,
+        ended: Callable[[int, Drawn], None] | None = None,
     ) -> list[Drawn]:
-        """Completion n continues ``prompts[owners[n]]`` and uses the random numbers of row n."""
+        """Completion n continues ``prompts[owners[n]]`` and uses the random numbers of row n.
+
+        ``ended`` hears of each row that ends before the length limit, when it does.
+        """
         owner_N = torch.tensor(owners, device=self.device)
         cache = self._cache(prompts)
         hidden_PH = cache.last(self._run(*cache.first(), cache))
         logits_NV = self.head(hidden_PH).index_select(0, owner_N)
         cache.spread(owners, sampling.max_tokens - 1)
         lengths_N = cache.lengths.index_select(0, owner_N)
-        rows = Rows(lengths_N, uniforms_NT.to(self.device), self.end_ids)
+        rows = Rows(lengths_N, uniforms_NT.to(self.device), self.end_ids, ended)
         while True:
             if should_stop is not None:
                 should_stop()
@@ -116,10 +120,17 @@ class Decoder:
 class Rows:
     """The rows that are still in the batch, and what every row has produced."""
 
-    def __init__(self, lengths_N: Tensor, uniforms_NT: Tensor, end_ids: frozenset[int]) -> None:
+    def __init__(
+        self,
+        lengths_N: Tensor,
+        uniforms_NT: Tensor,
+        end_ids: frozenset[int],
+        ended: Callable[[int, Drawn], None] | None = None,
+    ) -> None:
         self.lengths = lengths_N
         self.table = uniforms_NT
         self.end_ids = end_ids
+        self.ended = ended
         self.index = list(range(len(lengths_N)))
         self.alive = [True] * len(lengths_N)
         self.drawn = [Drawn() for _ in self.index]
@@ -147,6 +158,8 @@ class Rows:
             if token in self.end_ids:
                 drawn.ended = True
                 self.alive[slot] = False
+                if self.ended is not None:
+                    self.ended(self.index[slot], drawn)
         self.step += 1
 
     def drop_finished(self, token_N: Tensor, cache: Keys) -> Tensor:
