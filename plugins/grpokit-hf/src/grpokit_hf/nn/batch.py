@@ -77,7 +77,13 @@ def minibatches(rows: Sequence[Row], count: int, *seed: int | str) -> list[list[
 def micro_batches(
     rows: Sequence[Row], *, limit_rows: int | None, limit_tokens: int, shared: bool
 ) -> list[list[Row]]:
-    """Consecutive rows that fit a forward together: at most ``limit_rows``, or ``limit_tokens`` with padding."""
+    """Rows that fit a forward together: at most ``limit_rows``, or ``limit_tokens`` with padding.
+
+    Where rows are padded those of like length go together, the longest first: what does not fit is
+    known at once. Where they are packed they keep their order, and with it their groups.
+    """
+    if not shared:
+        rows = sorted(rows, key=lambda row: len(row.prompt_ids) + len(row.tokens), reverse=True)
     parts: list[list[Row]] = []
     for row in rows:
         if parts:
