@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor, nn
 
+from grpokit.api import GrpokitError
 from grpokit_hf.nn.attention import float32_attention
+from updates import gradients
 
 
 def heads(count: int, generator: torch.Generator) -> Tensor:
@@ -21,3 +24,20 @@ def test_padded_attention_is_float32_under_autocast() -> None:
         rounded = (query @ query.transpose(2, 3)).dtype
     assert rounded == torch.bfloat16
     assert torch.equal(found, right)
+
+
+def test_a_model_that_loses_the_layout_is_refused_not_sampled_from(
+    make_recipe, open_backend, take
+) -> None:
+    """Without it every packed prompt would see the others, and nothing would tell."""
+    backend = open_backend(make_recipe())
+    rollout = take(backend)
+    for layer in backend.policy.base.model.layers:
+        forward = layer.self_attn.forward
+        layer.self_attn.forward = lambda *args, layout=None, forward=forward, **rest: forward(
+            *args, **rest
+        )
+    with pytest.raises(GrpokitError, match="does not hand the layout"):
+        take(backend)
+    with pytest.raises(GrpokitError, match="does not hand the layout"):
+        gradients(backend, rollout)

@@ -30,6 +30,7 @@ class Keys:
     """Every row has its prompt's keys and its own in one buffer of fixed length."""
 
     cache: Any
+    layout: Any = None
 
     def __init__(
         self,
@@ -120,7 +121,7 @@ class SharedKeys(Keys):
         self.pack = Pack.of(rows, device)
         self.layers = [SharedLayer(dtype) for _ in range(layers)]
         self.cache = Cache(layers=self.layers)
-        self.layout: Any = Layout(self.pack, linear)
+        self.layout = Layout(self.pack, linear)
         self.no_mask = torch.zeros(1, 1, 1, 1, device=device)
         self.lengths = torch.tensor([len(ids) for ids in prompts], device=device)
         self.owners: list[int] = []

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from grpokit.api import NonFiniteError, Sampling, ShouldStop
 from grpokit_hf.nn.caches import Keys, SharedKeys, StoredKeys, left_pad
+from grpokit_hf.nn.pack import check_used
 from grpokit_hf.nn.pick import pick
 from grpokit_hf.nn.products import Linear, torch_linear
 
@@ -113,6 +114,8 @@ class Decoder:
             use_cache=True,
             **cache.who_sees_whom(ids_NQ.shape[1]),
         )
+        if cache.layout is not None:
+            check_used(cache.layout.used, self.body)
         hidden: Tensor = out.last_hidden_state
         return hidden
 

@@ -21,9 +21,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from grpokit.api import GrpokitError, algorithms
+from grpokit.api import algorithms
 from grpokit_hf.nn.batch import Batch
-from grpokit_hf.nn.pack import Pack
+from grpokit_hf.nn.pack import Pack, check_used
 from grpokit_hf.nn.products import Linear, torch_linear
 
 __all__ = ["Forward", "Layouts", "PackLayout", "TokenValues"]
@@ -177,12 +177,7 @@ class Forward:
             use_cache=False,
             layout=layout,
         )
-        if not layout.used:
-            raise GrpokitError(
-                f"{type(self.body).__name__} does not hand the layout of packed rows to attention",
-                place="backend.with.packing",
-                remedy="set backend.with.packing: false",
-            )
+        check_used(layout.used, self.body)
         hidden: Tensor = out.last_hidden_state[0].index_select(0, pack.wanted_M)
         return hidden
 

@@ -13,13 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from grpokit.api import GrpokitError
 from grpokit_hf.nn.batch import Row
 
-__all__ = ["Block", "Pack"]
+__all__ = ["Block", "Pack", "check_used"]
 
 SCORES = 1 << 20
 """Scores of a head that are held at once: with four bytes each they stay within a CPU's cache."""
@@ -160,6 +162,16 @@ class Span:
     @property
     def places(self) -> range:
         return range(self.start, self.stop)
+
+
+def check_used(layers: int, body: Any) -> None:
+    """A model that loses the layout on its way to attention would let every token see every other."""
+    if not layers:
+        raise GrpokitError(
+            f"{type(body).__name__} does not hand the layout of packed rows to attention",
+            place="backend.with.packing",
+            remedy="set backend.with.packing: false",
+        )
 
 
 def prompt_blocks(prompts: Sequence[Span], end: int) -> Iterator[Block]:
