@@ -40,7 +40,9 @@ def test_draw_is_the_inverse_of_the_distribution(size: int):
     weights = torch.rand(1, size, generator=generator)
     weights[0, 1] = 0
     grid = (torch.arange(200_000) + 0.5) / 200_000
-    tokens = torch.cat([draw(weights.expand(len(part), -1), part)[0] for part in grid.split(20_000)])
+    tokens = torch.cat(
+        [draw(weights.expand(len(part), -1), part)[0] for part in grid.split(20_000)]
+    )
     share = torch.bincount(tokens, minlength=size) / len(grid)
     assert (tokens.diff() >= 0).all()
     assert share[1] == 0
