@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from grpokit.spec.plan import Plan
     from grpokit.spec.recipe import Recipe
 
-__all__ = ["Cell", "Matrix", "make_matrix"]
+__all__ = ["Cell", "Matrix", "make_matrix", "refuse_own_keys"]
 
 OWN_KEYS = ("algorithm", "train.seed", "train.out", "extends")
 """What the bench decides itself."""
@@ -105,7 +105,12 @@ def make_matrix(
         RecipeError: the overrides are the bench's own business, or a recipe is wrong.
         PreflightError: a plan refuses a contestant. All problems of all contestants come at once.
     """
-    _refuse_own_keys(overrides)
+    refuse_own_keys(
+        overrides,
+        OWN_KEYS,
+        "name settings with the algorithm (--algorithms grpo:epsilon=0.1), "
+        "the number of seeds with --seeds, the folder with --out",
+    )
     loaded = load_recipe(name, overrides=overrides, catalog=catalog)  # its mistakes are its own
     _refuse_processes(loaded.recipe)
     drafts = _plans(name, contestants, overrides, catalog, remedy)
@@ -158,16 +163,16 @@ def _plans(
     return drafts
 
 
-def _refuse_own_keys(overrides: Sequence[str]) -> None:
+def refuse_own_keys(overrides: Sequence[str], own: Sequence[str], remedy: str) -> None:
+    """Values that a bench decides itself are not taken from ``--set``.
+
+    Raises:
+        RecipeError: one of them is set.
+    """
     for text in overrides:
         key = text.partition("=")[0].strip()
-        if any(key == own or key.startswith(f"{own}.") for own in OWN_KEYS):
-            raise RecipeError(
-                f"{key} is the bench's own business",
-                place="--set",
-                remedy="name settings with the algorithm (--algorithms grpo:epsilon=0.1), "
-                "the number of seeds with --seeds, the folder with --out",
-            )
+        if any(key == each or key.startswith(f"{each}.") for each in own):
+            raise RecipeError(f"{key} is the bench's own business", place="--set", remedy=remedy)
 
 
 def _refuse_processes(recipe: Recipe) -> None:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from grpokit.bench.contestants import Contestant
+from grpokit.bench.matrix import refuse_own_keys
 from grpokit.compose.load import load_recipe
 from grpokit.errors import PreflightError, RecipeError
 from grpokit.registry.resolve import config_model
@@ -168,7 +169,12 @@ def make_settings(
         RecipeError: the recipe, its algorithm or a rate does not fit.
         PreflightError: CPPO's plugin or the backend's switch is not there.
     """
-    _refuse_own_keys(overrides)
+    refuse_own_keys(
+        overrides,
+        OWN_KEYS,
+        "name pruning rates with --rates, those that skip with --skipping, the number "
+        "of seeds with --seeds, the folder with --out; what GRPO does stands in the recipe",
+    )
     loaded = load_recipe(name, overrides=overrides, catalog=catalog)
     algorithms = _Algorithms.of(loaded, catalog)
     _check_backend(loaded, catalog)
@@ -281,18 +287,6 @@ def _check_backend(loaded: Loaded, catalog: Catalog) -> None:
             place=f"{loaded.name}: backend",
             remedy="add --set backend.use=hf --set backend.with={}",
         )
-
-
-def _refuse_own_keys(overrides: Sequence[str]) -> None:
-    for text in overrides:
-        key = text.partition("=")[0].strip()
-        if any(key == own or key.startswith(f"{own}.") for own in OWN_KEYS):
-            raise RecipeError(
-                f"{key} is the bench's own business",
-                place="--set",
-                remedy="name pruning rates with --rates, those that skip with --skipping, the number "
-                "of seeds with --seeds, the folder with --out; what GRPO does stands in the recipe",
-            )
 
 
 def _refuse_misfits(shape: Shape, rates: Sequence[float]) -> None:

@@ -1,11 +1,14 @@
 """Torch parts of the backend, each usable and tested alone.
 
-attention  attention in float32 for bfloat16 models on CPUs, and masks for every kernel
-flex       attention over a packed sequence on GPUs: torch's flex attention with the pack's block mask; flex_check
-lora       PEFT's LoRA layers with fewer passes over memory, same parameters
-keys       keys and values: fixed buffers for sampling, a shared prefix with gradients for training
-pick       the next token of each row: temperature, top-k, top-p, min-p, inverse CDF
-decode     sampling: one prefill a prompt, finished rows leave the batch
-batch      rows -> padded micro-batches
-forward    hidden states of completion tokens, with or without a shared prefix
+attention         the kernels that a model calls: float32 on CPUs, and masks for every kernel
+packed_attention  a packed sequence, with gradients; decode_attention: the next token of a sampling batch
+flex              a packed sequence on GPUs: torch's flex attention with the pack's block mask; flex_check
+pack              rows -> one sequence without padding, each prompt once, and who continues whom
+batch             rows -> micro-batches, and padded tensors
+forward           hidden states and log-probs of completion tokens, from a pack or from padded rows
+products          who multiplies matrices: torch, or oneDNN where that is faster
+linear            a linear layer with its adapter as one step of autograd; lora: puts it into PEFT's layers
+decode            sampling: one prefill a prompt, finished rows leave the batch
+caches            what a sampling batch feeds and keeps, in three forms; keys: the layers of those caches
+pick              the next token of each row: temperature, top-k, top-p, min-p, inverse CDF
 """

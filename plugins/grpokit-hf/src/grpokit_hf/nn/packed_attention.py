@@ -40,7 +40,6 @@ class Places:
     own_X: Tensor
     prefix_X: Tensor | None
     hidden_BK: Tensor | None
-    prompts: int
     rows: int
     length: int
 
@@ -81,7 +80,7 @@ class Layout:
 
 def make_places(block: Block, end: int, heads: int, shared: int) -> Places:
     own_PRT, prefix_PK = block.own_PRT, block.prefix_PK
-    prompts, rows, length = own_PRT.shape
+    _, rows, length = own_PRT.shape
     device = own_PRT.device
     group = heads // shared
     head_JS = torch.arange(heads, device=device).view(shared, group)
@@ -99,7 +98,6 @@ def make_places(block: Block, end: int, heads: int, shared: int) -> Places:
         own_X=own.reshape(-1),
         prefix_X=prefix,
         hidden_BK=hidden_BK,
-        prompts=prompts,
         rows=rows,
         length=length,
     )

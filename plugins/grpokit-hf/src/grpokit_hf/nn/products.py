@@ -2,7 +2,7 @@
 
 torch hands float32 products on x86 CPUs to MKL. On processors that are not Intel's, MKL uses its AVX2
 kernels even where AVX-512 is there; oneDNN, which comes with torch and multiplies bfloat16 in any case,
-uses what the processor has: 2.2 to 2.8 times faster on an AMD EPYC of 2025, at the same precision.
+uses what the processor has: about twice as fast on an AMD EPYC with AVX-512, at the same precision.
 """
 
 from __future__ import annotations
