@@ -27,8 +27,28 @@ IMAGES = ROOT / "docs/images"
 OTHER_TRL = ROOT / ".venv/trl-1.16"
 GROWTH = ["--dtype", "float32", "--prompt", "330", "--against", "grpokit", "--rounds", "2"]
 GRIDS: dict[str, list[str]] = {
-    "main": ["--prompt", "40,330", "--against", "grpokit,plain,trl", "--trl", str(OTHER_TRL)],
-    "selection": ["--prompt", "330", "--keep", "1,0.5,0.125", "--against", "grpokit,plain"],
+    "main": [
+        "--rounds",
+        "2",
+        "--prompt",
+        "40,330",
+        "--against",
+        "grpokit,plain,trl",
+        "--trl",
+        str(OTHER_TRL),
+    ],
+    "selection": [
+        "--rounds",
+        "2",
+        "--dtype",
+        "float32",
+        "--prompt",
+        "330",
+        "--keep",
+        "1,0.5,0.125",
+        "--against",
+        "grpokit,plain",
+    ],
     "group": [*GROWTH, "--group", "8,32,128"],
     "completion": [*GROWTH, "--completion", "8,32,128"],
 }
