@@ -27,6 +27,8 @@ _BLOCKS = "▁▂▃▄▅▆▇█"
 _STAGES = {
     "load": "loading the model",
     "generate": "generating",
+    "sync": "handing the weights to the sampler",
+    "wait": "waiting for the completions of the next step",
     "measure": "asking the policy",
     "score": "scoring",
     "update": "updating",
@@ -120,7 +122,7 @@ class PlainTraining(_Training):
         )
         render.say(
             f"step {record.step}/{self.last} reward={metrics.get('reward', float('nan')):.3f} "
-            f"dead={metrics['dead_groups']:.0%} {rewards} {rounds_of(metrics)}"
+            f"dead={metrics['dead_groups']:.0%} {rewards} {rounds_of(metrics)}{age_of(metrics)}"
             f"length={metrics['length/mean']:.1f} "
             f"truncated={metrics['truncated']:.0%} {record.seconds['total']:.1f}s left={self.left}"
         )
@@ -203,6 +205,8 @@ class LiveTraining(_Training):
         ]
         if max(self.history.get("rounds", [1])) > 1:
             rows.append(self._row("questions", "questions", ""))
+        if "staleness" in self.history:
+            rows.append(self._row("staleness", "staleness", ""))
         if "entropy" in self.history:
             rows.append(self._row("entropy", "entropy", ""))
         return [render.grid(rows, right=(1, 2))]
@@ -231,6 +235,11 @@ def rounds_of(metrics: Mapping[str, float]) -> str:
     if metrics.get("rounds", 1) <= 1:
         return ""
     return f"questions={metrics['questions']:.0f} in {metrics['rounds']:.0f} rounds "
+
+
+def age_of(metrics: Mapping[str, float]) -> str:
+    """How old the completions are that trained, in a run that draws ahead."""
+    return f"staleness={metrics['staleness']:.2f} " if "staleness" in metrics else ""
 
 
 def sample_line(rollout: Rollout, scores: Scores) -> str:

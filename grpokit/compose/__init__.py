@@ -24,5 +24,5 @@ Using:
 Planning:
     plan         components, arithmetic, columns, trials, memory, advice: make_plan
     asked        what a step really asks, where the algorithm says
-    arithmetic, dimensions, memory (footprint adds it up), resources, rules, trials   its parts
+    arithmetic, dimensions, memory (footprint adds it up), resources, rules, stale, trials   its parts
 """

@@ -97,6 +97,7 @@ CODES: dict[str, str] = {
     "R623": "A setting of the algorithm names a reward that the recipe does not have.",
     "R624": "There are more processes than prompts of a step.",
     "R625": "The prompts of a step cannot be shared evenly (note).",
+    "R626": "Several processes draw no round ahead.",
 }
 """Every code, with one sentence. The reference is generated from here.
 

@@ -25,6 +25,7 @@ from grpokit.compose.resources import (
     gpu_memory,
 )
 from grpokit.compose.rules import Facts, advise
+from grpokit.compose.stale import stale_problems
 from grpokit.compose.trials import Trials, remarks, try_rewards
 from grpokit.errors import ComponentError, GrpokitError
 from grpokit.registry.resolve import resolve
@@ -126,7 +127,7 @@ class Draft:
             parameters=self._parameters(preflight),
             eval_rows=eval_rows,
         )
-        self.findings += advise(facts)
+        self.findings += [*stale_problems(recipe, self.catalog), *advise(facts)]
         order = {"error": 0, "warning": 1, "info": 2}
         return Plan(
             recipe=recipe,

@@ -33,6 +33,7 @@ PLAN_CODES: dict[str, str] = {
     "P212": "Rows were left out of the data set, as the recipe allows (warning).",
     "P213": "The author of a reward warns of what can go wrong in training with it (warning).",
     "P214": "A reward was not tried: it needs the policy, which a plan does not open (note).",
+    "P215": "Completions are drawn one step ahead (note); nothing weighs that (warning).",
 }
 """What a plan can find, beside the backend's own codes and the advice (H..)."""
 

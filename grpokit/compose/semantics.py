@@ -258,6 +258,19 @@ def _processes(sections: Sections, _: Mapping[str, Named], report: Report) -> No
         )
 
 
+def _staleness(sections: Sections, _: Mapping[str, Named], report: Report) -> None:
+    """One process waits for its own sampler only; several would have to draw ahead in step."""
+    train, rollout = sections.train, sections.rollout
+    if train is not None and rollout is not None and rollout.staleness and train.processes > 1:
+        report.add(
+            "R626",
+            _mark(sections, "rollout", "staleness"),
+            f"rollout.staleness is {rollout.staleness}, and the run has {train.processes} processes",
+            allowed="0, or one process",
+            remedy="set rollout.staleness: 0, or train.processes: 1",
+        )
+
+
 def _held_out(sections: Sections, _: Mapping[str, Named], report: Report) -> None:
     held_out, dataset = sections.eval, sections.dataset
     if held_out is None:
@@ -295,8 +308,14 @@ def _capabilities(sections: Sections, named: Mapping[str, Named], report: Report
                 f"{who} needs `{capability}`, which the backend `{backend.entry.id}` "
                 "does not provide",
                 allowed=f"it provides {offers}",
-                remedy="choose another backend, or change what needs it",
+                remedy=_REMEDIES.get(capability, "choose another backend, or change what needs it"),
             )
+
+
+_REMEDIES = {
+    "draws-ahead": "set rollout.staleness: 0, or `backend: {use: hf, with: {rollouts: vllm}}`"
+}
+"""What to do where a capability is missing; where there is nothing better to say than the usual."""
 
 
 def _needs(sections: Sections, named: Mapping[str, Named]) -> dict[str, tuple[str, Mark]]:
@@ -319,6 +338,9 @@ def _needs(sections: Sections, named: Mapping[str, Named]) -> dict[str, tuple[st
     if sections.train is not None and sections.train.processes > 1:
         place = mark_of(sections.tree, ("train", "processes"))
         needs.setdefault("distributed", ("train.processes above 1", place))
+    if sections.rollout is not None and sections.rollout.staleness:
+        place = mark_of(sections.tree, ("rollout", "staleness"))
+        needs.setdefault("draws-ahead", ("rollout.staleness above 0", place))
     return needs
 
 
@@ -334,6 +356,7 @@ _RULES: tuple[Callable[[Sections, Mapping[str, Named], Report], None], ...] = (
     _adapters,
     _sampling,
     _processes,
+    _staleness,
     _held_out,
     _capabilities,
 )

@@ -3,6 +3,8 @@
     session     builds every heavy object of a run, new or resumed
     progress    what a run has done and what comes next; the feed of both kinds of backend
     loop        one step: generate, score, advantages, select; then its update is taken note of
+    halves      what passes between the halves of a step
+    ahead       the first round of the next step, drawn while this one trains
     merge       rounds of a step put together, and groups picked out of them
     totals      what a run has used so far
     ranks       the processes that share a run

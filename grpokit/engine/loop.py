@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 from grpokit.compose.prompts import PromptMaker
+from grpokit.engine.ahead import Ahead, Opening
+from grpokit.engine.halves import Batch, Pending, Stages, StepResult, Unfinished
 from grpokit.engine.merge import merge_rollouts, merge_scores, pick_rollout, pick_scores
 from grpokit.engine.metrics import step_metrics
 from grpokit.engine.observer import Observer
 from grpokit.engine.order import RowOrder
 from grpokit.engine.ranks import Ranks
 from grpokit.engine.totals import Totals
-from grpokit.errors import NonFiniteError
+from grpokit.errors import GrpokitError, NonFiniteError
 from grpokit.scoring.budget import ErrorBudget
 from grpokit.scoring.early import Early
 from grpokit.scoring.facts import Facts
@@ -26,6 +27,7 @@ from grpokit.spec.contracts import (
     Algorithm,
     Announces,
     Dataset,
+    DrawsAhead,
     LoopBackend,
     ShouldStop,
     StepBackend,
@@ -49,79 +51,6 @@ from grpokit.spec.recipe import PromptSection
 __all__ = ["Batch", "Loop", "Pending", "StepResult", "train_on"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Batch:
-    """The groups of all rounds of a step, and which of them go on.
-
-    Attributes:
-        whole: all groups, with the advantages that they have among one another.
-        kept: positions of those that go on; one may come twice.
-        rollout, scores, advantages: of those.
-        position: where in the walk the next step begins.
-    """
-
-    whole: Gathered
-    kept: tuple[int, ...]
-    rollout: Rollout
-    scores: Scores
-    advantages: Advantages
-    position: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class StepResult:
-    """Everything a step produced, for the records and the terminal."""
-
-    record: StepRecord
-    batch: Batch
-    selection: Selection
-
-
-@dataclass(frozen=True)
-class Unfinished:
-    """What a step has generated and scored, round by round. It is kept if the step fails."""
-
-    step: int
-    rounds: list[tuple[Rollout, Scores]] = field(default_factory=list)
-
-    def generated(self, rollout: Rollout) -> None:
-        """A round that has no scores yet."""
-        total = [[None] * len(group) for group in rollout.completions]
-        self.rounds.append((rollout, Scores(rewards={}, components={}, total=total)))
-
-    def scored(self, scores: Scores) -> None:
-        """The scores of the last round."""
-        self.rounds[-1] = (self.rounds[-1][0], scores)
-
-
-@dataclass
-class Stages:
-    """Wall time of each stage, in seconds, over all its rounds."""
-
-    enter: Callable[[str], None]
-    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-
-    @contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
-        self.enter(name)
-        start = time.perf_counter()
-        yield
-        self.seconds[name] += time.perf_counter() - start
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pending:
-    """A step between its selection and the end of its update."""
-
-    index: int
-    stages: Stages
-    began: float
-    batch: Batch
-    selection: Selection
-    task: Task
-    ready: float
-
-
 @dataclass(kw_only=True)
 class Loop:
     """The parts of a run, and the two halves of a step that put them together.
@@ -134,6 +63,7 @@ class Loop:
         ranks: the processes that share the run.
         overlap: groups are scored while others are drawn.
         unfinished: the rounds of a step that has not ended.
+        ahead: what is drawn for the next step while this one trains.
     """
 
     backend: StepBackend | LoopBackend
@@ -153,6 +83,7 @@ class Loop:
     ranks: Ranks = field(default_factory=Ranks)
     overlap: bool = False
     unfinished: Unfinished | None = None
+    ahead: Ahead = field(default_factory=Ahead)
 
     def step(self, index: int) -> StepResult:
         """A whole step, on a backend that leaves the loop to us.
@@ -168,6 +99,8 @@ class Loop:
         start = time.perf_counter()
         batch = self.gather(index, stages)
         selection = self.algorithm.select(batch.rollout, batch.scores, batch.advantages)
+        task = self.task(index, batch, selection)
+        self.look_ahead(task, batch.position, stages)
         self.observer.stage(index, "update")
         return Pending(
             index=index,
@@ -175,7 +108,7 @@ class Loop:
             began=start,
             batch=batch,
             selection=selection,
-            task=self.task(index, batch, selection),
+            task=task,
             ready=time.perf_counter(),
         )
 
@@ -183,7 +116,11 @@ class Loop:
         """The update of a step, on a backend that leaves the loop to us; the same on all ranks."""
         backend = cast("StepBackend", self.backend)
         if self.ranks.count == 1:
-            return train_on(backend, task)
+            try:
+                return train_on(backend, task)
+            except BaseException:
+                self.ahead.drop()
+                raise
         done: list[Update] = []
         self.ranks.every(lambda: done.append(train_on(backend, task)))
         return done[0]
@@ -193,6 +130,8 @@ class Loop:
         index, batch, selection = pending.index, pending.batch, pending.selection
         now = time.perf_counter()
         metrics = step_metrics(batch.whole, batch.kept, selection, update)
+        metrics |= self.ahead.numbers(batch.stale, batch.kept)
+        drawn = self.ahead.seconds(index)
         self.commit(index, batch, metrics, update)
         metrics |= self.totals.metrics()
         epochs = self.order.epochs(self.position)
@@ -200,6 +139,7 @@ class Loop:
             metrics["epoch"] = epochs
         seconds = {
             **pending.stages.seconds,
+            **drawn,
             "update": now - pending.ready,
             **{f"update/{name}": value for name, value in update.seconds.items()},
             **{f"score/{name}": value for name, value in batch.whole.scores.seconds.items()},
@@ -210,16 +150,18 @@ class Loop:
 
     def gather(self, index: int, stages: Stages) -> Batch:
         """Rounds of generating and scoring until the algorithm has the groups it wants."""
-        sampling = self.algorithm.sampling(replace(self.sampling, step=index))
+        given = self.ahead.opening(index)
+        opening = given or self.opening(index, self.position)
         make = PromptMaker(self.prompt, self.dataset)
-        position, count = self.position, self.algorithm.first(self.prompts)
+        prompts, position = make(opening.rows), opening.position
         whole: Gathered | None = None
         self.unfinished = left = Unfinished(index)
         while True:
-            drawn = self.algorithm.draw(self.order, position, count, index)
-            position = drawn.position
             with stages("generate"):
-                rollout, early = self.generate(make(drawn.rows), sampling)
+                if given is not None and whole is None:
+                    rollout, early = self.ahead.rollout(self.poll), None
+                else:
+                    rollout, early = self.generate(prompts, opening.sampling)
             left.generated(rollout)
             facts = self.facts(rollout, stages)
             with stages("score"):
@@ -233,8 +175,33 @@ class Loop:
             whole = self.together(whole, rollout, scores, index)
             allocation = self.algorithm.allocate(whole)
             if not allocation.more:
-                return self.cut(whole, allocation.keep, position, index)
-            count = allocation.more
+                stale = len(given.rows) if given else 0
+                return replace(self.cut(whole, allocation.keep, position, index), stale=stale)
+            drawn = self.algorithm.draw(self.order, position, allocation.more, index)
+            prompts, position = make(drawn.rows), drawn.position
+
+    def opening(self, index: int, position: int) -> Opening:
+        """What the first round of a step asks, and how all of its rounds are drawn."""
+        count = self.algorithm.first(self.prompts)
+        drawn = self.algorithm.draw(self.order, position, count, index)
+        return Opening(
+            step=index,
+            rows=drawn.rows,
+            prompts=tuple(PromptMaker(self.prompt, self.dataset)(drawn.rows)),
+            position=drawn.position,
+            sampling=self.algorithm.sampling(replace(self.sampling, step=index)),
+        )
+
+    def look_ahead(self, task: Task, position: int, stages: Stages) -> None:
+        """Begins to draw for the next step, if there is one and the policy does not begin anew."""
+        if task.step >= self.ahead.last or task.resets.policy:
+            return
+        try:
+            opening = self.opening(task.step + 1, position)
+        except GrpokitError:
+            return  # no row is left, say: the step that needs one raises it, unless it has learnt better
+        with stages("sync"):
+            self.ahead.begin(opening, cast("DrawsAhead", self.backend), self.poll)
 
     def generate(
         self, prompts: Sequence[Prompt], sampling: Sampling
@@ -341,6 +308,7 @@ class Loop:
         )
         self.unfinished = None
         self.position = batch.position
+        self.ahead.advance()
         self.totals = self.totals.plus(
             questions=len(batch.whole.rollout.prompts),
             generated=sum(map(len, batch.whole.rollout.completions)),
@@ -361,6 +329,10 @@ class Loop:
         self.position = state["position"]
         self.totals = Totals.of(state["totals"])
         self.algorithm.load_state(state["algorithm"])
+
+    def load_ahead(self, folder: Path) -> bool:
+        """Takes what a checkpoint holds for the next step; False if the recipe no longer asks for it."""
+        return self.ahead.read(folder, PromptMaker(self.prompt, self.dataset))
 
 
 def train_on(backend: StepBackend, task: Task) -> Update:

@@ -38,6 +38,8 @@ METRICS: dict[str, str] = {
     "ratio": "mean ratio of new to old policy per token",
     "sampler_gap": "mean absolute difference of log-probs between sampler and trainer, per token",
     "policy_loss": "the clipped objective, negated, per trained token",
+    "staleness": "mean age in steps of the weights that drew the groups that go on; absent unless "
+    "`rollout.staleness` is set",
     "kl_old": "k3 divergence of the policy from that of the rollout, per token",
     "loss": "the minimised loss; it says little about learning",
     "grad_norm": "norm of the gradient before it is clipped",

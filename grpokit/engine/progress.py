@@ -156,6 +156,7 @@ class Progress:
             self.done
         ]:
             return
+        self._settle(self.loop.poll)  # its sampler is wanted, with the new weights
         self.observer.stage(self.done, "evaluate")
         policy = Spread(self.loop.backend, self.ranks)
         metrics = self.evaluator(policy, self.loop.poll, self.ranks.score)
@@ -166,6 +167,7 @@ class Progress:
         """Saves the last finished step, unless that is on the disk already."""
         if self.done == self.saved:
             return
+        self._settle()  # it belongs to the checkpoint
         self.observer.stage(self.done, "save")
         score = self._score()
         if score is not None and score >= self.best_score:
@@ -173,6 +175,12 @@ class Progress:
         self.ranks.only_first(self.store.prepare)
         self.ranks.every(lambda: self._save() if self.ranks.first else self._write(self.nowhere))
         self.saved = self.done
+
+    def _settle(self, should_stop: ShouldStop | None = None) -> None:
+        """Waits for what is being drawn for the next step."""
+        if self.loop.ahead.busy:
+            self.observer.stage(self.done, "wait")
+        self.loop.ahead.settle(should_stop)
 
     def _save(self) -> None:
         folder = self.store.save(self.done, self._write, self._state())
@@ -203,6 +211,9 @@ class Progress:
             text = f"step {self.done + 1} was trained but could not be recorded; nothing was saved"
             self.observer.say(text, warning=True)
             return
+        if self.loop.ahead.busy:
+            text = f"waiting for the completions of step {self.done + 1}, which are saved too"
+            self.observer.say(text)
         try:
             self.save_if_new()
         except GrpokitError as error:
@@ -245,6 +256,7 @@ class Progress:
         if self.ranks.first:
             (folder / "policy").mkdir()
             (folder / "state").mkdir()
+            self.loop.ahead.write(folder)
         self.loop.backend.save_policy(folder / "policy")
         self.loop.backend.save_state(folder / "state")
 
@@ -273,6 +285,9 @@ class Progress:
                 self.best_step, self.best_score = state["best_step"], state["best_score"]
             self.loop.budget.load_state(state["budget"])
             self.loop.load_state(state["loop"])
+            if not self.loop.load_ahead(checkpoint.folder):
+                text = f"the completions of step {self.done + 1} do not fit the changed recipe; they are drawn anew"
+                self.observer.say(text, warning=True)
         elif self.run.metrics.size:
             self.observer.say("no checkpoint was saved yet; starting again from step 1")
         self.ranks.only_first(lambda: self._cut_records(state))

@@ -35,7 +35,7 @@ from grpokit.spec.flow import (
     Update,
 )
 
-__all__ = ["Ranks", "Spread"]
+__all__ = ["Ranks", "Spread", "completion_of"]
 
 PATIENCE = timedelta(hours=2)
 """How long ranks wait for the slowest one; a rank that died is noticed at once."""
@@ -184,7 +184,7 @@ class Ranks:
             prompts=tuple(prompts),
             prompt_ids=tuple(tuple(ids) for part in parts for ids in part[0]),
             completions=tuple(
-                tuple(_completion(one) for one in row) for part in parts for row in part[1]
+                tuple(completion_of(one) for one in row) for part in parts for row in part[1]
             ),
             sampling=sampling,
         )
@@ -274,7 +274,8 @@ def pick_rollout_of(whole: Rollout, count: int) -> Rollout:
     )
 
 
-def _completion(data: dict[str, Any]) -> Completion:
+def completion_of(data: dict[str, Any]) -> Completion:
+    """A completion as JSON has it."""
     logprobs = data["logprobs"]
     return Completion(
         token_ids=tuple(data["token_ids"]),

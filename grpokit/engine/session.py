@@ -9,6 +9,7 @@ from typing import cast
 from grpokit.algorithms import build_algorithm
 from grpokit.compose.data import open_dataset
 from grpokit.compose.prompts import make_prompt
+from grpokit.engine.ahead import make_ahead
 from grpokit.engine.checkpoint import CheckpointStore
 from grpokit.engine.loop import Loop
 from grpokit.engine.observer import Observer, RunEnd, Watchers
@@ -144,6 +145,8 @@ def _make_loop(
     algorithm = make_algorithm(catalog, recipe)
     backend = make_backend(catalog, recipe)
     stack.callback(backend.close)
+    ahead = make_ahead(recipe, backend, ranks)
+    stack.callback(ahead.close)
     needs = {
         "needs_reference": algorithm.needs_reference,
         "needs_entropy": algorithm.needs_entropy,
@@ -165,6 +168,7 @@ def _make_loop(
         forwards=_forwards(recipe, algorithm),
         ranks=ranks,
         overlap=scoring.overlap,
+        ahead=ahead,
     )
 
 

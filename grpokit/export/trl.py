@@ -245,6 +245,8 @@ def run_settings(recipe: Recipe, sizes: Sizes, notes: Notes) -> dict[str, Any]:
         )
     if rollout.max_prompt_tokens is not None:
         notes.differs("rollout.max_prompt_tokens", "TRL does not look at the length of prompts")
+    if rollout.staleness:
+        notes.differs("rollout.staleness", "TRL draws with the weights that it trains")
     return {
         "seed": train.seed,
         "data_seed": train.seed,

@@ -331,6 +331,8 @@ def _sampling(recipe: Recipe, notes: Notes) -> dict[str, Any]:
     rollout, exam = recipe.rollout, recipe.eval
     if rollout.min_p:
         notes.differs("rollout.min_p", "verl's sampling has no min_p")
+    if rollout.staleness:
+        notes.differs("rollout.staleness", "verl's trainer draws with the weights that it trains")
     if exam.max_tokens not in (None, rollout.max_tokens):
         notes.differs(
             "eval.max_tokens",

@@ -18,6 +18,7 @@ CAPABILITIES: dict[Capability, str] = {
     "lora": "low-rank adapters",
     "full": "full fine-tuning",
     "reset": "policy, optimiser or reference policy can begin anew in the course of a run",
+    "draws-ahead": "completions of the next step are drawn while the model trains",
     "seeded-rows": "each completion has its own seed",
     "distributed": "several processes share a run",
 }

@@ -39,6 +39,7 @@ __all__ = [
     "Announces",
     "Callback",
     "Dataset",
+    "DrawsAhead",
     "Feed",
     "LoopBackend",
     "LossFunction",
@@ -238,11 +239,28 @@ class Announces(Protocol):
 
 
 @runtime_checkable
+class DrawsAhead(Protocol):
+    """A model whose sampler has weights of its own, so that it can draw while the model trains."""
+
+    def ahead(
+        self, prompts: Sequence[Prompt], sampling: Sampling, should_stop: ShouldStop | None = None
+    ) -> Callable[[ShouldStop | None], Rollout]:
+        """Gives the sampler the weights of this moment; what is returned draws with them, when called.
+
+        It is called once at most, in any thread, and meanwhile ``update``, ``reset`` and ``save_*`` may
+        be: the weights of the sampler stay. Nothing else is asked of the model until it has returned.
+        What its own ``should_stop`` raises ends it soon, and leaves the sampler usable. The completions
+        are those that ``generate`` would have drawn in its place, with the sampler's log-probs.
+        """
+
+
+@runtime_checkable
 class Measures(Protocol):
     """A model that says how probable texts are: capabilities `token-statistics`, `continuations`.
 
     Rewards cannot call a model: they run elsewhere. What they need is measured between drawing and
-    scoring, with the weights that drew, and handed to them as facts.
+    scoring, with the weights that drew (of a round that was drawn ahead, with those that train), and
+    handed to them as facts.
     """
 
     def measure(

@@ -133,6 +133,8 @@ class RolloutSection(Config):
     """What happens to a row whose prompt is longer than `max_prompt_tokens`."""
     shuffle: bool = True
     """New order of the rows in each epoch, derived from the seed."""
+    staleness: int = Field(default=0, ge=0, le=1)
+    """Steps between the weights that draw and those that train. With 1 the first round of the next step is drawn while this one trains, with the weights from before; set `algorithm.parts.correction` as well, which weighs the difference. Needs one process and the backend `hf` with `rollouts: vllm` that does not sleep."""
 
 
 class OptimSection(Config):
@@ -181,7 +183,7 @@ class ScoringSection(Config):
     isolate: bool = True
     """Call rewards in a worker process that can be killed. `false` is for debugging."""
     overlap: bool = False
-    """Score groups while others are still being drawn, with the same scores. It pays where rewards take long and another machine or the GPU does the drawing (a judge, programs that are run); on a CPU both want the same cores, so it is off. One process, rewards that ask nothing of the policy, and the backend `hf` with `rollouts: transformers` (others announce no group before the end)."""
+    """Score groups while others are still being drawn, with the same scores. It pays where rewards take long and another machine or the GPU does the drawing (a judge, programs that are run); on a CPU both want the same cores, so it is off. One process, rewards that ask nothing of the policy, and the backend `hf`, whoever samples (others announce no group before the end)."""
 
 
 class TrainSection(Config):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from grpokit.cli.live import PlainTraining, end_lines, rounds_of, sparkline
+from grpokit.cli.live import PlainTraining, age_of, end_lines, rounds_of, sparkline
 from grpokit.engine.observer import RunEnd
 
 
@@ -40,3 +40,9 @@ def test_a_sparkline_shows_the_whole_run():
 def test_rounds_are_told_where_there_are_several():
     assert rounds_of({"rounds": 1, "questions": 8}) == ""
     assert rounds_of({"rounds": 3, "questions": 14}) == "questions=14 in 3 rounds "
+
+
+def test_age_is_told_where_rounds_are_drawn_ahead():
+    assert age_of({"rounds": 1}) == ""
+    assert age_of({"staleness": 0.0}) == "staleness=0.00 "
+    assert age_of({"staleness": 0.75}) == "staleness=0.75 "

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from grpokit.engine.ahead import Ahead
 from grpokit.engine.checkpoint import CheckpointStore
 from grpokit.engine.loop import Loop, StepResult
 from grpokit.engine.observer import Observer, Watchers
@@ -62,6 +63,7 @@ class Steps:
         self.backend = Backend()
         self.scorer = SimpleNamespace(setups=())
         self.ranks = Ranks()
+        self.ahead = Ahead()
 
     def poll(self) -> None:
         pass
@@ -88,6 +90,9 @@ class Steps:
 
     def load_state(self, state: dict[str, Any]) -> None:
         assert state == {}
+
+    def load_ahead(self, folder: Path) -> bool:
+        return folder.is_dir()
 
 
 def make_session(path: Path, steps: Steps, *, keep: int = 2) -> Progress:
