@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -154,8 +157,8 @@ def asked(count: int) -> list[Prompt]:
     ]
 
 
-def sampler_gap(backend: HfBackend, rollout: Rollout) -> float:
-    """Mean difference of vLLM's log-probs from the trainer's, in nats a token."""
+def trainer_logprobs(backend: HfBackend, rollout: Rollout, temperature: float) -> list[float]:
+    """What an update would compute for the completions, one after another."""
     rows = [
         Row(
             index=0,
@@ -165,7 +168,7 @@ def sampler_gap(backend: HfBackend, rollout: Rollout) -> float:
             advantage=0.0,
             weight=1.0,
             truncated=False,
-            sampler_logprobs=completion.logprobs,
+            sampler_logprobs=None,
         )
         for p, group in enumerate(rollout.completions)
         for completion in group
@@ -173,6 +176,47 @@ def sampler_gap(backend: HfBackend, rollout: Rollout) -> float:
     policy = backend.policy
     with torch.no_grad():
         batch = to_batch(rows, policy.tokenizer.pad_id, policy.device)
-        values_M = policy.forward()(batch, rollout.sampling.temperature or 1.0).logprobs_M
-    said = [value for row in rows for value in row.sampler_logprobs or ()]
-    return float((values_M.float().cpu() - torch.tensor(said)).abs().mean())
+        found: list[float] = policy.forward()(batch, temperature).logprobs_M.float().tolist()
+    return found
+
+
+def sampled_logprobs(rollout: Rollout) -> list[float]:
+    """What the sampler said, in the same order."""
+    return [v for group in rollout.completions for c in group for v in (c.logprobs or ())]
+
+
+def sampler_gap(backend: HfBackend, rollout: Rollout) -> float:
+    """Mean difference of vLLM's log-probs from the trainer's, in nats a token."""
+    wanted = trainer_logprobs(backend, rollout, rollout.sampling.temperature or 1.0)
+    said = sampled_logprobs(rollout)
+    return math.fsum(abs(a - b) for a, b in zip(wanted, said, strict=True)) / len(said)
+
+
+@contextmanager
+def lent(backend: HfBackend, version: int) -> Iterator[None]:
+    """Backends that open meanwhile take this one's engine instead of starting their own.
+
+    Their first weights have this version, which must be new: vLLM caches under the names of adapters.
+    """
+    engine, join = engine_of(backend), HfBackend._join_vllm
+
+    def joined(self: HfBackend, *arguments: Any) -> None:
+        join(self, *arguments)
+        assert self._rollouts is not None
+        self._rollouts.sync.version = version - 1
+        self._changed()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(HfBackend, "_start_vllm", lambda *_: engine)
+        patch.setattr(HfBackend, "_join_vllm", joined)
+        patch.setattr(engine, "close", lambda: None)
+        yield
+    backend._changed()
+
+
+def runs(pid: int) -> bool:
+    """Whether there is such a process; one that ended and that nobody asked about does not run."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

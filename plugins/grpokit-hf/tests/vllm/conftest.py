@@ -14,7 +14,13 @@ from tiny_model import write_tiny_model
 from vllm_runs import opened, vllm_recipe, widen
 
 HERE = Path(__file__).parent
-NEEDS_VLLM = {"test_engine.py", "test_reload.py", "test_server.py", "test_learns.py"}
+NEEDS_VLLM = {
+    "test_ahead.py",
+    "test_engine.py",
+    "test_reload.py",
+    "test_server.py",
+    "test_learns.py",
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -41,9 +47,12 @@ def wide_sums(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return widen(ensure(locate("tiny-sums", None), say=lambda text: None), target)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def adapter_backend(wide_model: Path) -> Iterator[HfBackend]:
-    """LoRA on the random model; the tests of a module change its weights one after another."""
+    """LoRA on the random model; the tests change its weights one after another.
+
+    Starting vLLM takes long, so test_ahead.py and test_engine.py share one; the latter kills it for good.
+    """
     backend = opened(vllm_recipe(wide_model, vllm={"sync": "adapter"}))
     yield backend
     backend.close()

@@ -172,6 +172,31 @@ def test_hanging_up_ends_an_answer_that_has_begun() -> None:
         busy.set()
 
 
+def test_a_row_is_told_of_while_another_is_drawn() -> None:
+    """The last row is answered when somebody has heard of the others, from the thread that called."""
+    heard, asked = threading.Event(), []
+    told: list[tuple[int, Any]] = []
+
+    def last_waits(path: str) -> Answer:
+        if path == "/v1/completions":
+            asked.append(path)
+            if len(asked) == 1:
+                heard.wait(30.0)
+        return healthy(path)
+
+    def take(place: int, row: Any) -> None:
+        assert threading.current_thread() is threading.main_thread()
+        told.append((place, row))
+        if len(told) == 3:
+            heard.set()
+
+    with listening(last_waits) as url:
+        rows = Server(url, PATIENCE).sample(ask(4), None, take)
+    assert heard.is_set()
+    assert sorted(place for place, _ in told) == [0, 1, 2, 3]
+    assert all(rows[place] is row for place, row in told)
+
+
 def test_waiting_for_a_server_can_be_stopped() -> None:
     with listening(healthy) as url:
         server = Server(url, 60.0)

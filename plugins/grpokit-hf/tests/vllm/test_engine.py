@@ -14,17 +14,22 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from grpokit.api import GrpokitError, Interrupted, Prompt, Rollout, Sampling, Wanted
+from grpokit.scoring.early import Early
 from grpokit_hf.backend import HfBackend
-from vllm_runs import engine_of
+from resume_runs import recipe, run
+from vllm_runs import engine_of, lent, runs, sampled_logprobs, trainer_logprobs, vllm_recipe
 
 GREEDY = Sampling(group=1, max_tokens=24, temperature=0.0, seed=7, step=1)
 WARM = Sampling(group=8, max_tokens=24, seed=7, step=1)
+HOT = replace(WARM, group=2, max_tokens=100, temperature=2.0)
 EXACT = 1e-4
 """Nats a token that float32 may differ by; 4e-6 was measured."""
 
@@ -42,42 +47,14 @@ def tokens(rollout: Rollout) -> list[tuple[int, ...]]:
     return [completion.token_ids for group in rollout.completions for completion in group]
 
 
-def trainer_logprobs(backend: HfBackend, rollout: Rollout, temperature: float) -> list[float]:
-    """What an update would compute for the completions."""
-    from grpokit_hf.nn.batch import Row, to_batch
-
-    rows = [
-        Row(
-            index=0,
-            prompt=p,
-            prompt_ids=rollout.prompt_ids[p],
-            tokens=completion.token_ids,
-            advantage=0.0,
-            weight=1.0,
-            truncated=False,
-            sampler_logprobs=None,
-        )
-        for p, group in enumerate(rollout.completions)
-        for completion in group
-    ]
-    policy = backend.policy
-    with torch.no_grad():
-        batch = to_batch(rows, policy.tokenizer.pad_id, policy.device)
-        found: list[float] = policy.forward()(batch, temperature).logprobs_M.tolist()
-    return found
-
-
-def sampled_logprobs(rollout: Rollout) -> list[float]:
-    return [v for group in rollout.completions for c in group for v in (c.logprobs or ())]
-
-
 def move(backend: HfBackend, size: float, seed: int = 0) -> None:
-    """Changes the adapter as an update would."""
+    """Changes the adapter as an update would, or by 0 back to what it was at first."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, weight in backend.policy.weights.items():
             if "lora_B" in name:
-                weight.add_(torch.randn(weight.shape, generator=generator) * size)
+                noise = torch.randn(weight.shape, generator=generator)
+                weight.add_(noise, alpha=size) if size else weight.zero_()
     backend._changed()
 
 
@@ -254,6 +231,101 @@ def test_should_stop_ends_a_generation_and_the_engine_goes_on(adapter_backend, q
     )
 
 
+def test_groups_are_told_of_as_they_end(adapter_backend, questions, monkeypatch) -> None:
+    """The same to the bit, in the order in which their longest rows end."""
+    move(adapter_backend, 0.0)  # the random model ends rows early and at different times
+    prompts = [*questions, replace(questions[0], id="again")]
+    adapter_backend.generate(prompts, HOT)  # what is cached decides which rows meet in a batch
+    alone = adapter_backend.generate(prompts, HOT)
+    told: list[tuple[int, Any]] = []
+    moments, polls = [], count()
+
+    def take(p: int, group: Any) -> None:
+        told.append((p, group))
+        moments.append(next(polls))
+
+    with adapter_backend.announcing(take):
+        listened = adapter_backend.generate(prompts, HOT, lambda: next(polls) and None)
+        assert listened == alone
+        assert len(told) == len(prompts)
+        assert dict(told) == dict(enumerate(alone.completions))
+        longest = [max(len(one.token_ids) for one in group) for _, group in told]
+        assert longest == sorted(longest)
+        assert longest[0] < longest[-1]
+        assert moments[0] + 1 < moments[-1]  # in between, the run was asked whether it goes on
+        told.clear()
+        sample = adapter_backend._sample
+
+        def parts(rows: list[tuple[int, int]], *arguments: Any) -> Any:
+            return [*sample(rows[:3], *arguments), *sample(rows[3:], *arguments)]
+
+        monkeypatch.setattr(adapter_backend, "_sample", parts)  # the second group in two calls
+        cut = adapter_backend.generate(prompts, HOT)
+    assert sorted(told, key=lambda each: each[0]) == list(enumerate(cut.completions))
+    assert tokens(cut) == tokens(alone)
+
+
+def test_what_vllm_refuses_is_said_and_it_goes_on(adapter_backend, questions) -> None:
+    engine = engine_of(adapter_backend)
+    pid = engine.process.pid
+    with pytest.raises(GrpokitError, match=r"vLLM refused: .*temperature must be in"):
+        adapter_backend.generate(questions, replace(HOT, temperature=3.0))
+    adapter_backend.generate(questions, GREEDY)
+    assert engine.process.pid == pid
+    engine.keep_log = False
+
+
+def test_an_interrupt_between_two_groups_is_taken(adapter_backend, questions) -> None:
+    told: dict[int, Any] = {}
+
+    def stop() -> None:
+        if told:
+            raise Interrupted(signal.SIGTERM)
+
+    with adapter_backend.announcing(told.__setitem__), pytest.raises(Interrupted):
+        adapter_backend.generate(questions, HOT, stop)
+    assert len(told) < len(questions)
+    after = adapter_backend.generate(questions, HOT).completions
+    for p, group in told.items():
+        assert [one.token_ids for one in group] == [one.token_ids for one in after[p]]
+
+
+def test_a_run_whose_rewards_are_asked_meanwhile_is_the_same_run(
+    adapter_backend, wide_model: Path, tmp_path: Path, monkeypatch
+) -> None:
+    told: list[int] = []
+    seen: list[int] = []
+    engine, finished = engine_of(adapter_backend), Early.finished
+    sample = engine.sample
+
+    def sampled(*arguments: Any) -> Any:
+        rows = sample(*arguments)
+        seen.append(len(told))  # before the rollout is complete
+        return rows
+
+    def counted(self: Early, p: int, group: Any) -> None:
+        told.append(p)
+        finished(self, p, group)
+
+    monkeypatch.setattr(engine, "sample", sampled)
+    monkeypatch.setattr(Early, "finished", counted)
+    wanted = recipe(
+        wide_model,
+        tmp_path,
+        algorithm={"use": "grpo"},
+        backend=vllm_recipe(wide_model, vllm={"sync": "adapter"}).backend.model_dump(by_alias=True),
+        rollout={"prompts": 3, "group": 3, "max_tokens": 24, "temperature": 1.5},
+        train={"steps": 3, "save_every": 3, "seed": 7, "out": str(tmp_path)},
+    )
+    outcomes = []
+    for version, overlap in ((1000, False), (2000, True)):
+        scoring = wanted.scoring.model_copy(update={"isolate": True, "overlap": overlap})
+        with lent(adapter_backend, version):
+            outcomes.append(run(wanted.model_copy(update={"scoring": scoring})))
+    assert outcomes[0] == outcomes[1]
+    assert seen == [0, 0, 0, 3, 6, 9]
+
+
 def test_a_prompt_that_does_not_fit_is_refused(adapter_backend, questions) -> None:
     with pytest.raises(GrpokitError, match=r"max_len: \d+ or more"):
         adapter_backend.generate(questions, replace(GREEDY, max_tokens=250))
@@ -272,8 +344,11 @@ def test_a_killed_engine_is_started_again_once(adapter_backend, questions, caplo
             os.kill(first, signal.SIGKILL)
 
     os.kill(first, signal.SIGSTOP)  # so that it cannot be done before it is killed
-    after = adapter_backend.generate(questions, WARM, kill)
+    told: dict[int, Any] = {}
+    with adapter_backend.announcing(told.__setitem__):
+        after = adapter_backend.generate(questions, WARM, kill)
     assert killed
+    assert told == dict(enumerate(after.completions))
     assert tokens(after) == tokens(before)
     assert engine.process.pid != first
     assert "signal 9" in caplog.text
@@ -321,11 +396,3 @@ def test_nothing_is_left_behind(wide_model: Path, tmp_path: Path) -> None:
     while runs(pid) and time.monotonic() < until:
         time.sleep(0.1)
     assert not runs(pid)
-
-
-def runs(pid: int) -> bool:
-    """Whether there is such a process; one that ended and that nobody asked about does not run."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False

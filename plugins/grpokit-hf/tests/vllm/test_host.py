@@ -6,9 +6,10 @@ import subprocess
 import sys
 import textwrap
 import time
-from pathlib import Path
 
 import pytest
+
+from vllm_runs import runs
 
 HOST = """
 import os, subprocess, sys, time
@@ -27,13 +28,6 @@ command = [sys.executable, "-c", sys.argv[1], sys.argv[2], str(os.getpid())]
 subprocess.Popen(command, start_new_session=True, stdin=subprocess.PIPE)
 time.sleep(60)
 """
-
-
-def runs(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 @pytest.mark.parametrize("way", ["parent", "pipe"])

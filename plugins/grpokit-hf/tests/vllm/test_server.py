@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -134,6 +135,16 @@ def test_seeds_repeat(served, questions) -> None:
         for row, other in zip(rows, others, strict=True):
             assert row.token_ids == other.token_ids
             assert row.logprobs == pytest.approx(other.logprobs, abs=1e-4)
+
+
+def test_groups_are_told_of(served, questions) -> None:
+    told: dict[int, Any] = {}
+    before = served.generate(questions, WARM).completions
+    with served.announcing(told.__setitem__):
+        rollout = served.generate(questions, WARM)
+    assert told == dict(enumerate(rollout.completions))
+    for group, other in zip(rollout.completions, before, strict=True):
+        assert [one.token_ids for one in group] == [one.token_ids for one in other]
 
 
 def test_a_new_adapter_is_loaded_and_the_old_one_forgotten(served, questions) -> None:

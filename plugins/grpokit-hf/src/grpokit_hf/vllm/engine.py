@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 from grpokit.api import GrpokitError, PreflightError, ShouldStop
 from grpokit_hf.nn.decode import Drawn
 from grpokit_hf.vllm.requests import drawn
-from grpokit_hf.vllm.sampler import Ask, EngineGone, Weights
+from grpokit_hf.vllm.sampler import Ask, Ended, EngineGone, Weights
 
 __all__ = ["Engine", "Start"]
 
@@ -119,15 +119,28 @@ class Engine:
         self.version = answer["version"]
         self._up = True
 
-    def _ask(self, message: Mapping[str, Any], should_stop: ShouldStop | None = None) -> Any:
+    def _ask(
+        self,
+        message: Mapping[str, Any],
+        should_stop: ShouldStop | None = None,
+        take: Callable[[int, Any], None] | None = None,
+    ) -> Any:
+        """The answer to a message. ``take`` gets the rows that come before it."""
         self.ready(should_stop)
         self.numbers += 1
         self._send({"id": self.numbers, **message})
         try:
             while True:
                 answer = self._receive(None, should_stop)
-                if answer.get("id") == self.numbers:  # others are of calls that were broken off
+                if answer.get("id") != self.numbers:
+                    continue  # of a call that was broken off
+                if "ended" not in answer:
                     break
+                assert take is not None
+                for place, row in answer["ended"]:
+                    take(place, row)
+                if should_stop is not None:  # lines may come so fast that none is waited for
+                    should_stop()
         except EngineGone:
             raise
         except BaseException:
@@ -161,18 +174,27 @@ class Engine:
 
     # ------------------------------------------------------------- what a sampler does
 
-    def sample(self, ask: Ask, should_stop: ShouldStop | None) -> list[Drawn]:
+    def sample(
+        self, ask: Ask, should_stop: ShouldStop | None, ended: Ended | None = None
+    ) -> list[Drawn]:
         message = {
             "op": "sample",
             "prompts": [list(ids) for ids in ask.prompts],
             "owners": list(ask.owners),
             "settings": [dict(settings) for settings in ask.settings],
+            "tell": ended is not None,
         }
-        rows = self._ask(message, should_stop)["rows"]
-        return [
-            drawn(tokens, logprobs, reason, with_logprobs=ask.with_logprobs)
-            for tokens, logprobs, reason in rows
-        ]
+        found: dict[int, Drawn] = {}
+
+        def take(place: int, row: Sequence[Any]) -> None:
+            found[place] = drawn(*row, with_logprobs=ask.with_logprobs)
+            if ended is not None:
+                ended(place, found[place])
+
+        answer = self._ask(message, should_stop, take)
+        for place, row in enumerate(answer.get("rows", ())):  # none where all were told of
+            take(place, row)
+        return [found[place] for place in range(len(ask.owners))]
 
     def score(self, ids: Sequence[int]) -> list[float]:
         found: list[float] = self._ask({"op": "score", "ids": list(ids)})["logprobs"]

@@ -1,9 +1,9 @@
 """The process that vLLM lives in: ``python -m grpokit_hf.vllm.host IN OUT RUN`` (two file
 descriptors and the run's process id).
 
-One JSON object a line comes in, one goes out. A process of its own keeps vLLM's settings in the
-environment, its output and its signals away from the run, can be killed and started again, and is
-gone when the run is gone.
+One JSON object a line comes in, one goes out; more before it where the run wants to hear of rows that
+end before the last. A process of its own keeps vLLM's settings in the environment, its output and its
+signals away from the run, can be killed and started again, and is gone when the run is gone.
 """
 
 from __future__ import annotations
@@ -107,7 +107,11 @@ class Host:
         return name
 
     def sample(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        """All rows together; between two tokens the run may say that it wants to stop."""
+        """All rows together; between two tokens the run may say that it wants to stop.
+
+        Where the run wants to be told, rows go to it when they end, each once: a line
+        ``{"id": .., "ended": [[place, row], ..]}`` for those that end at the same token.
+        """
         from vllm import SamplingParams
 
         from grpokit_hf.vllm.requests import answer_of
@@ -125,10 +129,17 @@ class Host:
                 self.engine.abort_request(list(rows))
                 self.drain()
                 return {"aborted": True}
-            for output in self.engine.step():
-                if output.finished:
-                    answer[rows[output.request_id]] = answer_of(output)
-        return {"rows": answer}
+            ended = [
+                (rows[output.request_id], answer_of(output))
+                for output in self.engine.step()
+                if output.finished
+            ]
+            if ended and message["tell"]:
+                self.lines.put({"id": message["id"], "ended": ended})
+            else:
+                for place, row in ended:
+                    answer[place] = row
+        return {} if message["tell"] else {"rows": answer}
 
     def drain(self) -> None:
         while self.engine.has_unfinished_requests():
@@ -185,6 +196,8 @@ def main(arguments: Sequence[str]) -> None:
     except Exception as error:  # the border of the process: the run tells the user
         lines.put({"error": reason(error)})
         raise
+    from vllm.exceptions import VLLMClientError
+
     lines.put({"version": version()})
     while True:
         message = lines.get()
@@ -193,7 +206,7 @@ def main(arguments: Sequence[str]) -> None:
             continue  # it came too late: the rows were done
         try:
             answer = host.run(message)
-        except ValueError as error:  # vLLM's word for what it does not take; it goes on
+        except (ValueError, VLLMClientError) as error:  # what vLLM does not take; it goes on
             answer = {"error": reason(error)}
         except Exception as error:  # the border of the process: vLLM is in no known state any more
             lines.put({"id": message["id"], "fatal": reason(error)})

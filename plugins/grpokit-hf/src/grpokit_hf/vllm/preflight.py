@@ -63,7 +63,7 @@ def vllm_problems(
     folder: Path | None = None,
 ) -> list[Problem]:
     """All that is wrong, or not as tested. ``folder`` is the model's, if it is here."""
-    found = idle_problems(config)
+    found = [*idle_problems(config), *stale_problems(recipe, config)]
     if config.rollouts != "vllm":
         return found
     found += [*sync_problems(recipe, config, cuda=not on_cpu), *sampling_problems(recipe)]
@@ -163,6 +163,34 @@ def idle_problems(config: HfConfig) -> list[Problem]:
             fact=f"nothing reads {', '.join(idle)}: {why}",
             remedy=remedy,
         )
+    ]
+
+
+def stale_problems(recipe: Recipe, config: HfConfig) -> list[Problem]:
+    """What keeps a sampler from drawing while the model trains."""
+    if not recipe.rollout.staleness:
+        return []
+    found = []
+    if config.rollouts != "vllm":
+        fact = "rollout.staleness is 1, but what draws is the model that trains"
+        found.append(("backend.with.rollouts", fact, "set rollouts: vllm"))
+    elif config.vllm.sleep:
+        fact = "rollout.staleness is 1, but vLLM shall sleep while the model trains"
+        found.append(("backend.with.vllm.sleep", fact, "take it out"))
+    if cuts(sampling_of(recipe)) and recipe.rollout.temperature != 1:
+        fact = "rollout.staleness is 1, which needs the sampler's log-probabilities: with top_p, "
+        fact += "top_k or min_p there are none at this temperature"
+        remedy = "set rollout.temperature: 1.0, or top_p: 1, top_k: 0 and min_p: 0"
+        found.append(("rollout.temperature", fact, remedy))
+    return [
+        Problem(
+            level="error",
+            code="HF018",
+            key=key,
+            fact=fact,
+            remedy=f"{remedy}, or rollout.staleness: 0",
+        )
+        for key, fact, remedy in found
     ]
 
 

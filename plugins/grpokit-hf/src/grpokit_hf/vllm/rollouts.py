@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import torch
 
@@ -17,10 +17,12 @@ from grpokit_hf.vllm.canary import SURE, Canary, distance, noise_floor
 from grpokit_hf.vllm.choices import LogprobsMode, cuts, logprobs_usable
 from grpokit_hf.vllm.config import VllmConfig
 from grpokit_hf.vllm.requests import request_settings
-from grpokit_hf.vllm.sampler import Ask, EngineGone, Sampler, Weights
+from grpokit_hf.vllm.sampler import Ask, Ended, EngineGone, Sampler, Weights
 from grpokit_hf.vllm.sync import Sync
 
 __all__ = ["Rollouts"]
+
+T = TypeVar("T")
 
 log = logging.getLogger("grpokit.hf")
 
@@ -71,35 +73,89 @@ class Rollouts:
         seeds: Sequence[int],
         sampling: Sampling,
         should_stop: ShouldStop | None,
+        ended: Ended | None = None,
     ) -> list[Drawn]:
-        """Completion n continues ``prompts[owners[n]]`` and draws from ``seeds[n]`` alone."""
+        """Completion n continues ``prompts[owners[n]]`` and draws from ``seeds[n]`` alone.
+
+        ``ended`` hears of each when it ends; once more where the engine had to be started again.
+        """
+        ask = self._ask(prompts, owners, seeds, sampling)
+        return self._lasting(lambda: self._sample(ask, sampling, should_stop, ended), should_stop)
+
+    def ahead(
+        self,
+        prompts: Sequence[Sequence[int]],
+        owners: Sequence[int],
+        seeds: Sequence[int],
+        sampling: Sampling,
+        should_stop: ShouldStop | None,
+    ) -> Callable[[ShouldStop | None], list[Drawn]]:
+        """Gives the engine the present weights; what is returned draws with them, in any thread.
+
+        The trainer is asked here and no more in the drawing, because it trains meanwhile: an engine
+        that has to be started again there gets the written weights without a look of the canary, which
+        comes with the next ones.
+        """
+        ask = self._ask(prompts, owners, seeds, sampling)
+
+        def draw(stop: ShouldStop | None) -> list[Drawn]:
+            if self.behind:
+                self.sampler.load(self.weights)
+                self.behind = False
+            return self.sampler.sample(ask, stop)
+
+        self._lasting(lambda: self._ready(ask, sampling, should_stop), should_stop)
+        return lambda stop: self._lasting(lambda: draw(stop), stop)
+
+    def _ask(
+        self,
+        prompts: Sequence[Sequence[int]],
+        owners: Sequence[int],
+        seeds: Sequence[int],
+        sampling: Sampling,
+    ) -> Ask:
         self._check_length(prompts, sampling)
         ends = self.policy.tokenizer.ends.ids
-        ask = Ask(
+        return Ask(
             prompts=prompts,
             owners=owners,
             settings=[request_settings(sampling, seed, ends) for seed in seeds],
             with_logprobs=logprobs_usable(sampling, self.mode),
         )
+
+    def _lasting(self, work: Callable[[], T], should_stop: ShouldStop | None) -> T:
+        """``work``, done again where the engine died of it."""
         dead = False
         while True:
             try:
                 if dead:
                     self._again(should_stop)
                     dead = False
-                return self._sample(ask, sampling, should_stop)
+                return work()
             except EngineGone as error:
                 if should_stop is not None:
                     should_stop()  # a signal that ended the engine too is not its fault
                 self._count(error)
                 dead = True
 
-    def _sample(self, ask: Ask, sampling: Sampling, should_stop: ShouldStop | None) -> list[Drawn]:
+    def _ready(self, ask: Ask, sampling: Sampling, should_stop: ShouldStop | None) -> None:
+        """The engine has the present weights, and the canary its probe: the beginning of a first row."""
+        self.write()
+        if self.behind:
+            self._load()
+        if ask.settings and self.watched and self._wants_probe():
+            short = {**ask.settings[0], "max_tokens": min(PROBE, sampling.max_tokens)}
+            one = replace(ask, owners=ask.owners[:1], settings=[short])
+            self._first_look(one, self.sampler.sample(one, should_stop), sampling)
+
+    def _sample(
+        self, ask: Ask, sampling: Sampling, should_stop: ShouldStop | None, ended: Ended | None
+    ) -> list[Drawn]:
         self.write()
         self.sampler.wake()
         if self.behind:
             self._load()
-        rows = self.sampler.sample(ask, should_stop)
+        rows = self.sampler.sample(ask, should_stop, ended)
         if rows and self.watched and self._wants_probe():
             self._first_look(ask, rows, sampling)
         self.sampler.sleep()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,7 +10,10 @@ from typing import Any, Protocol
 from grpokit.api import GrpokitError, ShouldStop
 from grpokit_hf.nn.decode import Drawn
 
-__all__ = ["Ask", "EngineGone", "Sampler", "Weights"]
+__all__ = ["Ask", "Ended", "EngineGone", "Sampler", "Weights"]
+
+Ended = Callable[[int, Drawn], None]
+"""Takes a row's place in the ask and its completion."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +48,14 @@ class EngineGone(GrpokitError):
 class Sampler(Protocol):
     """A running vLLM. Any method may raise :class:`EngineGone`."""
 
-    def sample(self, ask: Ask, should_stop: ShouldStop | None) -> list[Drawn]:
-        """The completions in the order of the rows; aborts them all when ``should_stop`` raises."""
+    def sample(
+        self, ask: Ask, should_stop: ShouldStop | None, ended: Ended | None = None
+    ) -> list[Drawn]:
+        """The completions in the order of the rows; aborts them all when ``should_stop`` raises.
+
+        ``ended`` hears of each row when it ends, from the thread that called, in any order; when it
+        raises, the rest is aborted too.
+        """
 
     def score(self, ids: Sequence[int]) -> list[float]:
         """Log-probs of ``ids[1:]`` at temperature 1, each given the tokens before it."""

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from grpokit.api import GrpokitError, PreflightError, ShouldStop
 from grpokit_hf.nn.decode import Drawn
 from grpokit_hf.vllm.requests import drawn
-from grpokit_hf.vllm.sampler import Ask, EngineGone, Weights
+from grpokit_hf.vllm.sampler import Ask, Ended, EngineGone, Weights
 
 __all__ = ["Server"]
 
@@ -154,14 +154,16 @@ class Server:
 
     # ------------------------------------------------------------- what a sampler does
 
-    def sample(self, ask: Ask, should_stop: ShouldStop | None) -> list[Drawn]:
+    def sample(
+        self, ask: Ask, should_stop: ShouldStop | None, ended: Ended | None = None
+    ) -> list[Drawn]:
         with ThreadPoolExecutor(min(CONNECTIONS, max(1, len(ask.owners)))) as pool:
             futures = [
                 pool.submit(self._one, ask.prompts[owner], settings, ask)
                 for owner, settings in zip(ask.owners, ask.settings, strict=True)
             ]
             try:
-                self._await(futures, should_stop)
+                self._await(futures, should_stop, ended)
                 return [future.result() for future in futures]
             except BaseException:
                 for future in futures:
@@ -172,12 +174,17 @@ class Server:
                 raise
 
     @staticmethod
-    def _await(futures: Sequence[Future[Drawn]], should_stop: ShouldStop | None) -> None:
+    def _await(
+        futures: Sequence[Future[Drawn]], should_stop: ShouldStop | None, ended: Ended | None
+    ) -> None:
+        places = {future: place for place, future in enumerate(futures)}
         waiting = set(futures)
         while waiting:
             done, waiting = wait(waiting, timeout=POLL, return_when=FIRST_EXCEPTION)
-            for future in done:
-                future.result()
+            for future in sorted(done, key=places.__getitem__):
+                row = future.result()
+                if ended is not None:
+                    ended(places[future], row)
             if should_stop is not None:
                 should_stop()
 
