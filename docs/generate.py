@@ -58,6 +58,7 @@ HF_CODES = {
     "HF015": "No vLLM server answers at the address, or it would not see the folder of the weights.",
     "HF016": "The processes do not fit the GPUs, or `parallel` has nothing to share.",
     "HF017": "A setting of vLLM that nothing reads.",
+    "HF018": "What draws cannot do so while the model trains (`rollout.staleness`).",
 }
 
 TRL_CODES = {

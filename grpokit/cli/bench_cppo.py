@@ -46,8 +46,8 @@ def cppo(
         str,
         typer.Option(
             metavar="P,P,...",
-            help="Rates that also run, with allocation, without forwarding completions that move no "
-            "weight; '' for none.",
+            help="Rates that also run, with allocation, without computing completions that move no "
+            "weight, or twice what they share; '' for none.",
         ),
     ] = SKIPPING,
     seeds: Annotated[

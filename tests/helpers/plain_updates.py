@@ -53,22 +53,33 @@ def draw(
     longest: int = 20,
     longest_prompt: int = 40,
     alike: int = 0,
+    branching: float = 0.0,
     temperature: float = 1.0,
     totals: Sequence[Sequence[float]] | None = None,
 ) -> Drawn:
     """Prompts and completions of all lengths, among them completions of one token and a dead group.
 
-    All prompts begin with the same ``alike`` tokens.
+    All prompts begin with the same ``alike`` tokens, and a share ``branching`` of completions as another
+    of their group does.
     """
     lot = random.Random(seed)
 
     def ids(count: int) -> tuple[int, ...]:
         return tuple(lot.randrange(vocabulary) for _ in range(count))
 
-    def completion() -> Completion:
+    def completion(others: Sequence[Completion]) -> Completion:
         tokens = ids(lot.choice([1, longest, lot.randint(1, longest)]))
+        if branching and others and lot.random() < branching:
+            other = lot.choice(others).token_ids
+            tokens = (*other[: lot.randint(1, len(other))], *tokens[lot.randint(0, 4) :])[:longest]
         finish = lot.choice(["stop", "length"])
         return Completion(token_ids=tokens, text="", finish=finish)  # type: ignore[arg-type]
+
+    def completions() -> tuple[Completion, ...]:
+        made: list[Completion] = []
+        for _ in range(group):
+            made.append(completion(made))
+        return tuple(made)
 
     if totals is None:
         table = [[float(lot.randint(0, 2)) for _ in range(group)] for _ in range(prompts)]
@@ -83,7 +94,7 @@ def draw(
     rollout = Rollout(
         prompts=tuple(Prompt(id=str(p), index=p, row={}, messages=()) for p in range(prompts)),
         prompt_ids=tuple((*begin, *ids(length)) for length in lengths),
-        completions=tuple(tuple(completion() for _ in range(group)) for _ in range(prompts)),
+        completions=tuple(completions() for _ in range(prompts)),
         sampling=Sampling(group=group, max_tokens=longest, temperature=temperature),
     )
     scores = Scores(rewards={"r": totals}, components={}, total=totals)

@@ -26,7 +26,7 @@ from tiny_recipes import tiny_recipe
 
 __all__ = ["FAST", "KINDS", "Case", "Pair", "distance", "error", "write_model"]
 
-FAST = {"packing": True, "products": "onednn", "skip": True}
+FAST = {"packing": True, "tree": True, "products": "onednn", "skip": True}
 VOCABULARY = len(SPECIAL) + len(LETTERS)
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("Llama", {}),

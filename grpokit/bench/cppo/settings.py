@@ -34,7 +34,14 @@ RATES = "0,0.5,0.75,0.875,0.9375"
 SKIPPING = "0,0.875"
 """Rates that also run without forwarding what moves no weight, with allocation."""
 CLOSE = 1e-6
-OWN_KEYS = ("algorithm", "train.seed", "train.out", "extends", "backend.with.skip")
+OWN_KEYS = (
+    "algorithm",
+    "train.seed",
+    "train.out",
+    "extends",
+    "backend.with.skip",
+    "backend.with.tree",
+)
 """What the bench decides itself."""
 KINDS = ((False, False), (True, False), (True, True))
 """Allocation and skipping of the rows of one rate."""
@@ -49,7 +56,7 @@ class Setting(Contestant):
     Attributes:
         rate: share of the completions that is pruned; 0 for GRPO.
         allocation: freed places go to further questions.
-        skipping: completions that move no weight are not forwarded.
+        skipping: completions that move no weight, and what several have in common, are not computed.
         group: completions a question.
         kept: of them, how many train.
         prompts: questions a step.
@@ -208,6 +215,7 @@ def _setting(
             "algorithm=null",
             f"algorithm={json.dumps(section, ensure_ascii=False)}",
             f"backend.with.skip={json.dumps(skipping)}",
+            f"backend.with.tree={json.dumps(skipping)}",
             f"train.steps={steps}",
             "eval.every=null",
         ),

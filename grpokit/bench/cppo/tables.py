@@ -113,7 +113,7 @@ def legend(data: Mapping[str, Any]) -> list[str]:
     shares = (
         f"P: share of the {first['group']} completions that is pruned; k: those that stay. alloc: "
         "freed places go to further questions. skip: completions that move no weight are not "
-        "forwarded; the other rows forward them, as in the paper."
+        "computed, nor twice what they share; the other rows compute all, as in the paper."
     )
     times = (
         f"{data['questions']} held-out questions, {seeds} seed{'s' if seeds > 1 else ''}. Times are "

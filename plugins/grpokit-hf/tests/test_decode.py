@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
 from grpokit.api import (
+    Completion,
     Interrupted,
     NonFiniteError,
     OutOfMemoryError,
@@ -16,6 +18,7 @@ from grpokit.api import (
     Sampling,
 )
 from grpokit_hf.backend import HfBackend
+from grpokit_hf.nn.decode import Decoder
 from grpokit_hf.window import check_window
 from tiny_model import LETTERS, SPECIAL
 
@@ -60,9 +63,9 @@ def test_greedy_equals_transformers_token_for_token(
     assert len(set(map(tuple, drawn))) == len(prompts)
 
 
-def ending_backend(make_tiny_model, make_recipe, open_backend) -> HfBackend:
+def ending_backend(make_tiny_model, make_recipe, open_backend, **settings: Any) -> HfBackend:
     """A model that ends its turn often: every fourth letter stops it."""
-    backend = open_backend(make_recipe(make_tiny_model()))
+    backend = open_backend(make_recipe(make_tiny_model(), **settings))
     ends = backend.policy.tokenizer.ends
     stops = frozenset(range(len(SPECIAL), len(SPECIAL) + len(LETTERS), 4)) | {2}
     backend.policy.tokenizer.ends = replace(ends, ids=stops)
@@ -124,6 +127,48 @@ def test_logprobs_equal_a_whole_forward(
             expected = torch.log_softmax(logits / temperature, -1)
             expected = expected.gather(1, torch.tensor(completion.token_ids)[:, None])[:, 0]
             assert torch.allclose(torch.tensor(completion.logprobs), expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("attention", ["float32", "sdpa"])
+def test_rows_that_have_drawn_the_same_are_computed_once(
+    make_tiny_model, make_recipe, open_backend, make_prompts, monkeypatch, attention: str
+):
+    """Sharp enough for rows to stay together a while, blunt enough for them to part and to end."""
+    settings = {"with": {"threads": 1, "attention": attention, "device": "cpu", "fused": False}}
+    backend = ending_backend(make_tiny_model, make_recipe, open_backend, backend=settings)
+    prompts = make_prompts()
+    sampling = Sampling(group=8, max_tokens=30, temperature=0.8, seed=3)
+    fed: list[int] = []
+    run = Decoder._run
+
+    def counting(self: Decoder, ids_NQ: torch.Tensor, *more: Any) -> torch.Tensor:
+        fed.append(ids_NQ.numel())
+        return run(self, ids_NQ, *more)
+
+    monkeypatch.setattr(Decoder, "_run", counting)
+
+    def drawn(*, tree: bool) -> tuple[list[Completion], list[int]]:
+        fed.clear()
+        backend.config = backend.policy.config = backend.config.model_copy(update={"tree": tree})
+        rollout = backend.generate(prompts, sampling)
+        return [c for group in rollout.completions for c in group], list(fed)
+
+    (once, few), (each, many) = drawn(tree=True), drawn(tree=False)
+    assert [c.token_ids for c in once] == [c.token_ids for c in each]
+    for a, b in zip(once, each, strict=True):
+        assert a.logprobs == pytest.approx(b.logprobs, abs=1e-5)
+    states = [
+        {(n // 8, c.token_ids[:length]) for n, c in enumerate(once) if len(c.token_ids) > length}
+        for length in range(1, 30)
+    ]
+    assert 8 < max(map(len, states)) < len(once)  # they part, and some have drawn the same
+    if attention == "sdpa":  # prompts are not shared there, nor are rows
+        assert few == many
+        return
+    assert few[0] == many[0]
+    assert few[1] == len(states[0]) < many[1]
+    for count, state in zip(few[1:], states, strict=False):
+        assert len(state) <= count <= 4 / 3 * len(state) + 1
 
 
 def test_text_and_finish(make_tiny_model, make_recipe, open_backend, make_prompts):

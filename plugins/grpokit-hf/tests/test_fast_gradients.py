@@ -24,7 +24,7 @@ from torch import Tensor
 
 from grpokit.algorithms import logprobs
 from grpokit.registry.catalog import Catalog
-from grpokit_hf.nn import pack, packed_attention, products
+from grpokit_hf.nn import pack, packed_attention, products, tree
 from update_pairs import KINDS, Case, Pair, distance, error, write_model
 
 SEEDS = range(int(os.environ.get("GRPOKIT_FUZZ", "2")))
@@ -50,7 +50,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logprobs, "BLOCK", 37)
     monkeypatch.setattr(products, "SMALL", 1)
     monkeypatch.setattr(pack, "SMALL", 200)
-    monkeypatch.setattr(pack, "WORTH", 4)
+    monkeypatch.setattr(tree, "WORTH", 4)
+    monkeypatch.setattr(tree, "BRANCH", 3)
     monkeypatch.setattr(pack, "SCORES", 2000)
     monkeypatch.setattr(packed_attention, "LOOP", 1000)
     monkeypatch.setattr(packed_attention, "LONG", 16)
@@ -93,7 +94,8 @@ def test_the_update_is_the_textbooks(case: Case, folders, open_backend):
     assert forward.shared
     assert forward.linear is products.onednn_linear or not products.onednn_works()
     for seed in SEEDS:
-        check(pair, seed, prompts=3 - seed % 3, group=(4, 8)[seed % 2], alike=(5 * seed) % 17)
+        shape = {"prompts": 3 - seed % 3, "group": (4, 8)[seed % 2], "alike": (5 * seed) % 17}
+        check(pair, seed, **shape, branching=(0.0, 0.8, 0.4)[seed % 3])
 
 
 def test_all_kinds_are_tested():
@@ -111,7 +113,7 @@ def test_every_selection(select: str, folders, open_backend):
     check(pair, 0, prompts=2, group=8)
 
 
-OFF = {"packing": False, "skip": False, "products": "torch", "attention": "eager"}
+OFF = {"packing": False, "tree": False, "skip": False, "products": "torch", "attention": "eager"}
 SWITCHES = [{name: value} for name, value in OFF.items()]
 
 
@@ -137,7 +139,7 @@ def test_each_switch_turned_off_changes_no_gradient(settings, lora: bool, folder
         settings=settings,
     )
     pair = Pair(case, folders("qwen2"), open_backend)
-    check(pair, 0)
+    check(pair, 0, branching=0.5)
 
 
 @pytest.mark.parametrize("skip", [True, False])

@@ -25,33 +25,35 @@ from updates import assert_close, gradients
 CPU = torch.device("cpu")
 
 
-def rows_of(*groups: tuple[list[int], list[int]]) -> list[Row]:
-    """(a prompt's ids, lengths of its completions), ..."""
+def rows_of(*groups: tuple[list[int], list[int]], apart: bool = True) -> list[Row]:
+    """(a prompt's ids, lengths of its completions), ...; these begin alike unless they are ``apart``."""
     return [
         Row(
             index=0,
             prompt=number,
             prompt_ids=tuple(prompt),
-            tokens=(0,) * length,
+            tokens=(place if apart else 0,) * length,
             advantage=1.0,
             weight=1.0,
             truncated=False,
             sampler_logprobs=None,
         )
         for number, (prompt, lengths) in enumerate(groups)
-        for length in lengths
+        for place, length in enumerate(lengths)
     ]
 
 
-def drawn_rows(seed: int) -> list[Row]:
-    """Groups of unequal lengths; every second time the prompts have a common beginning."""
+def drawn_rows(seed: int, *, apart: bool | None = None) -> list[Row]:
+    """Groups of unequal lengths; every second time the prompts have a common beginning, and so have,
+    unless it is said, every other time the completions.
+    """
     draw = random.Random(seed)
     stem = [7] * draw.randint(70, 200) if seed % 2 else []
     groups = []
     for number in range(draw.randint(1, 4)):
         prompt = [*stem, 10 + number, *[1] * draw.randint(0, 150)]
         groups.append((prompt, [draw.randint(1, 90) for _ in range(draw.randint(1, 5))]))
-    return rows_of(*groups)
+    return rows_of(*groups, apart=draw.random() < 0.5 if apart is None else apart)
 
 
 def truth(pack: Pack) -> Tensor:
@@ -85,7 +87,7 @@ def test_the_block_mask_says_who_sees_whom(seed: int):
 
 
 def test_the_blocks_are_those_that_torch_would_find():
-    pack = Pack.of(drawn_rows(3), CPU)
+    pack = Pack.of(drawn_rows(3, apart=True), CPU)
     layout = FlexLayout(pack)
     length = len(layout.pack.ids_L)
     sees = who_sees(pack, length)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from grpokit_hf.nn import pack, packed_attention
+from grpokit_hf.nn import pack, packed_attention, tree
 from grpokit_hf.nn.batch import Row
 from grpokit_hf.nn.pack import Pack
 from grpokit_hf.nn.packed_attention import Layout
@@ -20,6 +20,7 @@ SIZES: dict[str, dict[str, float]] = {
     "as they are": {},
     "cut": {
         "WORTH": 1,
+        "BRANCH": 1,
         "SMALL": 50,
         "SCORES": 900,
         "WASTE": 1.1,
@@ -34,8 +35,10 @@ SIZES: dict[str, dict[str, float]] = {
 
 def set_sizes(patch: pytest.MonkeyPatch, name: str) -> None:
     sizes = SIZES[name]
-    for key in sizes.keys() & {"SMALL", "SCORES", "WASTE", "WORTH"}:
+    for key in sizes.keys() & {"SMALL", "SCORES", "WASTE"}:
         patch.setattr(pack, key, sizes[key])
+    for key in sizes.keys() & {"WORTH", "BRANCH"}:
+        patch.setattr(tree, key, sizes[key])
     for key, setting in (("LOOP", "LOOP"), ("HELD", "SCORES"), ("LONG", "LONG")):
         if key in sizes:
             patch.setattr(packed_attention, setting, sizes[key])
@@ -57,15 +60,18 @@ def row(index: int, prompt: int, prompt_ids: Sequence[int], tokens: Sequence[int
 def scattered(seed: int) -> list[Row]:
     """Rows of several groups in any order, with completions of one token among them.
 
-    Every other time the prompts begin alike.
+    Every other time the prompts begin alike; of three times, completions are of any tokens, of two, and
+    of one alone.
     """
     lot = random.Random(seed)
     rows: list[Row] = []
+    words = (99, 2, 1)[seed % 3]
     begin = [lot.randrange(99) for _ in range(lot.randint(0, 80) * (seed % 2))]
     for prompt in range(lot.randint(1, 5)):
         prompt_ids = [*begin, *(lot.randrange(99) for _ in range(lot.randint(1, 60)))]
         for _ in range(lot.randint(1, 6)):
-            tokens = [lot.randrange(99) for _ in range(lot.choice([1, 2, lot.randint(1, 70)]))]
+            length = lot.choice([1, 2, lot.randint(1, 70)])
+            tokens = [lot.randrange(words) for _ in range(length)]
             rows.append(row(len(rows), prompt, prompt_ids, tokens))
     lot.shuffle(rows)
     return rows
@@ -152,14 +158,14 @@ def test_every_token_stands_in_one_block_once():
     lengths = []
     for seed in range(10):
         rows = scattered(seed)
-        made = Pack.of(rows, CPU)
+        made = Pack.of(rows, CPU, tree=False)
         end = len(made.ids_L)
         prompts = {row.prompt: len(row.prompt_ids) for row in rows}
         lengths.append(sum(prompts.values()) + sum(len(row.tokens) - 1 for row in rows) - end)
         places = torch.cat([block.own_PRT.flatten() for block in made.blocks])
         assert sorted(places[places != end].tolist()) == list(range(end))
     assert not any(lengths[::2])
-    assert all(saved == 0 or saved >= pack.WORTH for saved in lengths)
+    assert all(saved == 0 or saved >= tree.WORTH for saved in lengths)
     assert any(lengths)
 
 
@@ -174,16 +180,72 @@ ALIKE: dict[str, list[list[int]]] = {
 
 @pytest.mark.parametrize("name", ALIKE)
 def test_prompts_that_begin_alike(name: str, monkeypatch):
-    monkeypatch.setattr(pack, "WORTH", 1)
+    monkeypatch.setattr(tree, "WORTH", 1)
     prompts = ALIKE[name]
     rows = [
         row(3 * p + g, p, prompts[p], [7] * (g + 1)) for g in range(3) for p in range(len(prompts))
     ]
     made = compare(rows, (2, 1), torch_linear)
-    alike = pack.common([tuple(prompt) for prompt in prompts])
+    alike = tree.common([tuple(prompt) for prompt in prompts])
     assert alike < min(map(len, prompts))
     whole = sum(map(len, prompts)) + len(prompts) * 3
     assert len(made.ids_L) == whole - alike * (len(prompts) - 1)
+
+
+@pytest.mark.parametrize("name", ALIKE)
+@pytest.mark.parametrize("least", [1, 2, 4])
+def test_completions_that_begin_alike(name: str, least: int, monkeypatch):
+    """Behind two prompts, the same completions. With ``least`` 1 each state stands once."""
+    monkeypatch.setattr(tree, "BRANCH", least)
+    ends = [[*tokens, 9] for tokens in ALIKE[name]]
+    rows = [row(g + 10 * p, p, [p, 3], tokens) for g, tokens in enumerate(ends) for p in range(2)]
+    made = compare(rows, (2, 1), torch_linear)
+    states = {tuple(tokens[:length]) for tokens in ends for length in range(1, len(tokens))}
+    apart = sum(len(tokens) - 1 for tokens in ends)
+    standing = len(made.ids_L) // 2 - 2
+    assert standing == len(states) if least == 1 else len(states) <= standing <= apart
+    if name == "the same twice":
+        assert standing == apart / 2
+    alone = compare_apart(rows)
+    assert alone == 2 * (2 + apart)
+
+
+def compare_apart(rows: Sequence[Row]) -> int:
+    made = Pack.of(rows, CPU, tree=False)
+    assert made.twins is None
+    visible(made, rows)
+    return len(made.ids_L)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_tree_holds_each_state_once(seed: int, monkeypatch):
+    monkeypatch.setattr(tree, "BRANCH", 1)
+    rows = scattered(seed)
+    made = Pack.of(rows, CPU)
+    states = {
+        (item.prompt, item.tokens[:length]) for item in rows for length in range(len(item.tokens))
+    }
+    ends = {(item.prompt, item.tokens[:0]) for item in rows}
+    apart = Pack.of([row(0, item.prompt, item.prompt_ids, [0]) for item in rows], CPU)
+    assert len(made.ids_L) - len(apart.ids_L) == len(states) - len(ends)
+    kinds = [
+        (item.prompt, item.tokens[:length])
+        for item in rows
+        for length in range(1, len(item.tokens) + 1)
+    ]
+    if made.twins is None:
+        assert len(set(kinds)) == len(kinds)
+        return
+    first = made.twins.first_U.tolist()
+    assert len(first) == len(set(kinds))
+    assert [kinds[first[u]] for u in made.twins.back_M.tolist()] == kinds
+
+
+def test_many_rows_that_end_one_after_another(monkeypatch):
+    """A branch at every token: deeper than Python's stack would go."""
+    monkeypatch.setattr(tree, "BRANCH", 1)
+    rows = [row(n, 0, [1], [2] * (n + 2)) for n in range(1200)]
+    assert len(Pack.of(rows, CPU).ids_L) == 1 + 1200
 
 
 def test_attention_is_float32_under_autocast_and_in_bfloat16():

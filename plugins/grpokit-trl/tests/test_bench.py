@@ -40,7 +40,7 @@ def test_the_step_is_that_of_the_plain_path(
     tiny_model_folder: Path, keep: float, settings: dict[str, Any]
 ) -> None:
     theirs = measured(run, work_of(tiny_model_folder, keep=keep, **settings))
-    plain = {"packing": False, "skip": False, "products": "torch", "floor": False}
+    plain = {"packing": False, "tree": False, "skip": False, "products": "torch", "floor": False}
     ours = measured(run_hf, work_of(tiny_model_folder, keep=keep, **plain))
     assert difference(ours["gradients"], theirs["gradients"]) < 1e-4
     assert theirs["grad_norm"] == pytest.approx(ours["grad_norm"], rel=1e-4)

@@ -10,7 +10,7 @@ catalogue/ catalogued models and how their weights come here
 backend    HfBackend: the StepBackend contract; joins what follows
 load       model folder -> Policy: weights, adapter, attention kernel
 adapter    LoRA as PEFT wraps it
-groups     groups of a rollout that are complete before the rest
+groups     rows of a rollout, and groups of it that are complete before the rest
 kernels    which attention kernel a model gets (no torch)
 window     prompt and completion within the model's positions
 vllm/      completions sampled by vLLM

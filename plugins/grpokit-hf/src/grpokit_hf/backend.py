@@ -6,7 +6,7 @@ import copy
 import hashlib
 import logging
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from grpokit.api import (
     Measurement,
     Message,
     OutOfMemoryError,
+    PreflightError,
     Prompt,
     Recipe,
     Resets,
@@ -30,11 +31,10 @@ from grpokit.api import (
     ShouldStop,
     Update,
     Wanted,
-    derive_seed,
 )
 from grpokit_hf import state
 from grpokit_hf.config import HfConfig
-from grpokit_hf.groups import Finished, Groups
+from grpokit_hf.groups import Finished, Groups, grouped, row_seeds, rows_of
 from grpokit_hf.job import free_memory
 from grpokit_hf.load import Policy, load_adapter, load_policy, pick_team, use_threads
 from grpokit_hf.locate import Located, ensure, locate
@@ -179,7 +179,7 @@ class HfBackend:
         self, prompts: Sequence[Prompt], sampling: Sampling, should_stop: ShouldStop | None = None
     ) -> Rollout:
         """``sampling.group`` completions a prompt, at most ``generate_rows`` at a time."""
-        rows = [(p, g) for p in range(len(prompts)) for g in range(sampling.group)]
+        rows = rows_of(prompts, sampling)
         tell = self._finished
         self._groups = Groups(sampling.group, tell, self._completion) if tell else None
         drawn: list[Drawn] = []
@@ -196,14 +196,32 @@ class HfBackend:
                 drawn += self._fitting(part, prompts, ids, sampling, should_stop)
                 if self._groups is not None:
                     self._groups.part(part, drawn[start:])
-        made = [self._completion(row) for row in drawn]
-        size = sampling.group
-        return Rollout(
-            prompts=tuple(prompts),
-            prompt_ids=tuple(ids),
-            completions=tuple(tuple(made[p * size : (p + 1) * size]) for p in range(len(prompts))),
-            sampling=sampling,
-        )
+        return grouped(prompts, ids, [self._completion(row) for row in drawn], sampling)
+
+    def ahead(
+        self, prompts: Sequence[Prompt], sampling: Sampling, should_stop: ShouldStop | None = None
+    ) -> Callable[[ShouldStop | None], Rollout]:
+        """Gives vLLM the present weights; what is returned draws with them, in any thread.
+
+        Raises:
+            PreflightError: what draws is the trained model, or on its memory.
+        """
+        if self._rollouts is None or self._rollouts.config.sleep:
+            raise PreflightError(
+                "only a vLLM that does not sleep can draw while the model trains",
+                place="rollout.staleness",
+                remedy="set backend: {use: hf, with: {rollouts: vllm}}, without sleep, or staleness: 0",
+            )
+        rows = rows_of(prompts, sampling)
+        ids = [self.encode(prompt.messages) for prompt in prompts]
+        check_window(self.policy.base, prompts, ids, sampling)
+        seeds = row_seeds(rows, prompts, sampling)
+        draw = self._rollouts.ahead(ids, [p for p, _ in rows], seeds, sampling, should_stop)
+
+        def rollout(stop: ShouldStop | None) -> Rollout:
+            return grouped(prompts, ids, [self._completion(row) for row in draw(stop)], sampling)
+
+        return rollout
 
     def _fitting(
         self,
@@ -239,17 +257,18 @@ class HfBackend:
         should_stop: ShouldStop | None,
     ) -> list[Drawn]:
         groups, used = self._groups, sorted({p for p, _ in rows})
-        seeds = [derive_seed(sampling.seed, sampling.step, prompts[p].id, g) for p, g in rows]
+        seeds = row_seeds(rows, prompts, sampling)
+        ended = None if groups is None else lambda n, drawn: groups.ended(rows[n], drawn)
         if self._rollouts is not None:
             owners = [p for p, _ in rows]
-            return self._rollouts.sample(ids, owners, seeds, sampling, should_stop)
+            return self._rollouts.sample(ids, owners, seeds, sampling, should_stop, ended)
         return self.policy.decoder().sample(
             [ids[p] for p in used],
             [used.index(p) for p, _ in rows],
             row_uniforms(seeds, sampling.max_tokens),
             sampling,
             should_stop,
-            None if groups is None else lambda n, drawn: groups.ended(rows[n], drawn),
+            ended,
         )
 
     @contextmanager

@@ -21,6 +21,10 @@ class HfConfig(Config):
     """Attention kernel. `float32` computes attention in float32 whatever the weights' type, which is faster than bfloat16 attention on CPUs; `auto` takes it there. `flex` is for GPUs: packed rows by torch's flex attention, which Triton compiles as the run begins, and what is not packed by `sdpa`. `auto` takes `flex` on a GPU where Triton and a C compiler are there, a trial before the run gives what `sdpa` gives, and weights are not divided (`parallel: fsdp`); else `sdpa`."""
     packing: bool = True
     """Rows that train stand in one sequence without padding, each prompt once for its group, and rows that are sampled read their prompt's keys in one place. `false` computes whole padded rows, with the same gradients; so it is for models that are not full attention in every layer, and wherever `attention` is neither `float32` nor `flex`, or heads are narrower than the 16 that `flex` takes on a GPU."""
+    tree: bool = True
+    """Where rows are packed, what completions of a group begin with in common is computed once, in training and in sampling, and equal completions once altogether. `false` computes each completion by itself; the result differs by rounding."""
+    fused: bool = True
+    """On a CPU, each new token of a completion is computed by grpokit's own pass over layers of a known kind (Llama, Mistral, Qwen2, Qwen3) with frozen weights, in fewer and larger products. `false`, and every other model, takes transformers' own code; the result differs by rounding."""
     products: Literal["auto", "torch", "onednn"] = "auto"
     """Who multiplies float32 matrices on a CPU. `auto` takes oneDNN on x86 processors that are not Intel's, where what torch takes holds back, and torch's choice elsewhere."""
     skip: bool = True

@@ -1,13 +1,13 @@
-"""Which groups of a rollout are complete while others are still being drawn."""
+"""The groups of a rollout: their rows, and which are complete while others are still being drawn."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from grpokit.api import Completion
+from grpokit.api import Completion, Prompt, Rollout, Sampling, derive_seed
 from grpokit_hf.nn.decode import Drawn
 
-__all__ = ["Finished", "Groups"]
+__all__ = ["Finished", "Groups", "grouped", "row_seeds", "rows_of"]
 
 Finished = Callable[[int, tuple[Completion, ...]], None]
 """Takes a prompt's position and its completions."""
@@ -40,3 +40,31 @@ class Groups:
         """All of these have ended."""
         for row, one in zip(rows, drawn, strict=True):
             self.ended(row, one)
+
+
+def rows_of(prompts: Sequence[Prompt], sampling: Sampling) -> list[tuple[int, int]]:
+    """All (prompt, sample), prompt by prompt."""
+    return [(p, g) for p in range(len(prompts)) for g in range(sampling.group)]
+
+
+def row_seeds(
+    rows: Sequence[tuple[int, int]], prompts: Sequence[Prompt], sampling: Sampling
+) -> list[int]:
+    """The seed of each row; no other row has a part in it."""
+    return [derive_seed(sampling.seed, sampling.step, prompts[p].id, g) for p, g in rows]
+
+
+def grouped(
+    prompts: Sequence[Prompt],
+    ids: Sequence[tuple[int, ...]],
+    made: Sequence[Completion],
+    sampling: Sampling,
+) -> Rollout:
+    """The rollout of all rows, in the order of ``rows_of``."""
+    size = sampling.group
+    return Rollout(
+        prompts=tuple(prompts),
+        prompt_ids=tuple(ids),
+        completions=tuple(tuple(made[p * size : (p + 1) * size]) for p in range(len(prompts))),
+        sampling=sampling,
+    )

@@ -31,6 +31,7 @@ def grpokit_backends() -> list[BackendSpec]:
                     "lora",
                     "full",
                     "reset",
+                    "draws-ahead",
                     "seeded-rows",
                     "distributed",
                 }
@@ -111,5 +112,11 @@ def grpokit_step_benches() -> list[StepBenchSpec]:
     ]
 
 
-PLAIN = (("packing", False), ("products", "torch"), ("skip", False), ("attention", "sdpa"))
+PLAIN = (
+    ("packing", False),
+    ("tree", False),
+    ("products", "torch"),
+    ("skip", False),
+    ("attention", "sdpa"),
+)
 """The reference path of the update."""

@@ -31,6 +31,7 @@ from grpokit_hf.nn.forward import Forward, Layouts
 from grpokit_hf.nn.keys import plain_decoder
 from grpokit_hf.nn.packed_attention import Layout
 from grpokit_hf.nn.products import Linear, pick_linear
+from grpokit_hf.nn.token import TokenStep
 from grpokit_hf.parallel import Copies, Team, several
 from grpokit_hf.shards import Shards
 from grpokit_hf.text.tokenizer import ChatTokenizer
@@ -93,6 +94,7 @@ class Policy:
         autocast: the type of computation where trained float32 weights compute in bfloat16.
         kernel: attention kernel.
         team: the processes that train it.
+        step: computes single tokens while sampling, where it can.
     """
 
     model: Any
@@ -107,6 +109,7 @@ class Policy:
     checkpointing: bool
     dropout: float
     team: Team = field(default_factory=Team)
+    step: TokenStep | None = None
 
     @property
     def base(self) -> Any:
@@ -141,6 +144,12 @@ class Policy:
         return self.config.packing and self.plain and self.kernel == "float32"
 
     @property
+    def fuses(self) -> bool:
+        """Whether single tokens may go through grpokit's own pass over the layers."""
+        sharded = self.team.sharded
+        return self.config.fused and self.packs and not sharded and self.autocast is None
+
+    @property
     def layouts(self) -> Layouts | None:
         """What tells attention who sees whom in a packed sequence; None for whole padded rows."""
         if self.packs:
@@ -163,8 +172,10 @@ class Policy:
             shared=self.packs,
             mask_dtype=self.mask_dtype,
             key_dtype=self.key_dtype,
+            tree=self.config.tree and self.packs,
             device=self.device,
             linear=self.linear,
+            step=self.step,
         )
 
     def forward(self, model: Any = None) -> Forward:
@@ -176,6 +187,7 @@ class Policy:
             head=base.get_output_embeddings(),
             pad_id=self.tokenizer.pad_id,
             layouts=self.layouts,
+            tree=self.config.tree,
             autocast=self.autocast,
             logit_rows=self.config.logit_rows,
             device=self.device,
@@ -198,6 +210,8 @@ class Policy:
                 if self.adapter
                 else nullcontext()
             )
+            if self.fuses:
+                self.step = TokenStep.ready(self.base.get_decoder(), self.linear, self.step)
             with frozen, self.forward().precision():
                 yield
 
@@ -277,6 +291,8 @@ def load_policy(
             gradient_checkpointing_kwargs={"use_reentrant": False}
         )
     policy.model.eval()
+    if not train:
+        policy.model.requires_grad_(requires_grad=False)
     return policy
 
 

@@ -111,7 +111,6 @@ def by_generate(
     ids_NL, valid_NL = left_pad(prompts, policy.tokenizer.pad_id, policy.device)
     draw = Draw(
         Rows(
-            valid_NL.sum(dim=1),
             row_uniforms(seeds, sampling.max_tokens).to(policy.device),
             policy.tokenizer.ends.ids,
         ),

@@ -3,12 +3,13 @@
 attention         the kernels that a model calls: float32 on CPUs, and masks for every kernel
 packed_attention  a packed sequence, with gradients; decode_attention: the next token of a sampling batch
 flex              a packed sequence on GPUs: torch's flex attention with the pack's block mask; flex_check
-pack              rows -> one sequence without padding, each prompt once, and who continues whom
+pack              rows -> one sequence without padding, and who continues whom; tree: what stands where in it
 batch             rows -> micro-batches, and padded tensors
 forward           hidden states and log-probs of completion tokens, from a pack or from padded rows
 products          who multiplies matrices: torch, or oneDNN where that is faster
 linear            a linear layer with its adapter as one step of autograd; lora: puts it into PEFT's layers
-decode            sampling: one prefill a prompt, finished rows leave the batch
+decode            sampling: one prefill a prompt; rows: what each has drawn, finished ones leave the batch
+token             the next token of every row where layers are known; stack: their products as one
 caches            what a sampling batch feeds and keeps, in three forms; keys: the layers of those caches
 pick              the next token of each row: temperature, top-k, top-p, min-p, inverse CDF
 """

@@ -11,11 +11,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 from transformers.cache_utils import Cache, DynamicCache
 
 from grpokit_hf.nn.attention import causal_mask
 from grpokit_hf.nn.batch import filler
-from grpokit_hf.nn.decode_attention import Groups, Steps
+from grpokit_hf.nn.decode_attention import Groups, Steps, Together
 from grpokit_hf.nn.keys import FixedLayer, SharedLayer
 from grpokit_hf.nn.pack import Pack
 from grpokit_hf.nn.packed_attention import Layout
@@ -24,6 +25,8 @@ from grpokit_hf.nn.products import Linear
 __all__ = ["Keys", "SharedKeys", "StoredKeys", "left_pad"]
 
 Prompts = Sequence[Sequence[int]]
+TOGETHER = 1 << 17
+"""Numbers in the prompts' keys of all rows, by layer, up to which each row has a copy of its prompt's."""
 
 
 class Keys:
@@ -72,15 +75,18 @@ class Keys:
     def spread(self, owners: Sequence[int], extra: int) -> None:
         """Row i continues prompt ``owners[i]`` and has room for ``extra`` more tokens."""
         index_N = torch.tensor(owners, device=self.valid.device)
-        self.valid = self.valid.index_select(0, index_N)
+        self.choose(index_N)
         for layer in self.cache.layers:
             layer.spread(index_N, extra)
 
     def keep(self, slots: Sequence[int], index_N: Tensor) -> None:
-        """Only these rows go on."""
-        self.valid = self.valid[index_N]
+        """Row i becomes what row ``slots[i]`` was; the others are dropped."""
+        self.choose(index_N)
         for layer in self.cache.layers:
             layer.keep(index_N)
+
+    def choose(self, index_N: Tensor) -> None:
+        self.valid, self.lengths = self.valid[index_N], self.lengths[index_N]
 
 
 class StoredKeys(Keys):
@@ -95,11 +101,11 @@ class StoredKeys(Keys):
 
     def spread(self, owners: Sequence[int], extra: int) -> None:
         index_N = torch.tensor(owners, device=self.valid.device)
-        self.valid = self.valid.index_select(0, index_N)
+        self.choose(index_N)
         self.cache.batch_select_indices(index_N)
 
     def keep(self, slots: Sequence[int], index_N: Tensor) -> None:
-        self.valid = self.valid[index_N]
+        self.choose(index_N)
         self.cache.batch_select_indices(index_N)
 
 
@@ -141,28 +147,37 @@ class SharedKeys(Keys):
         places_PK = torch.tensor(places, device=self.no_mask.device)
         self.hidden = places_PK < 0
         for layer in self.layers:
-            layer.spread(places_PK.clamp(min=0), len(owners), extra)
-        self.owners = list(owners)
-        self.group()
-
-    def group(self) -> None:
-        device = self.no_mask.device
-        groups = Groups.of(self.owners, len(self.hidden), device)
-        self.layout = Steps(self.layers, groups, self.hidden if self.hidden.any() else None)
+            layer.spread(places_PK.clamp(min=0), extra)
+        self.owners = list(range(len(places)))
+        self.keep(owners, torch.tensor(owners, device=self.no_mask.device))
 
     def keep(self, slots: Sequence[int], index_N: Tensor) -> None:
         """Prompts that nobody continues any more are dropped with their rows."""
+        device = self.no_mask.device
         owners = [self.owners[slot] for slot in slots]
         used = sorted(set(owners))
-        prompts_P = None
-        if len(used) < len(self.hidden):
-            prompts_P = torch.tensor(used, device=index_N.device)
-            self.hidden = self.hidden[prompts_P]
-        for layer in self.layers:
-            layer.keep(index_N, prompts_P)
         renamed = {owner: place for place, owner in enumerate(used)}
         self.owners = [renamed[owner] for owner in owners]
-        self.group()
+        self.lengths = self.lengths[index_N]
+        prompts_P = None
+        if len(used) < len(self.hidden):
+            prompts_P = torch.tensor(used, device=device)
+            self.hidden = self.hidden[prompts_P]
+        owners_N = torch.tensor(self.owners, device=device)
+        first = self.layers[0]
+        together = len(slots) * first.prompt_keys[0].numel() <= TOGETHER
+        for layer in self.layers:
+            layer.keep(index_N, prompts_P, owners_N, together=together)
+        hidden_PK = self.hidden if bool(self.hidden.any()) else None
+        if not together:
+            groups = Groups.of(self.owners, len(self.hidden), device)
+            self.layout = Steps(self.layers, groups, hidden_PK)
+            return
+        seen_N11K = None
+        if hidden_PK is not None:
+            seen = functional.pad(~hidden_PK[owners_N], (0, first.room), value=True)
+            seen_N11K = seen[:, None, None]
+        self.layout = Together(self.layers, seen_N11K)
 
 
 def left_pad(

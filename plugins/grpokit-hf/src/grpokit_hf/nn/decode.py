@@ -6,37 +6,29 @@ repeated, in fixed buffers for models with full attention in each layer (``plain
 cache for others.
 A row's random numbers come from its own seed, so that neither the other rows nor the order of
 prompts change what it draws (up to rounding in matrix products).
+
+Rows of a group that have drawn the same tokens so far are in the same state. With ``tree`` the model sees
+it once: a batch begins with a place for each prompt, and a place parts in two where rows differ.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from grpokit.api import NonFiniteError, Sampling, ShouldStop
+from grpokit.api import Sampling, ShouldStop
 from grpokit_hf.nn.caches import Keys, SharedKeys, StoredKeys, left_pad
 from grpokit_hf.nn.pack import check_used
 from grpokit_hf.nn.pick import pick
 from grpokit_hf.nn.products import Linear, torch_linear
+from grpokit_hf.nn.rows import Drawn, Rows
+from grpokit_hf.nn.token import TokenStep
 
-__all__ = ["Decoder", "Drawn", "left_pad"]
-
-DROP = 0.25
-"""Share of finished rows in the batch at which they are taken out."""
-
-
-@dataclass
-class Drawn:
-    """One completion: tokens (with the ending one), log-probabilities, and whether it ended."""
-
-    tokens: list[int] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
-    ended: bool = False
+__all__ = ["Decoder", "Drawn", "Rows", "left_pad"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,9 +40,11 @@ class Decoder:
         head: hidden states -> logits.
         plain: full attention in every layer.
         shared: rows of a group read their prompt's keys in one place.
+        tree: rows that have drawn the same so far are computed once.
         mask_dtype: type of 4-D masks (bool for sdpa, else additive in this type).
         key_dtype: type in which keys and values are kept.
         linear: who multiplies matrices.
+        step: computes single tokens where layers are known; None leaves them to transformers.
     """
 
     body: nn.Module
@@ -61,8 +55,10 @@ class Decoder:
     shared: bool
     mask_dtype: torch.dtype
     key_dtype: torch.dtype
+    tree: bool
     device: torch.device
     linear: Linear = torch_linear
+    step: TokenStep | None = None
 
     @torch.inference_mode()
     def sample(
@@ -78,23 +74,21 @@ class Decoder:
 
         ``ended`` hears of each row that ends before the length limit, when it does.
         """
-        owner_N = torch.tensor(owners, device=self.device)
         cache = self._cache(prompts)
         hidden_PH = cache.last(self._run(*cache.first(), cache))
-        logits_NV = self.head(hidden_PH).index_select(0, owner_N)
-        cache.spread(owners, sampling.max_tokens - 1)
-        lengths_N = cache.lengths.index_select(0, owner_N)
-        rows = Rows(lengths_N, uniforms_NT.to(self.device), self.end_ids, ended)
+        logits_DV = self.head(hidden_PH)
+        rows = Rows(uniforms_NT.to(self.device), self.end_ids, ended, owners, tree=self.tree)
         while True:
             if should_stop is not None:
                 should_stop()
-            token_N, logprob_N = pick(logits_NV, rows.uniforms(), sampling)
+            token_N, logprob_N = pick(logits_DV, rows.uniforms(), sampling, rows.places())
             rows.record(token_N, logprob_N)
             if rows.step == sampling.max_tokens or not any(rows.alive):
                 return rows.drawn
-            token_N = rows.drop_finished(token_N, cache)
-            hidden_N1H = self._run(token_N[:, None], rows.positions(), cache)
-            logits_NV = self.head(hidden_N1H[:, -1])
+            token_D = rows.arrange(cache, sampling.max_tokens - 1)
+            positions_D1 = (cache.lengths + (rows.step - 1))[:, None]
+            hidden_D1H = self._next(token_D[:, None], positions_D1, cache)
+            logits_DV = self.head(hidden_D1H[:, -1])
 
     def _cache(self, prompts: Sequence[Sequence[int]]) -> Keys:
         config: Any = self.body.config
@@ -105,6 +99,24 @@ class Decoder:
         if not self.plain:
             return StoredKeys(config, *padded)
         return Keys(layers, *padded, self.mask_dtype, self.key_dtype)
+
+    def _next(self, ids_D1: Tensor, positions_D1: Tensor, cache: Keys) -> Tensor:
+        """hidden_D1H of the next token; the first of a run by transformers too, to compare."""
+        step = self.step
+        if step is None or step.tried is False or not isinstance(cache, SharedKeys):
+            return self._run(ids_D1, positions_D1, cache)
+        if step.tried:
+            return step(ids_D1, positions_D1, cache)
+        filled = cache.layers[0].filled
+        slow_D1H = self._run(ids_D1, positions_D1, cache)
+        for layer in cache.layers:
+            layer.filled = filled
+        fast_D1H = step(ids_D1, positions_D1, cache)  # last: its keys stay, as in every later run
+        if step.agrees(fast_D1H, slow_D1H):
+            return fast_D1H
+        for layer in cache.layers:
+            layer.filled = filled
+        return self._run(ids_D1, positions_D1, cache)
 
     def _run(self, ids_NQ: Tensor, positions_NQ: Tensor, cache: Keys) -> Tensor:
         out = self.body(
@@ -118,65 +130,3 @@ class Decoder:
             check_used(cache.layout.used, self.body)
         hidden: Tensor = out.last_hidden_state
         return hidden
-
-
-class Rows:
-    """The rows that are still in the batch, and what every row has produced."""
-
-    def __init__(
-        self,
-        lengths_N: Tensor,
-        uniforms_NT: Tensor,
-        end_ids: frozenset[int],
-        ended: Callable[[int, Drawn], None] | None = None,
-    ) -> None:
-        self.lengths = lengths_N
-        self.table = uniforms_NT
-        self.end_ids = end_ids
-        self.ended = ended
-        self.index = list(range(len(lengths_N)))
-        self.alive = [True] * len(lengths_N)
-        self.drawn = [Drawn() for _ in self.index]
-        self.step = 0
-
-    def uniforms(self) -> Tensor:
-        return self.table[:, self.step]
-
-    def record(self, token_N: Tensor, logprob_N: Tensor) -> None:
-        """Adds one token to the rows that are alive; a finished row stays as ballast until dropped."""
-        pairs = zip(token_N.tolist(), logprob_N.tolist(), strict=True)
-        for slot, (token, logprob) in enumerate(pairs):
-            if not self.alive[slot]:
-                continue
-            if not math.isfinite(logprob):
-                raise NonFiniteError(
-                    "the model gives probabilities that are not finite",
-                    place=f"token {self.step + 1} of a completion",
-                    remedy="it has diverged: take an earlier checkpoint and a lower optim.lr, "
-                    "or set model.dtype: float32",
-                )
-            drawn = self.drawn[self.index[slot]]
-            drawn.tokens.append(token)
-            drawn.logprobs.append(logprob)
-            if token in self.end_ids:
-                drawn.ended = True
-                self.alive[slot] = False
-                if self.ended is not None:
-                    self.ended(self.index[slot], drawn)
-        self.step += 1
-
-    def drop_finished(self, token_N: Tensor, cache: Keys) -> Tensor:
-        """Takes finished rows out when there are enough of them to pay for the copy."""
-        if sum(self.alive) > (1.0 - DROP) * len(self.alive):
-            return token_N
-        slots = [slot for slot, alive in enumerate(self.alive) if alive]
-        keep_N = torch.tensor(slots, device=token_N.device)
-        cache.keep(slots, keep_N)
-        self.lengths, self.table = self.lengths[keep_N], self.table[keep_N]
-        self.index = [self.index[slot] for slot in slots]
-        self.alive = [True] * len(slots)
-        return token_N[keep_N]
-
-    def positions(self) -> Tensor:
-        """Positions (N, 1) of the tokens that are fed next."""
-        return (self.lengths + (self.step - 1))[:, None]

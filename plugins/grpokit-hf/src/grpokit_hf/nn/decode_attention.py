@@ -1,7 +1,9 @@
 """Attention of the next token of each row, where rows of a group read their prompt's keys in one place.
 
 The keys of a prompt are kept once, however many rows continue it; a row keeps only what it has added
-itself. Scores against the prompt are one product for all rows of the group. Everything is float32.
+itself. Scores against the prompt are one product for all rows of the group. Where there are few rows and
+their prompts are short, each has its prompt's keys before its own, and attention is one call of torch's.
+Everything is float32.
 
 Suffixes: N rows, P prompts, R rows of a prompt, H query heads, J key heads, S = H / J, D width, K
 tokens of a prompt, T new tokens.
@@ -14,10 +16,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from grpokit_hf.nn.keys import SharedLayer
 
-__all__ = ["Groups", "Steps"]
+__all__ = ["Groups", "Steps", "Together"]
 
 
 @dataclass(frozen=True)
@@ -61,15 +64,12 @@ class Groups:
         return x_NX if self.give_N is None else x_NX.index_select(0, self.give_N)
 
 
-class Steps:
-    """The layout that attention is given at every token of a sampling batch."""
+class Together:
+    """The layout that attention is given at every token where rows have copies of their prompt's keys."""
 
-    def __init__(
-        self, layers: Sequence[SharedLayer], groups: Groups, hidden_PK: Tensor | None
-    ) -> None:
+    def __init__(self, layers: Sequence[SharedLayer], seen_N11K: Tensor | None) -> None:
         self.layers = layers
-        self.groups = groups
-        self.hidden_PK = hidden_PK
+        self.seen_N11K = seen_N11K
         self.used = 0
 
     def attend(
@@ -83,10 +83,42 @@ class Steps:
         """(N, H, 1, D) against the row's own (N, J, T, D) and its prompt's keys; gives (N, 1, H, D)."""
         self.used += 1
         layer = self.layers[int(module.layer_idx)]  # type: ignore[arg-type]
-        rows, heads, _, width = query.shape
+        scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+        return self.attend_rows(layer, query[:, :, 0], key, value, scale)[:, None]
+
+    def attend_rows(
+        self, layer: SharedLayer, query_NHD: Tensor, key: Tensor, value: Tensor, scale: float
+    ) -> Tensor:
+        """The same for (N, H, D); gives (N, H, D)."""
+        rows, heads, width = query_NHD.shape
+        shared = key.shape[1]
+        out = functional.scaled_dot_product_attention(
+            query_NHD.float().view(rows, shared, heads // shared, width),
+            key,
+            value,
+            attn_mask=None if self.seen_N11K is None else self.seen_N11K[..., : key.shape[2]],
+            scale=scale,
+        )
+        return out.reshape(rows, heads, width).to(query_NHD.dtype)
+
+
+class Steps(Together):
+    """The layout where rows of a group read their prompt's keys in one place."""
+
+    def __init__(
+        self, layers: Sequence[SharedLayer], groups: Groups, hidden_PK: Tensor | None
+    ) -> None:
+        super().__init__(layers, None)
+        self.groups = groups
+        self.hidden_PK = hidden_PK
+
+    def attend_rows(
+        self, layer: SharedLayer, query_NHD: Tensor, key: Tensor, value: Tensor, scale: float
+    ) -> Tensor:
+        """The same for (N, H, D); gives (N, H, D)."""
+        rows, heads, width = query_NHD.shape
         shared, length = key.shape[1], key.shape[2]
-        scale = width**-0.5 if scaling is None else scaling
-        q_NJSD = query.view(rows, shared, heads // shared, width).float() * scale
+        q_NJSD = (query_NHD.float() * scale).view(rows, shared, heads // shared, width)
         own = torch.bmm(
             q_NJSD.view(rows * shared, -1, width),
             key.reshape(rows * shared, length, width).transpose(1, 2),
@@ -99,7 +131,7 @@ class Steps:
             value.reshape(rows * shared, length, width),
         ).view(rows, shared, -1, width)
         out += self.groups.collect(self.prefix_values(layer.prompt_values, both[..., :split]))
-        return out.view(rows, 1, heads, width).to(query.dtype)
+        return out.view(rows, heads, width).to(query_NHD.dtype)
 
     def prefix_scores(self, keys_PJKD: Tensor, q_NJSD: Tensor) -> Tensor:
         """(P, R, J, S, K)."""

@@ -1,8 +1,7 @@
 """Attention over a packed sequence on a GPU: torch's flex attention with the pack's own block mask.
 
-A query sees a key at or before it that is in its own row, in the prompt that its row continues, or in
-what all prompts begin with. So three numbers a token say who sees whom: its row, that prompt (which is a
-row too), and that beginning. Where a row continues nothing, they are its own.
+The sequence is a tree written depth first: a query sees a key at or before it if it is in the key's
+branch. So one number a token says who sees whom: where its branch ends.
 
 The mask is held in blocks of 128 queries and keys: none of a block, all of it, or some, and then the
 numbers are looked at. It is made once a micro-batch, for all layers. The sequence is padded to whole
@@ -111,36 +110,15 @@ def padded(pack: Pack) -> Pack:
 
 
 def who_sees(pack: Pack, length: int) -> Sees:
-    """Who sees whom among ``length`` tokens. The padding is a row of its own."""
-    row_L, prompt_L, root_L = numbers(pack, length)
+    """Who sees whom among ``length`` tokens. Each token of the padding sees itself alone."""
+    place_L = torch.arange(length, device=pack.last_L.device, dtype=torch.int32)
+    last_L = place_L + 1
+    last_L[: len(pack.last_L)] = pack.last_L.int()
 
     def sees(_batch: Any, _head: Any, query: Tensor, key: Tensor) -> Tensor:
-        of = row_L[key]
-        mine = (of == row_L[query]) | (of == prompt_L[query]) | (of == root_L[query])
-        return (key <= query) & mine
+        return (key <= query) & (query < last_L[key])
 
     return sees
-
-
-def numbers(pack: Pack, length: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Three numbers a token, each the place where a row begins: see the top."""
-    end = len(pack.ids_L)
-    row_L = torch.full((length + 1,), -1, dtype=torch.int32, device=pack.ids_L.device)
-    for block in pack.blocks:
-        row_L[block.own_PRT] = block.own_PRT[:, :, :1].int().expand(block.own_PRT.shape)
-    row_L[end:] = -1
-    prompt_L, root_L = row_L.clone(), row_L.clone()
-    for block in pack.blocks:
-        if block.prefix_PK is None:
-            continue
-        last_P1 = (block.prefix_PK != end).sum(1, keepdim=True) - 1
-        for into_L, place_P1 in (
-            (prompt_L, block.prefix_PK.gather(1, last_P1)),
-            (root_L, block.prefix_PK[:, :1]),
-        ):
-            into_L[block.own_PRT] = row_L[place_P1][:, :, None].expand(block.own_PRT.shape)
-        prompt_L[end:] = root_L[end:] = -1
-    return row_L[:length].clone(), prompt_L[:length].clone(), root_L[:length].clone()
 
 
 def block_mask(sees: Sees, like_L: Tensor) -> BlockMask:

@@ -54,13 +54,13 @@ def sample_rows() -> list[Row]:
                 index=0,
                 prompt=prompt,
                 prompt_ids=(0,) * length,
-                tokens=(0,) * (count + 1),
+                tokens=(number,) * (count + 1),  # nothing in common
                 advantage=0.0,
                 weight=0.0,
                 truncated=False,
                 sampler_logprobs=None,
             )
-            for count in completions
+            for number, count in enumerate(completions)
         ]
     return rows
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from grpokit.api import algorithms
 from grpokit_hf.nn.batch import Batch
-from grpokit_hf.nn.pack import Pack, check_used
+from grpokit_hf.nn.pack import Pack, Twins, check_used
 from grpokit_hf.nn.products import Linear, torch_linear
 
 __all__ = ["Forward", "Layouts", "PackLayout", "TokenValues"]
@@ -71,6 +71,8 @@ class Forward:
     autocast: torch.dtype | None
     logit_rows: int
     device: torch.device
+    tree: bool = True
+    """What completions begin with in common is computed once, where rows are packed."""
     linear: Linear = torch_linear
     softcap: float | None = None
     logit_scale: float = 1.0
@@ -100,13 +102,16 @@ class Forward:
     ) -> tuple[Tensor, Tensor | None]:
         """logprobs_M and, if asked for, entropy_M."""
         with self.precision():
-            hidden_MH = self.hidden(batch)
+            hidden_MH, twins = self.hidden(batch)
+            targets_M = batch.targets_NT[batch.mask_NT]
+            if twins is not None:
+                hidden_MH, targets_M = hidden_MH[twins.first_U], targets_M[twins.first_U]
             weight: Any = self.head.weight
             bias: Any = getattr(self.head, "bias", None)
             logprobs_M, entropy_M = algorithms.token_logprobs(
                 hidden_MH,
                 weight,
-                batch.targets_NT[batch.mask_NT],
+                targets_M,
                 bias_V=bias,
                 chunk=self.logit_rows,
                 temperature=temperature,
@@ -114,6 +119,9 @@ class Forward:
                 entropy=with_entropy,
                 linear=self.linear,
             )
+        if twins is not None:
+            logprobs_M = logprobs_M[twins.back_M]
+            entropy_M = None if entropy_M is None else entropy_M[twins.back_M]
         return logprobs_M, entropy_M
 
     @torch.no_grad()
@@ -123,7 +131,7 @@ class Forward:
             weight: Any = self.head.weight
             bias: Any = getattr(self.head, "bias", None)
             return algorithms.token_certainty(
-                self.hidden(batch)[wanted_M],
+                self.hidden(batch)[0][wanted_M],
                 weight,
                 batch.targets_NT[batch.mask_NT][wanted_M],
                 bias_V=bias,
@@ -137,13 +145,15 @@ class Forward:
         weight: Any = self.head.weight
         return int(weight.shape[0])
 
-    def hidden(self, batch: Batch) -> Tensor:
-        """hidden_MH that the head takes to logits."""
+    def hidden(self, batch: Batch) -> tuple[Tensor, Twins | None]:
+        """hidden_MH that the head takes to logits, and which predictions are known to be the same."""
+        twins = None
         if self.layouts is None:
             hidden_MH = self.hidden_plain(batch)
         else:
-            hidden_MH = self.hidden_packed(batch, self.layouts)
-        return hidden_MH if self.logit_scale == 1 else hidden_MH * self.logit_scale
+            pack = Pack.of(batch.rows, self.device, tree=self.tree)
+            hidden_MH, twins = self.hidden_packed(self.layouts(pack)), pack.twins
+        return (hidden_MH if self.logit_scale == 1 else hidden_MH * self.logit_scale), twins
 
     def precision(self) -> AbstractContextManager[Any]:
         if self.autocast is None:
@@ -166,9 +176,8 @@ class Forward:
         hidden: Tensor = out.last_hidden_state[wanted_NL]
         return hidden
 
-    def hidden_packed(self, batch: Batch, layouts: Layouts) -> Tensor:
+    def hidden_packed(self, layout: PackLayout) -> Tensor:
         """hidden_MH from one sequence without padding, in which each prompt is computed once."""
-        layout = layouts(Pack.of(batch.rows, self.device))
         pack = layout.pack
         out = self.body(
             input_ids=pack.ids_L[None],

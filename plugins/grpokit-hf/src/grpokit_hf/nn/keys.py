@@ -48,8 +48,8 @@ class FixedLayer(CacheLayerMixin):  # type: ignore[misc]
             setattr(self, name, new)
 
     def keep(self, index_N: Tensor) -> None:
-        self.keys, self.values = self.keys[index_N], self.values[index_N]
-        self.rows = len(index_N)
+        """Row i becomes what row ``index_N[i]`` was."""
+        self.spread(index_N, self.length - self.filled)
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         return self.filled + query_length, 0
@@ -67,13 +67,15 @@ class SharedLayer(CacheLayerMixin):  # type: ignore[misc]
     """Keys and values of one layer: those of the prompts, and those that each row adds (no gradients).
 
     Until ``spread`` it takes those of a packed sequence and returns them; then the rows' own, one a call.
+    Where that is little, a row's own have its prompt's before them (``start`` of them): attention then
+    is one call.
     """
 
     is_sliding = False
 
     def __init__(self, dtype: torch.dtype) -> None:
         super().__init__()
-        self.dtype, self.filled, self.spreads = dtype, 0, False
+        self.dtype, self.filled, self.start, self.spreads = dtype, 0, 0, False
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         self.packed = (key_states.to(self.dtype), value_states.to(self.dtype))
@@ -85,28 +87,50 @@ class SharedLayer(CacheLayerMixin):  # type: ignore[misc]
         if not self.spreads:
             self.lazy_initialization(key_states, value_states)
             return key_states, value_states
-        self.keys[:, :, self.filled : self.filled + 1] = key_states
-        self.values[:, :, self.filled : self.filled + 1] = value_states
-        self.filled += 1
-        return self.keys[:, :, : self.filled], self.values[:, :, : self.filled]
+        return self.add(key_states[:, :, 0], value_states[:, :, 0])
 
-    def spread(self, places_PK: Tensor, rows: int, length: int) -> None:
-        """Prompts take their keys out of the sequence; room for ``length`` new tokens of each row."""
+    def add(self, key_NJD: Tensor, value_NJD: Tensor) -> tuple[Tensor, Tensor]:
+        """One token more of each row; all that is kept by row."""
+        end = self.start + self.filled
+        self.keys[:, :, end] = key_NJD
+        self.values[:, :, end] = value_NJD
+        self.filled += 1
+        return self.keys[:, :, : end + 1], self.values[:, :, : end + 1]
+
+    def spread(self, places_PK: Tensor, room: int) -> None:
+        """Prompts take their keys out of the sequence; room for ``room`` new tokens of each row."""
         self.prompt_keys, self.prompt_values = (
             x[0][:, places_PK].transpose(0, 1).contiguous() for x in self.packed
         )
         self.packed = (self.prompt_keys[:0], self.prompt_values[:0])
-        _, heads, _, width = self.prompt_keys.shape
-        self.keys = self.prompt_keys.new_empty(rows, heads, length, width)
-        self.values = torch.empty_like(self.keys)
-        self.spreads = True
+        self.keys, self.values = self.prompt_keys[:, :, :0], self.prompt_values[:, :, :0]
+        self.room, self.spreads = room, True
 
-    def keep(self, index_N: Tensor, prompts_P: Tensor | None) -> None:
-        """Only these rows go on and, where not all do, these prompts."""
-        self.keys, self.values = self.keys[index_N], self.values[index_N]
+    def keep(
+        self, index_N: Tensor, prompts_P: Tensor | None, owners_N: Tensor, *, together: bool
+    ) -> None:
+        """Row i becomes what row ``index_N[i]`` was, of prompt ``owners_N[i]``.
+
+        Where some prompts are no longer read, ``prompts_P`` are. ``together`` puts the prompt's keys
+        before each row's own.
+        """
         if prompts_P is not None:
             self.prompt_keys = self.prompt_keys[prompts_P]
             self.prompt_values = self.prompt_values[prompts_P]
+        start = self.prompt_keys.shape[2] if together else 0
+        end = start + self.filled
+        for name in ("keys", "values"):
+            prompts: Tensor = getattr(self, f"prompt_{name}")
+            old: Tensor = getattr(self, name)
+            _, heads, _, width = prompts.shape
+            new = prompts.new_empty(len(index_N), heads, start + self.room, width)
+            if together:
+                new[:, :, :start] = prompts[owners_N]
+            if self.filled:
+                own = old[:, :, self.start : self.start + self.filled]
+                new[:, :, start:end] = own.index_select(0, index_N)
+            setattr(self, name, new)
+        self.start = start
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         return self.get_seq_length() + query_length, 0

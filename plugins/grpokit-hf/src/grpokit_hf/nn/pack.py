@@ -3,10 +3,11 @@
 Linear layers see exactly the tokens that are there. Attention must know who belongs to whom; it is
 computed in blocks, each padded only within itself: queries with their own keys (causal) and, for
 completions, the keys of their prompt, which all rows of a group share. Prompts share what they all begin
-with in the same way.
+with in the same way, and so do completions: what several of a group begin with stands once, as a branch
+that they continue, and equal ones stand once altogether. The sequence is a tree, written depth first.
 
 Suffixes: L tokens of the sequence, P prompts, R rows of a prompt, T tokens of a row, K tokens of a
-prompt.
+prompt, M completion tokens of all rows, U those that differ in what is before them or in themselves.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from torch import Tensor
 
 from grpokit.api import GrpokitError
 from grpokit_hf.nn.batch import Row
+from grpokit_hf.nn.tree import Builder, Group, Span
 
-__all__ = ["Block", "Pack", "check_used"]
+__all__ = ["Block", "Pack", "Twins", "check_used"]
 
 SCORES = 1 << 20
 """Scores of a head that are held at once: with four bytes each they stay within a CPU's cache."""
@@ -29,8 +31,6 @@ SMALL = 1 << 14
 """Padded scores up to which groups go together whatever the padding costs."""
 WASTE = 1.25
 """Padded scores over real ones up to which groups go together."""
-WORTH = 64
-"""Tokens that a common beginning of all prompts must save."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,24 +53,29 @@ class Pack:
     Attributes:
         ids_L: token ids.
         positions_L: positions within prompt and completion.
+        last_L: one behind the last token that sees this one: those from here to there do, no others.
         wanted_M: places of the hidden states that predict the completions' tokens, row by row.
+        twins: which of those predictions are the same; None where none are.
         prompts: places of each prompt's tokens, in the order in which rows name them.
         blocks: what attention computes.
     """
 
     ids_L: Tensor
     positions_L: Tensor
+    last_L: Tensor
     wanted_M: Tensor
+    twins: Twins | None
     prompts: tuple[tuple[int, ...], ...]
     blocks: tuple[Block, ...]
 
     @classmethod
-    def of(cls, rows: Sequence[Row], device: torch.device) -> Pack:
+    def of(cls, rows: Sequence[Row], device: torch.device, *, tree: bool = True) -> Pack:
         """Rows of the same prompt stand behind it; the last token of a row predicts nothing and is left out.
 
-        What all prompts begin with (a system prompt, examples) stands once before them.
+        What all prompts begin with (a system prompt, examples) stands once before them. Without
+        ``tree`` each completion stands by itself.
         """
-        made = Builder(rows)
+        made = Builder(rows, tree=tree)
         end = len(made.ids)
         blocks = [*prompt_blocks(made.first, end), *row_blocks(made.groups, end)]
 
@@ -80,6 +85,8 @@ class Pack:
         return cls(
             ids_L=tensor(made.ids),
             positions_L=tensor(made.positions),
+            last_L=tensor(made.last()),
+            twins=Twins.of(rows, made.wanted, device) if tree else None,
             wanted_M=tensor([place for places in made.wanted for place in places]),
             prompts=tuple(made.prompts),
             blocks=tuple(
@@ -92,76 +99,34 @@ class Pack:
         )
 
 
-class Builder:
-    """The sequence as it is written down, from left to right.
+@dataclass(frozen=True)
+class Twins:
+    """Predictions of the same token after the same tokens: one stands for all.
 
     Attributes:
-        first: what begins a sequence: the common beginning, or every prompt.
-        groups: (places of what they continue, rows that continue it).
-        prompts: places of each prompt's tokens, in the order in which rows name them.
+        first_U: the first of each kind among the M.
+        back_M: the kind of each.
     """
 
-    def __init__(self, rows: Sequence[Row]) -> None:
-        members: dict[int, list[int]] = {}
-        for number, row in enumerate(rows):
-            members.setdefault(row.prompt, []).append(number)
-        texts = [rows[numbers[0]].prompt_ids for numbers in members.values()]
-        self.ids: list[int] = []
-        self.positions: list[int] = []
-        self.wanted: list[list[int]] = [[] for _ in rows]
-        self.prompts: list[tuple[int, ...]] = []
-        self.groups: list[tuple[tuple[int, ...], list[Span]]] = []
-        root = self.write(texts[0][: common(texts)], 0)
-        heads = []
-        for text, numbers in zip(texts, members.values(), strict=True):
-            head = self.write(text[root.length :], root.length)
-            heads.append(head)
-            self.prompts.append((*root.places, *head.places))
-            tails = []
-            for number in numbers:
-                tail = self.write(rows[number].tokens[:-1], len(text))
-                self.wanted[number] = [head.stop - 1, *tail.places]
-                if tail.length:
-                    tails.append(tail)
-            if tails:
-                self.groups.append((self.prompts[-1], tails))
-        self.first = heads
-        if root.length:
-            self.first = [root]
-            self.groups.append((tuple(root.places), heads))
+    first_U: Tensor
+    back_M: Tensor
 
-    def write(self, tokens: Sequence[int], position: int) -> Span:
-        span = Span(len(self.ids), len(tokens))
-        self.ids += tokens
-        self.positions += range(position, position + len(tokens))
-        return span
-
-
-def common(texts: Sequence[tuple[int, ...]]) -> int:
-    """Tokens that all texts begin with; 0 where writing them once saves little. Each keeps one of its own."""
-    least, most = min(texts), max(texts)  # what these two share, all between them share
-    length = min(map(len, texts)) - 1
-    for place in range(length):
-        if least[place] != most[place]:
-            length = place
-            break
-    return length if length * (len(texts) - 1) >= WORTH else 0
-
-
-@dataclass(frozen=True)
-class Span:
-    """Tokens that stand together."""
-
-    start: int
-    length: int
-
-    @property
-    def stop(self) -> int:
-        return self.start + self.length
-
-    @property
-    def places(self) -> range:
-        return range(self.start, self.stop)
+    @classmethod
+    def of(
+        cls, rows: Sequence[Row], wanted: Sequence[Sequence[int]], device: torch.device
+    ) -> Twins | None:
+        kinds: dict[tuple[int, int], int] = {}
+        first: list[int] = []
+        back: list[int] = []
+        for row, places in zip(rows, wanted, strict=True):
+            for pair in zip(places, row.tokens, strict=True):
+                if pair not in kinds:
+                    kinds[pair] = len(first)
+                    first.append(len(back))
+                back.append(kinds[pair])
+        if len(first) == len(back):
+            return None
+        return cls(torch.tensor(first, device=device), torch.tensor(back, device=device))
 
 
 def check_used(layers: int, body: Any) -> None:
@@ -188,10 +153,6 @@ def prompt_blocks(prompts: Sequence[Span], end: int) -> Iterator[Block]:
         part.append(span)
     if part:
         yield Block(own_PRT=table([[each] for each in part], end), prefix_PK=None)
-
-
-Group = tuple[tuple[int, ...], list[Span]]
-"""Places that are continued, and the rows that continue them."""
 
 
 def row_blocks(groups: Sequence[Group], end: int) -> Iterator[Block]:

@@ -24,27 +24,31 @@ def row_uniforms(seeds: Sequence[int], length: int) -> Tensor:
     return table
 
 
-def pick(logits_NV: Tensor, uniforms_N: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
+def pick(
+    logits_DV: Tensor, uniforms_N: Tensor, sampling: Sampling, place_N: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Tokens tokens_N and their log-probabilities logprobs_N.
+
+    Row n draws from the logits at ``place_N[n]`` of D; without places, from those at n.
 
     The log-probability belongs to ``logits / temperature`` before any token is cut off, which is
     what training computes again. Greedy (temperature 0) takes the likeliest token and reports it
     at temperature 1.
     """
-    logits_NV = logits_NV.float()
+    logits_DV = logits_DV.float()
+    if place_N is None:
+        place_N = torch.arange(len(logits_DV), device=logits_DV.device)
     if sampling.temperature == 0.0:
-        token_N = logits_NV.argmax(dim=-1)
-        chosen_N = logits_NV.gather(1, token_N[:, None])[:, 0]
-        return token_N, chosen_N - logits_NV.logsumexp(dim=-1)
+        chosen_D, token_D = logits_DV.max(dim=-1)
+        return token_D[place_N], (chosen_D - logits_DV.logsumexp(dim=-1))[place_N]
     if sampling.temperature != 1.0:
-        logits_NV = logits_NV / sampling.temperature
-    cut_NV = keep_likely(logits_NV, sampling)
-    top_N1 = cut_NV.amax(dim=-1, keepdim=True)
-    token_N, total_N = draw((cut_NV - top_N1).exp_(), uniforms_N)
-    chosen_N = logits_NV.gather(1, token_N[:, None])[:, 0]
-    if cut_NV is logits_NV:  # nothing was cut off: the sum is known
-        return token_N, chosen_N - top_N1[:, 0] - total_N.log()
-    return token_N, chosen_N - logits_NV.logsumexp(dim=-1)
+        logits_DV = logits_DV / sampling.temperature
+    cut_DV = keep_likely(logits_DV, sampling)
+    top_D1 = cut_DV.amax(dim=-1, keepdim=True)
+    token_N, total_D = draw((cut_DV - top_D1).exp_(), uniforms_N, place_N)
+    # where nothing was cut off, the sum is known
+    norm_D = top_D1[:, 0] + total_D.log() if cut_DV is logits_DV else logits_DV.logsumexp(dim=-1)
+    return token_N, logits_DV[place_N, token_N] - norm_D[place_N]
 
 
 def keep_likely(logits_NV: Tensor, sampling: Sampling) -> Tensor:
@@ -72,28 +76,34 @@ def keep_likely(logits_NV: Tensor, sampling: Sampling) -> Tensor:
     return logits_NV
 
 
-def draw(weights_NV: Tensor, uniforms_N: Tensor) -> tuple[Tensor, Tensor]:
+def draw(
+    weights_DV: Tensor, uniforms_N: Tensor, place_N: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Inverse CDF over unnormalised weights: the token where the running sum passes u times the total.
-    With it, the total.
+    With it, the totals, total_D. Row n draws from the weights at ``place_N[n]`` of D.
 
     In two stages, over blocks of 256 tokens and then inside the block: one pass over the
     vocabulary instead of a long running sum, and smaller rounding errors. A token of weight 0 is
     never drawn.
     """
-    rows, vocabulary = weights_NV.shape
+    rows, vocabulary = weights_DV.shape
+    if place_N is None:
+        place_N = torch.arange(rows, device=weights_DV.device)
     if vocabulary % BLOCK:
-        weights_NV = functional.pad(weights_NV, (0, -vocabulary % BLOCK))
-    blocks_NBK = weights_NV.view(rows, -1, BLOCK)
-    sums_NB = blocks_NBK.sum(dim=-1, dtype=torch.float32)
+        weights_DV = functional.pad(weights_DV, (0, -vocabulary % BLOCK))
+    blocks_DBK = weights_DV.view(rows, -1, BLOCK)
+    sums_DB = blocks_DBK.sum(dim=-1, dtype=torch.float32)
+    total_D = sums_DB.cumsum(dim=-1)[:, -1]
+    sums_NB = sums_DB[place_N]
     running_NB = sums_NB.cumsum(dim=-1)
     block_N1 = passes(running_NB, uniforms_N[:, None] * running_NB[:, -1:])
     before_N1 = running_NB.gather(1, block_N1) - sums_NB.gather(1, block_N1)
     left_N1 = uniforms_N[:, None] * running_NB[:, -1:] - before_N1
     share_N1 = (left_N1 / sums_NB.gather(1, block_N1)).clamp_(0.0, 1.0)
-    inside_NK = blocks_NBK[torch.arange(rows, device=weights_NV.device), block_N1[:, 0]].cumsum(-1)
+    inside_NK = blocks_DBK[place_N, block_N1[:, 0]].cumsum(-1)
     token_N = (block_N1 * BLOCK + passes(inside_NK, share_N1 * inside_NK[:, -1:]))[:, 0]
     # weights that are NaN lead into the filling
-    return token_N.clamp_(max=vocabulary - 1), running_NB[:, -1]
+    return token_N.clamp_(max=vocabulary - 1), total_D
 
 
 def passes(running_NK: Tensor, target_N1: Tensor) -> Tensor:
