@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +88,12 @@ CASES = [
 ]
 
 
+@pytest.mark.parametrize("scores", ["blocks", "tiles"])
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_the_update_is_the_textbooks(case: Case, folders, open_backend):
+def test_the_update_is_the_textbooks(case: Case, scores: str, folders, open_backend):
+    case = replace(case, settings={**case.settings, "scores": scores})
     pair = Pair(case, folders(case.kind), open_backend)
+    assert pair.backend.policy.tiles == (scores == "tiles")
     forward = pair.backend.policy.forward()
     assert forward.shared
     assert forward.linear is products.onednn_linear or not products.onednn_works()
@@ -115,15 +119,13 @@ def test_every_selection(select: str, folders, open_backend):
 
 OFF = {"packing": False, "tree": False, "skip": False, "products": "torch", "attention": "eager"}
 SWITCHES = [{name: value} for name, value in OFF.items()]
+OTHERS = [{"attention": "sdpa"}, {"attention": "flex"}]
 
 
 @pytest.mark.parametrize(
     ("settings", "lora"),
     [
-        *(
-            (settings, True)
-            for settings in [*SWITCHES, {"attention": "sdpa"}, {"attention": "flex"}]
-        ),
+        *((settings, True) for settings in [*SWITCHES, *OTHERS]),
         (OFF, False),
     ],
     ids=str,

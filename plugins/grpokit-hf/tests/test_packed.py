@@ -106,7 +106,13 @@ def naive(q: Tensor, k: Tensor, v: Tensor, allowed_LL: Tensor, scale: float) -> 
 
 
 def compare(
-    rows: Sequence[Row], heads: tuple[int, int], linear: Linear, seed: int = 0, scale: float = 0.3
+    rows: Sequence[Row],
+    heads: tuple[int, int],
+    linear: Linear,
+    seed: int = 0,
+    scale: float = 0.3,
+    *,
+    tiles: bool = False,
 ) -> Pack:
     """Result and gradients of packed attention are those of the masked softmax."""
     made = Pack.of(rows, CPU)
@@ -116,7 +122,7 @@ def compare(
     *inputs, slope = (torch.randn(shape, generator=generator) for shape in shapes)
     fast = [x.clone().requires_grad_() for x in inputs]
     slow = [x.double().requires_grad_() for x in inputs]
-    out = packed_attention.packed_attention(*fast, Layout(made, linear), scale)
+    out = packed_attention.packed_attention(*fast, Layout(made, linear, tiles=tiles), scale)
     right = naive(*slow, visible(made, rows), scale)
     ours = (out, *torch.autograd.grad(out, fast, slope))
     theirs = (right, *torch.autograd.grad(right, slow, slope.double()))
@@ -128,13 +134,17 @@ def compare(
 HEADS = [(3, 3), (6, 2), (4, 1), (1, 1)]
 
 
-@pytest.mark.parametrize("linear", [torch_linear, onednn])
+WAYS = {"tiles": (torch_linear, True), "torch": (torch_linear, False), "onednn": (onednn, False)}
+
+
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("sizes", SIZES)
-def test_attention_is_a_masked_softmax(sizes: str, linear: Linear, monkeypatch):
+def test_attention_is_a_masked_softmax(sizes: str, way: str, monkeypatch):
+    linear, tiles = WAYS[way]
     set_sizes(monkeypatch, sizes)
     padded = cut = 0
     for seed in range(12):
-        made = compare(scattered(seed), HEADS[seed % 4], linear, seed)
+        made = compare(scattered(seed), HEADS[seed % 4], linear, seed, tiles=tiles)
         cut = max(cut, len(made.blocks))
         end = len(made.ids_L)
         prefixes = [block.prefix_PK for block in made.blocks if block.prefix_PK is not None]
@@ -145,13 +155,17 @@ def test_attention_is_a_masked_softmax(sizes: str, linear: Linear, monkeypatch):
 
 def test_long_prompts_and_long_rows():
     """The sizes as they are, crossed: queries that are cut, and large products."""
-    compare([row(0, 0, [1] * 1060, [2] * 90), row(1, 0, [1] * 1060, [3] * 80)], (2, 1), onednn)
-    compare([row(0, 0, [1] * 20, [2] * 1050), row(1, 0, [1] * 20, [3] * 5)], (2, 1), onednn)
+    for linear, tiles in ((onednn, False), (torch_linear, True)):
+        rows = [row(0, 0, [1] * 1060, [2] * 90), row(1, 0, [1] * 1060, [3] * 80)]
+        compare(rows, (2, 1), linear, tiles=tiles)
+        rows = [row(0, 0, [1] * 20, [2] * 1050), row(1, 0, [1] * 20, [3] * 5)]
+        compare(rows, (2, 1), linear, tiles=tiles)
 
 
-def test_scores_that_would_overflow():
+@pytest.mark.parametrize("tiles", [True, False])
+def test_scores_that_would_overflow(tiles: bool):
     """Largest scores of several hundred: their exponential alone is infinite in float32."""
-    compare(scattered(4), (4, 2), torch_linear, scale=60.0)
+    compare(scattered(4), (4, 2), torch_linear, scale=60.0, tiles=tiles)
 
 
 def test_every_token_stands_in_one_block_once():

@@ -27,6 +27,8 @@ class HfConfig(Config):
     """On a CPU, each new token of a completion is computed by grpokit's own pass over layers of a known kind (Llama, Mistral, Qwen2, Qwen3) with frozen weights, in fewer and larger products. `false`, and every other model, takes transformers' own code; the result differs by rounding."""
     products: Literal["auto", "torch", "onednn"] = "auto"
     """Who multiplies float32 matrices on a CPU. `auto` takes oneDNN on x86 processors that are not Intel's, where what torch takes holds back, and torch's choice elsewhere."""
+    scores: Literal["auto", "tiles", "blocks"] = "auto"
+    """How attention of packed rows is computed on a CPU: in `tiles` by torch's own kernel, which keeps scores within the cache, or a block at a time, whose products `onednn` multiplies where it does. `auto` takes tiles where torch multiplies."""
     skip: bool = True
     """Rows that cannot move a weight (advantage 0 and no other term of the loss) are never computed. `false` computes them with weight 0, to the same gradients; it is there to be compared with."""
     threads: int | None = Field(default=None, ge=1)

@@ -28,9 +28,11 @@ from grpokit_hf.nn import attention, lora
 from grpokit_hf.nn.decode import Decoder
 from grpokit_hf.nn.flex import FlexLayout
 from grpokit_hf.nn.forward import Forward, Layouts
+from grpokit_hf.nn.head import Head, logit_changes
 from grpokit_hf.nn.keys import plain_decoder
 from grpokit_hf.nn.packed_attention import Layout
 from grpokit_hf.nn.products import Linear, pick_linear
+from grpokit_hf.nn.tiles import pick_tiles
 from grpokit_hf.nn.token import TokenStep
 from grpokit_hf.parallel import Copies, Team, several
 from grpokit_hf.shards import Shards
@@ -139,6 +141,11 @@ class Policy:
         return pick_linear(self.config.products, self.device)
 
     @property
+    def tiles(self) -> bool:
+        """Whether attention of packed rows goes over its scores in tiles."""
+        return pick_tiles(self.config.scores, self.linear, self.device)
+
+    @property
     def packs(self) -> bool:
         """Whether rows that train stand in one sequence, each prompt once."""
         return self.config.packing and self.plain and self.kernel == "float32"
@@ -153,7 +160,7 @@ class Policy:
     def layouts(self) -> Layouts | None:
         """What tells attention who sees whom in a packed sequence; None for whole padded rows."""
         if self.packs:
-            return partial(Layout, linear=self.linear)
+            return partial(Layout, linear=self.linear, tiles=self.tiles)
         flex = self.kernel == "flex" and wide_enough(self.base.config, self.device.type)
         return FlexLayout if flex and self.config.packing and self.plain else None
 
@@ -175,6 +182,7 @@ class Policy:
             tree=self.config.tree and self.packs,
             device=self.device,
             linear=self.linear,
+            tiles=self.tiles,
             step=self.step,
         )
 
@@ -214,30 +222,6 @@ class Policy:
                 self.step = TokenStep.ready(self.base.get_decoder(), self.linear, self.step)
             with frozen, self.forward().precision():
                 yield
-
-
-class Head(nn.Module):
-    """Hidden states -> logits, with the model's soft cap or scale."""
-
-    def __init__(self, base: Any) -> None:
-        super().__init__()
-        self.head = base.get_output_embeddings()
-        self.softcap, self.scale = logit_changes(base.config)
-
-    def forward(self, hidden_NH: Tensor) -> Tensor:
-        logits_NV: Tensor = self.head(hidden_NH if self.scale == 1 else hidden_NH * self.scale)
-        if self.softcap is not None:
-            logits_NV = torch.tanh(logits_NV.float() / self.softcap) * self.softcap
-        return logits_NV
-
-
-def logit_changes(config: Any) -> tuple[float | None, float]:
-    """Soft cap and scale that some models (Gemma 2, Cohere, Granite) put on their logits."""
-    text = config.get_text_config()
-    softcap = getattr(text, "final_logit_softcapping", None)
-    scale = float(getattr(text, "logit_scale", None) or 1.0)
-    scaling = float(getattr(text, "logits_scaling", None) or 1.0)
-    return softcap, scale / scaling
 
 
 def load_policy(

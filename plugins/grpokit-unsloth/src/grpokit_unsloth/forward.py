@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from grpokit.api import PreflightError
-from grpokit_hf.load import Head
+from grpokit_hf.nn.head import Head
 
 __all__ = ["HiddenStates", "check_hidden_states", "returning_hidden_states"]
 

@@ -1,10 +1,12 @@
 """Torch parts of the backend, each usable and tested alone.
 
 attention         the kernels that a model calls: float32 on CPUs, and masks for every kernel
-packed_attention  a packed sequence, with gradients; decode_attention: the next token of a sampling batch
+packed_attention  a packed sequence, with gradients; tiles: its blocks by torch's kernel for CPUs
+decode_attention  the next token of a sampling batch
 flex              a packed sequence on GPUs: torch's flex attention with the pack's block mask; flex_check
 pack              rows -> one sequence without padding, and who continues whom; tree: what stands where in it
 batch             rows -> micro-batches, and padded tensors
+head              hidden states -> logits
 forward           hidden states and log-probs of completion tokens, from a pack or from padded rows
 products          who multiplies matrices: torch, or oneDNN where that is faster
 linear            a linear layer with its adapter as one step of autograd; lora: puts it into PEFT's layers

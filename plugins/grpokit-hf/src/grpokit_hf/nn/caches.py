@@ -119,6 +119,8 @@ class SharedKeys(Keys):
         device: torch.device,
         dtype: torch.dtype,
         linear: Linear,
+        *,
+        tiles: bool = False,
     ) -> None:
         rows = [
             replace(filler(0), prompt=place, prompt_ids=tuple(ids))
@@ -127,7 +129,7 @@ class SharedKeys(Keys):
         self.pack = Pack.of(rows, device)
         self.layers = [SharedLayer(dtype) for _ in range(layers)]
         self.cache = Cache(layers=self.layers)
-        self.layout = Layout(self.pack, linear)
+        self.layout = Layout(self.pack, linear, tiles=tiles)
         self.no_mask = torch.zeros(1, 1, 1, 1, device=device)
         self.lengths = torch.tensor([len(ids) for ids in prompts], device=device)
         self.owners: list[int] = []

@@ -44,6 +44,7 @@ class Decoder:
         mask_dtype: type of 4-D masks (bool for sdpa, else additive in this type).
         key_dtype: type in which keys and values are kept.
         linear: who multiplies matrices.
+        tiles: attention over packed prompts goes over its scores in tiles.
         step: computes single tokens where layers are known; None leaves them to transformers.
     """
 
@@ -58,6 +59,7 @@ class Decoder:
     tree: bool
     device: torch.device
     linear: Linear = torch_linear
+    tiles: bool = False
     step: TokenStep | None = None
 
     @torch.inference_mode()
@@ -94,7 +96,9 @@ class Decoder:
         config: Any = self.body.config
         layers = config.num_hidden_layers
         if self.shared:
-            return SharedKeys(layers, prompts, self.device, self.key_dtype, self.linear)
+            return SharedKeys(
+                layers, prompts, self.device, self.key_dtype, self.linear, tiles=self.tiles
+            )
         padded = (prompts, self.pad_id, self.device)
         if not self.plain:
             return StoredKeys(config, *padded)

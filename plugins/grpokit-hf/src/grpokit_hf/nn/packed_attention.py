@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from torch.autograd.function import once_differentiable
 
 from grpokit_hf.nn.pack import Block, Pack
 from grpokit_hf.nn.products import Linear, torch_linear
+from grpokit_hf.nn.tiles import Tiles
 
 __all__ = ["Layout", "packed_attention"]
 
@@ -43,13 +45,24 @@ class Places:
     rows: int
     length: int
 
+    @cached_property
+    def turned_X(self) -> Tensor:  # noqa: N802  (places are named by their shape)
+        """``queries_X`` with the query heads of a key head outside the rows."""
+        group = len(self.queries_X) // len(self.own_X)
+        places_BRST = self.queries_X.view(-1, self.rows, group, self.length)
+        return places_BRST.transpose(1, 2).reshape(-1)
+
 
 class Layout:
-    """A pack as attention needs it: the places of each head, made once for all layers."""
+    """A pack as attention needs it: the places of each head, made once for all layers.
 
-    def __init__(self, pack: Pack, linear: Linear = torch_linear) -> None:
+    Blocks are computed in ``tiles``, or by ``linear``.
+    """
+
+    def __init__(self, pack: Pack, linear: Linear = torch_linear, *, tiles: bool = False) -> None:
         self.pack = pack
         self.linear = linear
+        self.tiles = tiles
         self.made: dict[tuple[int, int], tuple[Places, ...]] = {}
         self.used = 0
 
@@ -126,8 +139,12 @@ class _PackedAttention(torch.autograd.Function):
         out_XD = torch.empty_like(q_XD)
         norms = []
         for places in layout.places(heads, shared):
-            out, norm = Heads(places, q_XD, k_XD, v_XD, layout.linear).forward()
-            out_XD.index_copy_(0, places.queries_X, out)
+            if layout.tiles:
+                out, norm = Tiles(places, q_XD, k_XD, v_XD).forward()
+                out_XD.index_copy_(0, places.turned_X, out)
+            else:
+                out, norm = Heads(places, q_XD, k_XD, v_XD, layout.linear).forward()
+                out_XD.index_copy_(0, places.queries_X, out)
             norms.append(norm)
         out_LHD = out_XD[:-heads].view(q_LHD.shape).to(q_LHD.dtype)
         ctx.save_for_backward(q_LHD, k_LJD, v_LJD, out_LHD, *norms)
@@ -141,12 +158,14 @@ class _PackedAttention(torch.autograd.Function):
         heads, shared = q_LHD.shape[1], k_LJD.shape[1]
         q_XD, k_XD, v_XD = flat(q_LHD, ctx.scale), flat(k_LJD), flat(v_LJD)
         grad_XD = flat(grad_LHD)
-        delta_X = (grad_LHD.float() * out_LHD.float()).sum(-1).reshape(-1)
-        delta_X = torch.cat([delta_X, delta_X.new_zeros(heads)])
+        told_X = flat(out_LHD) if ctx.layout.tiles else deltas(grad_LHD, out_LHD)
         sums = Sums(torch.empty_like(q_XD), torch.zeros_like(k_XD), torch.zeros_like(v_XD))
         for places, norm in zip(ctx.layout.places(heads, shared), norms, strict=True):
-            block = Heads(places, q_XD, k_XD, v_XD, ctx.layout.linear)
-            block.backward(grad_XD, delta_X, norm, sums)
+            if ctx.layout.tiles:
+                Tiles(places, q_XD, k_XD, v_XD).backward(grad_XD, told_X, norm, sums)
+            else:
+                block = Heads(places, q_XD, k_XD, v_XD, ctx.layout.linear)
+                block.backward(grad_XD, told_X, norm, sums)
         dq_LHD = sums.q_XD[:-heads].view(q_LHD.shape).mul_(ctx.scale).to(q_LHD.dtype)
         dk_LJD = sums.k_XD[:-shared].view(k_LJD.shape).to(k_LJD.dtype)
         dv_LJD = sums.v_XD[:-shared].view(v_LJD.shape).to(v_LJD.dtype)
@@ -164,17 +183,24 @@ class Sums:
     def add(
         self,
         places: Places,
+        queries_X: Tensor,
         dq: Tensor,
         own: tuple[Tensor, Tensor],
         prefix: tuple[Tensor, Tensor] | None,
     ) -> None:
         width = dq.shape[-1]
-        self.q_XD.index_copy_(0, places.queries_X, dq.reshape(-1, width))
+        self.q_XD.index_copy_(0, queries_X, dq.reshape(-1, width))
         for table_XD, part in zip((self.k_XD, self.v_XD), own, strict=True):
             table_XD.index_add_(0, places.own_X, part.view(-1, width))
         if prefix is not None and places.prefix_X is not None:
             for table_XD, part in zip((self.k_XD, self.v_XD), prefix, strict=True):
                 table_XD.index_add_(0, places.prefix_X, part.view(-1, width))
+
+
+def deltas(grad_LHD: Tensor, out_LHD: Tensor) -> Tensor:
+    """What a query's gradient and result have in common, in a flat table."""
+    delta_X = (grad_LHD.float() * out_LHD.float()).sum(-1).reshape(-1)
+    return torch.cat([delta_X, delta_X.new_zeros(grad_LHD.shape[1])])
 
 
 def flat(x_LHD: Tensor, scale: float = 1.0) -> Tensor:
@@ -296,7 +322,7 @@ class Heads:
                     prefix, q, grad, delta.reshape(flat_shape), b, dprefix
                 ).view(q.shape)
             dq[b, :, :, t] = dq_part
-        sums.add(self.places, dq, (dk, dv), dprefix)
+        sums.add(self.places, self.places.queries_X, dq, (dk, dv), dprefix)
 
     def own_gradients(
         self,
