@@ -18,6 +18,8 @@ from grpokit.api import (
     Sampling,
 )
 from grpokit_hf.backend import HfBackend
+from grpokit_hf.load import Policy
+from grpokit_hf.nn import caches, decode_attention
 from grpokit_hf.nn.decode import Decoder
 from grpokit_hf.window import check_window
 from tiny_model import LETTERS, SPECIAL
@@ -112,10 +114,27 @@ def test_other_seeds_and_steps_draw_others(make_recipe, open_backend, make_promp
     assert len(set(texts[0][0])) == 4
 
 
-@pytest.mark.parametrize("temperature", [1.0, 0.7])
+@pytest.mark.parametrize(
+    ("layout", "together", "temperature"),
+    [("Together", 1 << 17, 1.0), ("Steps", 0, 0.7), ("Tiled", 0, 0.7)],
+)
 def test_logprobs_equal_a_whole_forward(
-    make_tiny_model, make_recipe, open_backend, make_prompts, temperature: float
+    make_tiny_model,
+    make_recipe,
+    open_backend,
+    make_prompts,
+    monkeypatch,
+    layout: str,
+    together: int,
+    temperature: float,
 ):
+    """However rows read their prompts' keys; prompts of unequal lengths, and groups that shrink."""
+    used = set()
+    way = getattr(decode_attention, layout)
+    attend = way.attend_rows
+    monkeypatch.setattr(way, "attend_rows", lambda *args: used.add(type(args[0])) or attend(*args))
+    monkeypatch.setattr(caches, "TOGETHER", together)
+    monkeypatch.setattr(Policy, "tiles", layout == "Tiled")
     backend = ending_backend(make_tiny_model, make_recipe, open_backend)
     sampling = Sampling(group=4, max_tokens=16, temperature=temperature, seed=9)
     rollout = backend.generate(make_prompts(), sampling)
@@ -127,6 +146,7 @@ def test_logprobs_equal_a_whole_forward(
             expected = torch.log_softmax(logits / temperature, -1)
             expected = expected.gather(1, torch.tensor(completion.token_ids)[:, None])[:, 0]
             assert torch.allclose(torch.tensor(completion.logprobs), expected, atol=2e-5)
+    assert used == {way}
 
 
 @pytest.mark.parametrize("attention", ["float32", "sdpa"])

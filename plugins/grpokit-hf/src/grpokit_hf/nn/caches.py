@@ -16,7 +16,7 @@ from transformers.cache_utils import Cache, DynamicCache
 
 from grpokit_hf.nn.attention import causal_mask
 from grpokit_hf.nn.batch import filler
-from grpokit_hf.nn.decode_attention import Groups, Steps, Together
+from grpokit_hf.nn.decode_attention import Groups, Steps, Tiled, Together
 from grpokit_hf.nn.keys import FixedLayer, SharedLayer
 from grpokit_hf.nn.pack import Pack
 from grpokit_hf.nn.packed_attention import Layout
@@ -126,7 +126,7 @@ class SharedKeys(Keys):
             replace(filler(0), prompt=place, prompt_ids=tuple(ids))
             for place, ids in enumerate(prompts)
         ]
-        self.pack = Pack.of(rows, device)
+        self.pack, self.tiles = Pack.of(rows, device), tiles
         self.layers = [SharedLayer(dtype) for _ in range(layers)]
         self.cache = Cache(layers=self.layers)
         self.layout = Layout(self.pack, linear, tiles=tiles)
@@ -173,7 +173,8 @@ class SharedKeys(Keys):
         hidden_PK = self.hidden if bool(self.hidden.any()) else None
         if not together:
             groups = Groups.of(self.owners, len(self.hidden), device)
-            self.layout = Steps(self.layers, groups, hidden_PK)
+            way = Tiled if self.tiles else Steps
+            self.layout = way(self.layers, groups, hidden_PK)
             return
         seen_N11K = None
         if hidden_PK is not None:

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from grpokit_hf.nn.keys import SharedLayer
+from grpokit_hf.nn.tiles import attend, joined
 
-__all__ = ["Groups", "Steps", "Together"]
+__all__ = ["Groups", "Steps", "Tiled", "Together"]
 
 
 @dataclass(frozen=True)
@@ -154,3 +155,34 @@ class Steps(Together):
             values_PJKD.view(prompts * shared, keys, -1),
         )
         return out.view(prompts, shared, rows, group, -1).transpose(1, 2)
+
+
+class Tiled(Steps):
+    """The same by torch's kernel for CPUs: a call for the rows' own keys, and one for their prompts'."""
+
+    def __init__(
+        self, layers: Sequence[SharedLayer], groups: Groups, hidden_PK: Tensor | None
+    ) -> None:
+        super().__init__(layers, groups, hidden_PK)
+        self.mask_P11K: Tensor | None = None
+        if hidden_PK is not None:
+            seen_PK = torch.zeros(hidden_PK.shape, device=hidden_PK.device)
+            self.mask_P11K = seen_PK.masked_fill_(hidden_PK, -torch.inf)[:, None, None]
+
+    def attend_rows(
+        self, layer: SharedLayer, query_NHD: Tensor, key: Tensor, value: Tensor, scale: float
+    ) -> Tensor:
+        """The same for (N, H, D); gives (N, H, D)."""
+        rows, heads, width = query_NHD.shape
+        shared = key.shape[1]
+        q_NJSD = (query_NHD.float() * scale).view(rows, shared, heads // shared, width)
+        q_PJRSD = self.groups.spread(q_NJSD).transpose(1, 2)
+        prompts, _, most, group, _ = q_PJRSD.shape
+        q_PJXD = q_PJRSD.reshape(prompts, shared, most * group, width)
+        prompt_keys = (layer.prompt_keys, layer.prompt_values)
+        out_PJXD, norm_PJX = attend(q_PJXD, *prompt_keys, mask=self.mask_P11K)
+        out = out_PJXD.reshape(q_PJRSD.shape).transpose(1, 2)
+        norm = norm_PJX.reshape(q_PJRSD.shape[:-1]).transpose(1, 2)
+        prefix = (self.groups.collect(out), self.groups.collect(norm))
+        both = joined(attend(q_NJSD, key, value), prefix)
+        return both.reshape(rows, heads, width).to(query_NHD.dtype)

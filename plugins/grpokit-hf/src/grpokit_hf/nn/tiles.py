@@ -22,7 +22,7 @@ from grpokit_hf.nn.products import Linear, torch_linear
 if TYPE_CHECKING:
     from grpokit_hf.nn.packed_attention import Places, Sums
 
-__all__ = ["Tiles", "pick_tiles", "tiles_work"]
+__all__ = ["Tiles", "attend", "joined", "pick_tiles", "tiles_work"]
 
 Result = tuple[Tensor, Tensor]
 """(…, queries, D) and the log of each query's sum, (…, queries)."""
@@ -76,10 +76,8 @@ class Tiles:
         out_BSXD, norm_BSX = out.reshape(shape), norm.reshape(shape[:-1])
         if self.prefix is not None:
             more_BSXD, more_BSX = attend(self.q_BSXD, *self.prefix, mask=self.mask)
-            both_BSX = torch.logaddexp(norm_BSX, more_BSX)
-            out_BSXD = out_BSXD * (norm_BSX - both_BSX).exp_()[..., None]
-            out_BSXD.addcmul_(more_BSXD, (more_BSX - both_BSX).exp_()[..., None])
-            norm_BSX = both_BSX
+            out_BSXD = joined((out_BSXD, norm_BSX), (more_BSXD, more_BSX))
+            norm_BSX = torch.logaddexp(norm_BSX, more_BSX)
         return out_BSXD.reshape(-1, self.width), norm_BSX
 
     def backward(self, grad_XD: Tensor, out_XD: Tensor, norm_BSX: Tensor, sums: Sums) -> None:
@@ -111,6 +109,12 @@ def attend(
         query, key, value, 0.0, causal, attn_mask=mask, scale=1.0
     )
     return found
+
+
+def joined(one: Result, other: Result) -> Tensor:
+    """The result over the keys of both."""
+    share = torch.sigmoid(one[1] - other[1])
+    return torch.lerp(other[0], one[0], share[..., None])
 
 
 def gradients(
