@@ -23,6 +23,8 @@ __all__ = ["Measured", "Progress", "run_all"]
 
 POLL = 0.1
 """Seconds between two looks at the worker's log."""
+APART = 1800.0
+"""Seconds that may lie between measurements of a cell: a machine may have other work later."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,21 +71,46 @@ def run_all(
 ) -> list[Measured]:
     """All measurements, those of earlier calls among them; ``again`` takes none of them.
 
-    A file a measurement lies in ``folder/cells``. One that failed is tried anew.
+    A file a measurement lies in ``folder/cells``. One that failed is tried anew. Where one of a cell is
+    lacking and others are old, all of the cell are measured.
     """
     (folder / "cells").mkdir(parents=True, exist_ok=True)
     total = len(grid) * len(contestants)
     found: list[Measured] = []
     for cell in grid:
         work = make_work(cell, settings, model)
+        kept = {} if again else _kept(folder, cell, contestants, work)
         for contestant in contestants:
-            place = folder / "cells" / f"{cell.name}-{contestant.slug}"
+            place = _place(folder, cell, contestant)
             progress.begin(cell, contestant, len(found) + 1, total)
-            known = None if again else _read(place, cell, contestant, fingerprint(work, contestant))
+            known = kept.get(contestant.label)
+            known = None if known is None or known.failure else known
             measured = known or _run(place, cell, contestant, work, progress)
             found.append(measured)
             progress.end(measured, cached=known is not None)
     return found
+
+
+def _place(folder: Path, cell: Cell, contestant: Contestant) -> Path:
+    return folder / "cells" / f"{cell.name}-{contestant.slug}"
+
+
+def _kept(
+    folder: Path, cell: Cell, contestants: Sequence[Contestant], work: StepWork
+) -> dict[str, Measured]:
+    """What was measured of a cell and may stand beside what is measured now, failures too."""
+    found = [
+        _read(_place(folder, cell, each), cell, each, fingerprint(work, each))
+        for each in contestants
+    ]
+    known = {each.contestant.label: each for each in found if each is not None}
+    now = datetime.now(UTC)
+    old = any(
+        (now - datetime.fromisoformat(each.when)).total_seconds() > APART
+        for each in known.values()
+        if not each.failure
+    )
+    return {} if old and None in found else known
 
 
 def _file(place: Path, ending: str) -> Path:
@@ -91,12 +118,12 @@ def _file(place: Path, ending: str) -> Path:
 
 
 def _read(place: Path, cell: Cell, contestant: Contestant, mark: str) -> Measured | None:
-    """What was measured before, if it was the same and did not fail."""
+    """What was measured before, if it was the same."""
     try:
         saved = json.loads(_file(place, ".json").read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError):
         return None
-    if saved.get("fingerprint") != mark or saved["data"].get("failure"):
+    if saved.get("fingerprint") != mark:
         return None
     return Measured(cell=cell, contestant=contestant, data=saved["data"], when=saved["when"])
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from grpokit.bench.step import runs
 from grpokit.bench.step.grid import Cell, Contestant, Settings, cells
 from grpokit.bench.step.runs import Measured, Progress, run_all
 from grpokit.spec.components import StepBenchSpec
@@ -101,6 +102,18 @@ def test_contestants_of_a_cell_follow_each_other_and_are_kept(racers: Path) -> N
     assert log(racers)[4:] == ["one 2", "one 4"], "only what has changed"
     measure(racers, two, grid=GRID[:1], again=True)
     assert log(racers)[6:] == ["two 2"]
+
+
+def test_what_is_old_stands_beside_nothing_new(
+    racers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two, bad = racer("one"), racer("two"), racer("refuses", "refuses")
+    measure(racers, one, two, bad, grid=GRID[:1])
+    monkeypatch.setattr(runs, "APART", -1.0)
+    measure(racers, one, two, bad, grid=GRID[:1])
+    assert log(racers)[3:] == ["refuses 2"], "what fails each time lets the others stand"
+    measure(racers, replace(one, code="2"), two, bad, grid=GRID[:1])
+    assert log(racers)[4:] == ["one 2", "two 2", "refuses 2"]
 
 
 def test_failures_are_told_and_tried_again(racers: Path) -> None:
