@@ -137,3 +137,18 @@ def export(tmp_path: Path) -> Callable[..., ExportResult]:
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Random models of every architecture whose rows are packed; do not write into them."""
+    from update_pairs import write_model
+
+    made: dict[str, Path] = {}
+
+    def make(kind: str) -> Path:
+        if kind not in made:
+            made[kind] = write_model(tmp_path_factory.mktemp(kind), kind)
+        return made[kind]
+
+    return make

@@ -14,9 +14,7 @@ alone, and the backward, which computes them again, would use weights that do no
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,23 +24,10 @@ from torch import Tensor
 from grpokit.algorithms import logprobs
 from grpokit.registry.catalog import Catalog
 from grpokit_hf.nn import pack, packed_attention, products, tree
-from update_pairs import KINDS, Case, Pair, distance, error, write_model
+from update_pairs import KINDS, Case, Pair, distance, error
 
 SEEDS = range(int(os.environ.get("GRPOKIT_FUZZ", "2")))
 """More rollouts a case: ``GRPOKIT_FUZZ=50 pytest plugins/grpokit-hf/tests/test_fast_gradients.py``."""
-
-
-@pytest.fixture(scope="session")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Random models of every architecture whose rows are packed; do not write into them."""
-    made: dict[str, Path] = {}
-
-    def make(kind: str) -> Path:
-        if kind not in made:
-            made[kind] = write_model(tmp_path_factory.mktemp(kind), kind)
-        return made[kind]
-
-    return make
 
 
 @pytest.fixture(autouse=True)

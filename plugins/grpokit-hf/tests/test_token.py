@@ -19,22 +19,10 @@ from grpokit_hf.nn import caches, token
 from grpokit_hf.nn.decode import Decoder
 from grpokit_hf.nn.stack import TURNED
 from tiny_recipes import tiny_recipe
-from update_pairs import KINDS, LORA, write_model
+from update_pairs import KINDS, LORA
 
 KNOWN = ("llama", "qwen2", "qwen3", "mistral")
 SAMPLING = Sampling(group=4, max_tokens=14, temperature=1.0, seed=5)
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    made: dict[str, Path] = {}
-
-    def make(kind: str) -> Path:
-        if kind not in made:
-            made[kind] = write_model(tmp_path_factory.mktemp(kind), kind)
-        return made[kind]
-
-    return make
 
 
 def opened(

@@ -26,6 +26,7 @@ from grpokit.api import (
     Sampling,
     ShouldStop,
 )
+from grpokit_hf.groups import grouped
 from grpokit_hf.load import use_threads
 from grpokit_hf.locate import Located, ensure, locate
 from grpokit_hf.machine import versions
@@ -185,14 +186,7 @@ class TrlBackend:
         ids = [self.encode(prompt.messages) for prompt in prompts]
         check_window(self.loaded.base, prompts, ids, sampling)
         drawn = draw(self.trainer, prompts, ids, sampling, self.config.generate_rows, should_stop)
-        made = [self._completion(one) for one in drawn]
-        size = sampling.group
-        return Rollout(
-            prompts=tuple(prompts),
-            prompt_ids=tuple(ids),
-            completions=tuple(tuple(made[p * size : (p + 1) * size]) for p in range(len(prompts))),
-            sampling=sampling,
-        )
+        return grouped(prompts, ids, [self._completion(one) for one in drawn], sampling)
 
     def _completion(self, drawn: Drawn) -> Completion:
         tokenizer = self.loaded.tokenizer

@@ -4,7 +4,7 @@ The kernel gives, with its result, the log of each query's sum. So a query's own
 two calls: their results are added in the shares that the sums give, and the backward of each call, told
 the common result and sum, gives its part of the gradients (arXiv 2205.14135, section 3.1 and appendix B.4).
 A tile of scores stays within the cache, while :class:`grpokit_hf.nn.packed_attention.Heads` goes over a
-whole block's several times; that pays where another multiplier than torch's is much faster.
+whole block's several times, which pays where another multiplier than torch's is much faster.
 
 Suffixes as in :mod:`grpokit_hf.nn.packed_attention`; C is B * S * R.
 """
