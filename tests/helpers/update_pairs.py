@@ -41,7 +41,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
 LORA = {"rank": 4, "alpha": 8.0}
 
 
-def write_model(folder: Path, kind: str) -> Path:
+def write_model(folder: Path, kind: str, **more: Any) -> Path:
     """A random model of two layers whose biases and norms are random too: one that is left out shows."""
     name, own = KINDS[kind]
     settings = {
@@ -57,6 +57,7 @@ def write_model(folder: Path, kind: str) -> Path:
         "bos_token_id": 1,
         "eos_token_id": 2,
         **own,
+        **more,
     }
     config = getattr(transformers, name + "Config")(**settings)
     with torch.random.fork_rng(devices=[]):

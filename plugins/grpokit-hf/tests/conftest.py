@@ -140,15 +140,16 @@ def export(tmp_path: Path) -> Callable[..., ExportResult]:
 
 
 @pytest.fixture(scope="session")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Random models of every architecture whose rows are packed; do not write into them."""
     from update_pairs import write_model
 
     made: dict[str, Path] = {}
 
-    def make(kind: str) -> Path:
-        if kind not in made:
-            made[kind] = write_model(tmp_path_factory.mktemp(kind), kind)
-        return made[kind]
+    def make(kind: str, **more: Any) -> Path:
+        name = "-".join([kind, *(f"{key}-{value}" for key, value in more.items())])
+        if name not in made:
+            made[name] = write_model(tmp_path_factory.mktemp(name), kind, **more)
+        return made[name]
 
     return make

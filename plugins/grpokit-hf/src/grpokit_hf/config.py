@@ -25,6 +25,8 @@ class HfConfig(Config):
     """Where rows are packed, what completions of a group begin with in common is computed once, in training and in sampling, and equal completions once altogether. `false` computes each completion by itself; the result differs by rounding."""
     fused: bool = True
     """On a CPU, each new token of a completion is computed by grpokit's own pass over layers of a known kind (Llama, Mistral, Qwen2, Qwen3) with frozen weights, in fewer and larger products. `false`, and every other model, takes transformers' own code; the result differs by rounding."""
+    native: bool = True
+    """Where `fused` applies and there is a C compiler (`$CC`, `cc`, `gcc` or `clang`), each new token of up to 64 rows is one call of grpokit's own C code, which is compiled once, in two seconds, for this processor. `false`, and every machine without a compiler, takes torch; the result differs by rounding."""
     products: Literal["auto", "torch", "onednn"] = "auto"
     """Who multiplies float32 matrices on a CPU. `auto` takes oneDNN on x86 processors that are not Intel's, where what torch takes holds back, and torch's choice elsewhere."""
     scores: Literal["auto", "tiles", "blocks"] = "auto"

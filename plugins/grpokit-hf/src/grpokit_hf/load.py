@@ -219,7 +219,9 @@ class Policy:
                 else nullcontext()
             )
             if self.fuses:
-                self.step = TokenStep.ready(self.base.get_decoder(), self.linear, self.step)
+                head = Head(self.base) if self.config.native else None
+                body = self.base.get_decoder()
+                self.step = TokenStep.ready(body, self.linear, self.step, head)
             with frozen, self.forward().precision():
                 yield
 

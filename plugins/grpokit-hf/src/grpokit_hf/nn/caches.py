@@ -110,7 +110,10 @@ class StoredKeys(Keys):
 
 
 class SharedKeys(Keys):
-    """Prompts are fed as one packed sequence; their keys stand once for all rows that continue them."""
+    """Prompts are fed as one packed sequence; their keys stand once for all rows that continue them.
+
+    Up to ``apart`` rows no row has a copy of them, however short they are.
+    """
 
     def __init__(
         self,
@@ -121,12 +124,13 @@ class SharedKeys(Keys):
         linear: Linear,
         *,
         tiles: bool = False,
+        apart: int = 0,
     ) -> None:
         rows = [
             replace(filler(0), prompt=place, prompt_ids=tuple(ids))
             for place, ids in enumerate(prompts)
         ]
-        self.pack, self.tiles = Pack.of(rows, device), tiles
+        self.pack, self.tiles, self.apart = Pack.of(rows, device), tiles, apart
         self.layers = [SharedLayer(dtype) for _ in range(layers)]
         self.cache = Cache(layers=self.layers)
         self.layout = Layout(self.pack, linear, tiles=tiles)
@@ -165,11 +169,13 @@ class SharedKeys(Keys):
         if len(used) < len(self.hidden):
             prompts_P = torch.tensor(used, device=device)
             self.hidden = self.hidden[prompts_P]
-        owners_N = torch.tensor(self.owners, device=device)
+        self.owners_N = torch.tensor(self.owners, device=device)
+        self.counts_P = (~self.hidden).sum(dim=1)
         first = self.layers[0]
         together = len(slots) * first.prompt_keys[0].numel() <= TOGETHER
+        together = together and len(slots) > self.apart
         for layer in self.layers:
-            layer.keep(index_N, prompts_P, owners_N, together=together)
+            layer.keep(index_N, prompts_P, self.owners_N, together=together)
         hidden_PK = self.hidden if bool(self.hidden.any()) else None
         if not together:
             groups = Groups.of(self.owners, len(self.hidden), device)
@@ -178,7 +184,7 @@ class SharedKeys(Keys):
             return
         seen_N11K = None
         if hidden_PK is not None:
-            seen = functional.pad(~hidden_PK[owners_N], (0, first.room), value=True)
+            seen = functional.pad(~hidden_PK[self.owners_N], (0, first.room), value=True)
             seen_N11K = seen[:, None, None]
         self.layout = Together(self.layers, seen_N11K)
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 
 from grpokit.api import Sampling, ShouldStop
 from grpokit_hf.nn.caches import Keys, SharedKeys, StoredKeys, left_pad
+from grpokit_hf.nn.native import ROWS, Native
 from grpokit_hf.nn.pack import check_used
 from grpokit_hf.nn.pick import pick
 from grpokit_hf.nn.products import Linear, torch_linear
@@ -89,38 +91,50 @@ class Decoder:
                 return rows.drawn
             token_D = rows.arrange(cache, sampling.max_tokens - 1)
             positions_D1 = (cache.lengths + (rows.step - 1))[:, None]
-            hidden_D1H = self._next(token_D[:, None], positions_D1, cache)
-            logits_DV = self.head(hidden_D1H[:, -1])
+            logits_DV = self._logits(token_D[:, None], positions_D1, cache)
 
     def _cache(self, prompts: Sequence[Sequence[int]]) -> Keys:
         config: Any = self.body.config
         layers = config.num_hidden_layers
         if self.shared:
             return SharedKeys(
-                layers, prompts, self.device, self.key_dtype, self.linear, tiles=self.tiles
+                *(layers, prompts, self.device, self.key_dtype, self.linear),
+                tiles=self.tiles,
+                apart=0 if self.native is None else ROWS,
             )
         padded = (prompts, self.pad_id, self.device)
         if not self.plain:
             return StoredKeys(config, *padded)
         return Keys(layers, *padded, self.mask_dtype, self.key_dtype)
 
+    @property
+    def native(self) -> Native | None:
+        """The token step in C, unless it was found to differ."""
+        native = None if self.step is None or self.step.tried is False else self.step.native
+        return None if native is None or native.tried is False else native
+
+    def _logits(self, ids_D1: Tensor, positions_D1: Tensor, cache: Keys) -> Tensor:
+        """logits_DV of the next token."""
+        native, slow = self.native, partial(self._next, ids_D1, positions_D1, cache)
+        if native is None or len(ids_D1) > ROWS or not isinstance(cache, SharedKeys):
+            return self._head(slow())
+        if native.tried:
+            found = native(ids_D1, positions_D1, cache, head=True)
+            return found if native.head is not None else self._head(found[:, None])
+        fast = partial(native, ids_D1, positions_D1, cache, head=False)
+        return self._head(compared(cache, slow, lambda: fast()[:, None], native))
+
+    def _head(self, hidden_D1H: Tensor) -> Tensor:
+        logits_DV: Tensor = self.head(hidden_D1H[:, -1])
+        return logits_DV
+
     def _next(self, ids_D1: Tensor, positions_D1: Tensor, cache: Keys) -> Tensor:
         """hidden_D1H of the next token; the first of a run by transformers too, to compare."""
-        step = self.step
+        step, slow = self.step, partial(self._run, ids_D1, positions_D1, cache)
         if step is None or step.tried is False or not isinstance(cache, SharedKeys):
-            return self._run(ids_D1, positions_D1, cache)
-        if step.tried:
-            return step(ids_D1, positions_D1, cache)
-        filled = cache.layers[0].filled
-        slow_D1H = self._run(ids_D1, positions_D1, cache)
-        for layer in cache.layers:
-            layer.filled = filled
-        fast_D1H = step(ids_D1, positions_D1, cache)  # last: its keys stay, as in every later run
-        if step.agrees(fast_D1H, slow_D1H):
-            return fast_D1H
-        for layer in cache.layers:
-            layer.filled = filled
-        return self._run(ids_D1, positions_D1, cache)
+            return slow()
+        fast = partial(step, ids_D1, positions_D1, cache)
+        return fast() if step.tried else compared(cache, slow, fast, step)
 
     def _run(self, ids_NQ: Tensor, positions_NQ: Tensor, cache: Keys) -> Tensor:
         out = self.body(
@@ -134,3 +148,28 @@ class Decoder:
             check_used(cache.layout.used, self.body)
         hidden: Tensor = out.last_hidden_state
         return hidden
+
+
+def compared(
+    cache: SharedKeys,
+    slow: Callable[[], Tensor],
+    fast: Callable[[], Tensor],
+    step: TokenStep | Native,
+) -> Tensor:
+    """hidden_D1H as the faster way has it, or as the other has where they differ.
+
+    The keys of the one that counts stay in the cache, as in every later run.
+    """
+    filled = cache.layers[0].filled
+
+    def again() -> None:
+        for layer in cache.layers:
+            layer.filled = filled
+
+    slow_D1H = slow()
+    again()
+    fast_D1H = fast()
+    if step.agrees(fast_D1H, slow_D1H):
+        return fast_D1H
+    again()
+    return slow()

@@ -37,6 +37,11 @@ class Stack:
         self.rank = 0
         self.gather()
 
+    @property
+    def ranks(self) -> list[int]:
+        """Of each layer's adapter."""
+        return [rank_of(layer) for layer in self.layers]
+
     @staticmethod
     def fits(layers: Sequence[Any]) -> bool:
         """Whether these can be one product: plain layers, one plain adapter each at most."""
@@ -54,7 +59,7 @@ class Stack:
     @torch.no_grad()
     def gather(self) -> None:
         """Moves the weights into one matrix that has room for the adapters."""
-        self.rank = sum(rank_of(layer) for layer in self.layers)
+        self.rank = sum(self.ranks)
         first = self.bases[0]
         empty = first.weight.new_zeros(self.rank, first.in_features)
         self.weight = torch.cat([*(base.weight for base in self.bases), empty])
@@ -77,7 +82,7 @@ class Stack:
             base.weight.data_ptr() == there + start * size
             for base, start in zip(self.bases, starts, strict=False)
         )
-        if not in_place or self.rank != sum(map(rank_of, self.layers)):
+        if not in_place or self.rank != sum(self.ranks):
             self.gather()
         self.up_RO = self.weight.new_zeros(self.rank, self.width)
         row, column = self.width, 0

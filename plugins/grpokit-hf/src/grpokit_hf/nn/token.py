@@ -20,7 +20,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from grpokit_hf.nn.caches import SharedKeys
+from grpokit_hf.nn.head import Head
 from grpokit_hf.nn.keys import SharedLayer
+from grpokit_hf.nn.native import LIMITS, Native, relative_gap
 from grpokit_hf.nn.products import Linear
 from grpokit_hf.nn.stack import Stack
 
@@ -30,8 +32,6 @@ log = logging.getLogger("grpokit.hf")
 
 KNOWN = {"LlamaDecoderLayer", "MistralDecoderLayer", "Qwen2DecoderLayer", "Qwen3DecoderLayer"}
 """Layers that are: norm, attention with rotated halves, sum, norm, SwiGLU, sum."""
-LIMITS = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 2e-2}
-"""Largest relative difference from transformers' own: rounding, over all layers."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,16 @@ class TokenStep:
             for stack in (layer.read, layer.write, layer.widen, layer.narrow)
         ]
         self.norm = norm_of(body.norm)
+        self.native: Native | None = None
         self.tried: bool | None = None
 
     @classmethod
-    def ready(cls, body: Any, linear: Linear, before: TokenStep | None = None) -> TokenStep | None:
+    def ready(
+        cls, body: Any, linear: Linear, before: TokenStep | None = None, head: Head | None = None
+    ) -> TokenStep | None:
         """For a batch, with the adapters as they are now; ``before`` again if it is of these layers.
 
-        None where a layer is of another kind, has hooks, or trains itself.
+        With ``head``, tokens are computed in C where that can be. None where a layer is of another kind, has hooks, or trains itself.
         """
         layers = getattr(body, "layers", ())
         if not layers or not all(map(is_known, layers)):
@@ -77,8 +80,11 @@ class TokenStep:
         parts = [part for layer in layers for part in stacks_of(layer)]
         if before is None or [stack.layers for stack in before.stacks] != parts:
             before = cls(body, linear)
+            before.native = None if head is None else Native.of(before, head)
         for stack in before.stacks:
             stack.refresh()
+        if before.native is not None:
+            before.native.refresh()
         return before
 
     def __call__(self, ids_D1: Tensor, positions_D1: Tensor, cache: SharedKeys) -> Tensor:
@@ -115,7 +121,7 @@ class TokenStep:
 
     def agrees(self, fast: Tensor, slow: Tensor) -> bool:
         """Whether the first token is what transformers makes of it; told once where it is not."""
-        gap = float((fast.float() - slow.float()).norm() / slow.float().norm())
+        gap = relative_gap(fast, slow)
         self.tried = gap <= LIMITS[slow.dtype]
         if not self.tried:
             log.warning(

@@ -1,0 +1,119 @@
+"""Compiles the C code of this folder once for this machine, and loads it.
+
+It is compiled for the very processor, so the library's name says for which: another processor, another
+compiler or other code makes another one. Without a compiler, or where anything goes wrong, there is no
+library, and torch computes what it would have.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import hashlib
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from grpokit.api import models
+
+__all__ = ["FLAGS", "build", "compiler", "folder", "library"]
+
+log = logging.getLogger("grpokit.hf")
+
+HERE = Path(__file__).parent
+FLAGS = (
+    *("-std=gnu11", "-O3", "-march=native", "-fopenmp", "-shared", "-fPIC"),
+    *("-fno-strict-aliasing", "-fno-math-errno", "-fno-trapping-math", "-Wall", "-Wextra"),
+)
+SECONDS = 120
+"""After which a compiler is given up."""
+
+
+class NoLibraryError(Exception):
+    """Why there is no library."""
+
+
+@functools.cache
+def library() -> ctypes.CDLL | None:
+    """The library, or None; compiled if need be. The reason for None is told once."""
+    try:
+        found = ctypes.CDLL(str(build(os.environ)))
+        found.grpokit_begin()
+        found.grpokit_scratch.restype = ctypes.c_int64
+    except (NoLibraryError, OSError, AttributeError) as error:
+        log.info("tokens are computed by torch alone: %s", error)
+        return None
+    return found
+
+
+def build(environ: Mapping[str, str]) -> Path:
+    """The library's file. Raises NoLibraryError."""
+    tool = compiler(environ)
+    place = folder(environ)
+    path = place / f"token-{fingerprint(tool)}.so"
+    if path.is_file():
+        return path
+    with tempfile.TemporaryDirectory(dir=place) as scratch:
+        made = Path(scratch) / "token.so"
+        command = [tool, *FLAGS, str(HERE / "token.c"), "-o", str(made), "-lm"]
+        try:
+            run(command, check=True)
+            made.replace(path)
+        except subprocess.CalledProcessError as error:
+            lines = (error.stderr or "").strip().splitlines() or ["no message"]
+            raise NoLibraryError(f"{tool} failed: {lines[0][:200]}") from error
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise NoLibraryError(f"{tool}: {error}") from error
+    return path
+
+
+def run(command: list[str], *, check: bool = False) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # noqa: S603  the user's compiler and our own file
+        command, check=check, capture_output=True, timeout=SECONDS, text=True
+    )
+
+
+def compiler(environ: Mapping[str, str]) -> str:
+    """``$CC``, or the first of cc, gcc and clang on the path."""
+    path = environ.get("PATH")
+    names = [environ["CC"]] if environ.get("CC") else ["cc", "gcc", "clang"]
+    for name in names:
+        found = shutil.which(name, path=path)
+        if found is not None:
+            return found
+    raise NoLibraryError(f"no C compiler: {' and '.join(names)} not found on the path")
+
+
+def folder(environ: Mapping[str, str]) -> Path:
+    """Where libraries are kept. Nobody else may write there, because what lies there is executed."""
+    place = models.models_folder(environ).parent / "native"
+    try:
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = place.stat()
+    except OSError as error:
+        raise NoLibraryError(f"no folder for the library: {error}") from error
+    if hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & 0o022):
+        raise NoLibraryError(f"others may write to {place}: chmod 700 {place}")
+    return place
+
+
+@functools.cache
+def fingerprint(tool: str) -> str:
+    """Of code, compiler and processor."""
+    told = hashlib.sha256(repr(FLAGS).encode())
+    for source in sorted(HERE.glob("*.[ch]")):
+        told.update(source.read_bytes())
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        told.update(run([tool, "--version"]).stdout.encode())
+    told.update(f"{tool} {platform.machine()} {platform.processor()}".encode())
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").split("\n\n")[0].splitlines()
+        kept = [line for line in lines if line.startswith(("model", "flags", "Features", "CPU "))]
+        told.update("\n".join(kept).encode())
+    return told.hexdigest()[:16]
