@@ -23,7 +23,7 @@ from torch import Tensor
 
 from grpokit.algorithms import logprobs
 from grpokit.registry.catalog import Catalog
-from grpokit_hf.nn import pack, packed_attention, products, tree
+from grpokit_hf.nn import pack, packed_attention, pointwise, products, tree
 from update_pairs import KINDS, Case, Pair, distance, error
 
 SEEDS = range(int(os.environ.get("GRPOKIT_FUZZ", "2")))
@@ -73,18 +73,31 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("scores", ["blocks", "tiles"])
+WIDE = {"hidden_size": 128, "intermediate_size": 96, "initializer_range": 0.1}
+"""Heads of 32 numbers, which the C code takes as a whole: attention, norms, rotation and SwiGLU."""
+
+
+@pytest.mark.parametrize("scores", ["blocks", "tiles", "native"])
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_the_update_is_the_textbooks(case: Case, scores: str, folders, open_backend):
-    case = replace(case, settings={**case.settings, "scores": scores})
-    pair = Pair(case, folders(case.kind), open_backend)
-    assert pair.backend.policy.tiles == (scores == "tiles")
+def test_the_update_is_the_textbooks(case: Case, scores: str, folders, open_backend, monkeypatch):
+    native = scores == "native"
+    way = {"native": True} if native else {"native": False, "scores": scores}
+    case = replace(case, settings={**case.settings, **way})
+    shape = {**WIDE, "head_dim": 32} if case.kind == "qwen3" else WIDE
+    calls: set[str] = set()
+    real = pointwise.call
+    monkeypatch.setattr(pointwise, "call", lambda name, *rest: calls.add(name) or real(name, *rest))
+    pair = Pair(case, folders(case.kind, **(shape if native else {})), open_backend)
+    assert native or pair.backend.policy.tiles == (scores == "tiles")
     forward = pair.backend.policy.forward()
     assert forward.shared
     assert forward.linear is products.onednn_linear or not products.onednn_works()
     for seed in SEEDS:
-        shape = {"prompts": 3 - seed % 3, "group": (4, 8)[seed % 2], "alike": (5 * seed) % 17}
-        check(pair, seed, **shape, branching=(0.0, 0.8, 0.4)[seed % 3])
+        drawn = {"prompts": 3 - seed % 3, "group": (4, 8)[seed % 2], "alike": (5 * seed) % 17}
+        check(pair, seed, **drawn, branching=(0.0, 0.8, 0.4)[seed % 3])
+    known = case.kind in ("llama", "qwen2", "qwen3", "mistral")
+    every = {"norm", "norm_back", "gate", "gate_back", "rotate"}
+    assert calls == (every if native and known else set())
 
 
 def test_all_kinds_are_tested():
@@ -102,7 +115,14 @@ def test_every_selection(select: str, folders, open_backend):
     check(pair, 0, prompts=2, group=8)
 
 
-OFF = {"packing": False, "tree": False, "skip": False, "products": "torch", "attention": "eager"}
+OFF = {
+    "packing": False,
+    "tree": False,
+    "skip": False,
+    "products": "torch",
+    "attention": "eager",
+    "native": False,
+}
 SWITCHES = [{name: value} for name, value in OFF.items()]
 OTHERS = [{"attention": "sdpa"}, {"attention": "flex"}]
 

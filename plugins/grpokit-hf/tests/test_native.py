@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import platform
 import shutil
 import stat
 from collections.abc import Iterator
@@ -20,7 +21,9 @@ from grpokit_hf.nn import native
 from grpokit_hf.nn.caches import SharedKeys
 from grpokit_hf.nn.decode import Decoder
 from grpokit_hf.nn.native import ROWS, Native
+from grpokit_hf.nn.products import torch_linear
 from grpokit_hf.nn.token import TokenStep
+from packed_pairs import compare, scattered
 from tiny_recipes import tiny_recipe
 from update_pairs import LORA
 
@@ -48,7 +51,7 @@ def opened(
         "hf",
         folder,
         model={"dtype": dtype, "lora": LORA if lora else None},
-        backend={"with": {"threads": 2, "device": "cpu", **settings}},
+        backend={"with": {"threads": 1, "device": "cpu", **settings}},
     )
     backend: HfBackend = open_backend(recipe)
     generator = torch.Generator().manual_seed(0)
@@ -110,6 +113,30 @@ def test_hidden_states_are_those_of_torch(kind: str, rows: int, folders, open_ba
     assert apart(batch.run(batch.native), batch.run(batch.step)) < EXACT
 
 
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="names of x86 processors")
+@pytest.mark.parametrize("processor", ["x86-64", "x86-64-v3", "x86-64-v4"])
+def test_other_processors(processor: str, folders, open_backend, tmp_path, monkeypatch):
+    """Vectors of 16 and 32 bytes, and of 64 without the instructions that newer processors have."""
+    if processor == "x86-64-v4" and not torch.backends.cpu.get_cpu_capability().startswith(
+        "AVX512"
+    ):
+        pytest.skip("this processor has no AVX-512")
+    flags = [f"-march={processor}" if flag == "-march=native" else flag for flag in build.FLAGS]
+    monkeypatch.setattr(build, "FLAGS", flags)
+    monkeypatch.setenv("GRPOKIT_CACHE", str(tmp_path))
+    build.fingerprint.cache_clear()
+    build.library.cache_clear()
+    folder = folders("qwen3", **WIDE)
+    for dtype, limit in (("float32", EXACT), ("bfloat16", HALF)):
+        backend = opened(open_backend, folder, dtype=dtype)
+        for rows in (5, 40):
+            batch = Batch(backend, rows)
+            assert apart(batch.run(batch.native), batch.run(batch.step)) < limit
+    assert len(list(tmp_path.glob("native/*.so"))) == 1
+    compare(scattered(3), (6, 2), torch_linear, native=True)
+    build.fingerprint.cache_clear()
+
+
 @pytest.mark.parametrize("rows", [3, 16, 50])
 @pytest.mark.parametrize("kind", KNOWN)
 def test_bfloat16_differs_by_rounding(kind: str, rows: int, folders, open_backend):
@@ -138,6 +165,18 @@ def test_a_row_does_not_depend_on_the_others(dtype: str, folders, open_backend):
     batch = Batch(opened(open_backend, folders("llama", **WIDE), dtype=dtype), 40)
     pick = torch.tensor([2, 3, 11, 39])
     assert torch.equal(batch.run(batch.native, pick), batch.run(batch.native)[:, pick])
+
+
+def test_threads_change_nothing(folders, open_backend):
+    batch = Batch(opened(open_backend, folders("llama", **WIDE)), 20)
+    before = torch.get_num_threads()
+    found = []
+    for count in (1, 2, 3):
+        torch.set_num_threads(count)
+        found.append(batch.run(batch.native))
+    torch.set_num_threads(before)
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
 
 
 def test_many_own_tokens(folders, open_backend):
@@ -252,7 +291,7 @@ def test_a_compiler_that_fails_leaves_nothing(tmp_path):
     tool = tmp_path / "broken"
     tool.write_text("#!/bin/sh\necho 'token.c:1: no luck' >&2\nexit 1\n")
     tool.chmod(0o700)
-    with pytest.raises(build.NoLibraryError, match="failed: token.c:1: no luck"):
+    with pytest.raises(build.NoLibraryError, match=r"failed: token\.c:1: no luck"):
         build.build({"GRPOKIT_CACHE": str(tmp_path), "CC": str(tool)})
     assert list((tmp_path / "native").iterdir()) == []
 

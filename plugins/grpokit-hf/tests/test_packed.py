@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 
 import pytest
@@ -14,8 +13,8 @@ from grpokit_hf.nn.batch import Row
 from grpokit_hf.nn.pack import Pack
 from grpokit_hf.nn.packed_attention import Layout
 from grpokit_hf.nn.products import Linear, onednn, torch_linear
+from packed_pairs import CPU, compare, row, scattered, visible
 
-CPU = torch.device("cpu")
 SIZES: dict[str, dict[str, float]] = {
     "as they are": {},
     "cut": {
@@ -44,107 +43,25 @@ def set_sizes(patch: pytest.MonkeyPatch, name: str) -> None:
             patch.setattr(packed_attention, setting, sizes[key])
 
 
-def row(index: int, prompt: int, prompt_ids: Sequence[int], tokens: Sequence[int]) -> Row:
-    return Row(
-        index=index,
-        prompt=prompt,
-        prompt_ids=tuple(prompt_ids),
-        tokens=tuple(tokens),
-        advantage=1.0,
-        weight=1.0,
-        truncated=False,
-        sampler_logprobs=None,
-    )
-
-
-def scattered(seed: int) -> list[Row]:
-    """Rows of several groups in any order, with completions of one token among them.
-
-    Every other time the prompts begin alike; of three times, completions are of any tokens, of two, and
-    of one alone.
-    """
-    lot = random.Random(seed)
-    rows: list[Row] = []
-    words = (99, 2, 1)[seed % 3]
-    begin = [lot.randrange(99) for _ in range(lot.randint(0, 80) * (seed % 2))]
-    for prompt in range(lot.randint(1, 5)):
-        prompt_ids = [*begin, *(lot.randrange(99) for _ in range(lot.randint(1, 60)))]
-        for _ in range(lot.randint(1, 6)):
-            length = lot.choice([1, 2, lot.randint(1, 70)])
-            tokens = [lot.randrange(words) for _ in range(length)]
-            rows.append(row(len(rows), prompt, prompt_ids, tokens))
-    lot.shuffle(rows)
-    return rows
-
-
-def visible(made: Pack, rows: Sequence[Row]) -> Tensor:
-    """Who sees whom (L, L), told by the rows' tokens and places alone."""
-    end = len(made.ids_L)
-    allowed_LL = torch.eye(end, dtype=torch.bool)
-    wanted = iter(made.wanted_M.tolist())
-    numbers = list(dict.fromkeys(item.prompt for item in rows))
-    for item in rows:
-        places = [next(wanted) for _ in item.tokens]
-        prompt = made.prompts[numbers.index(item.prompt)]
-        assert prompt[-1] == places[0]
-        whole = [*prompt, *places[1:]]
-        fed = [*item.prompt_ids, *item.tokens[:-1]]
-        assert [made.ids_L[place].item() for place in whole] == fed
-        assert [made.positions_L[place].item() for place in whole] == list(range(len(fed)))
-        for count, place in enumerate(whole):
-            allowed_LL[place, whole[: count + 1]] = True
-    assert next(wanted, None) is None
-    return allowed_LL
-
-
-def naive(q: Tensor, k: Tensor, v: Tensor, allowed_LL: Tensor, scale: float) -> Tensor:
-    group = q.shape[1] // k.shape[1]
-    k, v = k.repeat_interleave(group, 1), v.repeat_interleave(group, 1)
-    scores = torch.einsum("lhd,mhd->hlm", q, k) * scale
-    weights = scores.masked_fill(~allowed_LL, -torch.inf).softmax(-1)
-    return torch.einsum("hlm,mhd->lhd", weights, v)
-
-
-def compare(
-    rows: Sequence[Row],
-    heads: tuple[int, int],
-    linear: Linear,
-    seed: int = 0,
-    scale: float = 0.3,
-    *,
-    tiles: bool = False,
-) -> Pack:
-    """Result and gradients of packed attention are those of the masked softmax."""
-    made = Pack.of(rows, CPU)
-    generator = torch.Generator().manual_seed(seed)
-    count, shared = heads
-    shapes = [(len(made.ids_L), n, 8) for n in (count, shared, shared, count)]
-    *inputs, slope = (torch.randn(shape, generator=generator) for shape in shapes)
-    fast = [x.clone().requires_grad_() for x in inputs]
-    slow = [x.double().requires_grad_() for x in inputs]
-    out = packed_attention.packed_attention(*fast, Layout(made, linear, tiles=tiles), scale)
-    right = naive(*slow, visible(made, rows), scale)
-    ours = (out, *torch.autograd.grad(out, fast, slope))
-    theirs = (right, *torch.autograd.grad(right, slow, slope.double()))
-    for a, b in zip(ours, theirs, strict=True):
-        assert (a - b).norm() <= max(5e-6, 2e-6 * scale) * b.norm()
-    return made
-
-
 HEADS = [(3, 3), (6, 2), (4, 1), (1, 1)]
 
 
-WAYS = {"tiles": (torch_linear, True), "torch": (torch_linear, False), "onednn": (onednn, False)}
+WAYS: dict[str, tuple[Linear, dict[str, bool]]] = {
+    "native": (torch_linear, {"native": True}),
+    "tiles": (torch_linear, {"tiles": True}),
+    "torch": (torch_linear, {}),
+    "onednn": (onednn, {}),
+}
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("sizes", SIZES)
 def test_attention_is_a_masked_softmax(sizes: str, way: str, monkeypatch):
-    linear, tiles = WAYS[way]
+    linear, settings = WAYS[way]
     set_sizes(monkeypatch, sizes)
     padded = cut = 0
     for seed in range(12):
-        made = compare(scattered(seed), HEADS[seed % 4], linear, seed, tiles=tiles)
+        made = compare(scattered(seed), HEADS[seed % 4], linear, seed, **settings)
         cut = max(cut, len(made.blocks))
         end = len(made.ids_L)
         prefixes = [block.prefix_PK for block in made.blocks if block.prefix_PK is not None]
@@ -155,17 +72,36 @@ def test_attention_is_a_masked_softmax(sizes: str, way: str, monkeypatch):
 
 def test_long_prompts_and_long_rows():
     """The sizes as they are, crossed: queries that are cut, and large products."""
-    for linear, tiles in ((onednn, False), (torch_linear, True)):
+    for linear, settings in map(WAYS.__getitem__, ("native", "tiles", "onednn")):
         rows = [row(0, 0, [1] * 1060, [2] * 90), row(1, 0, [1] * 1060, [3] * 80)]
-        compare(rows, (2, 1), linear, tiles=tiles)
+        compare(rows, (2, 1), linear, **settings)
         rows = [row(0, 0, [1] * 20, [2] * 1050), row(1, 0, [1] * 20, [3] * 5)]
-        compare(rows, (2, 1), linear, tiles=tiles)
+        compare(rows, (2, 1), linear, **settings)
 
 
-@pytest.mark.parametrize("tiles", [True, False])
-def test_scores_that_would_overflow(tiles: bool):
+@pytest.mark.parametrize("way", ["native", "tiles", "torch"])
+def test_scores_that_would_overflow(way: str):
     """Largest scores of several hundred: their exponential alone is infinite in float32."""
-    compare(scattered(4), (4, 2), torch_linear, scale=60.0, tiles=tiles)
+    compare(scattered(4), (4, 2), torch_linear, scale=60.0, **WAYS[way][1])
+
+
+def test_threads_change_gradients_by_rounding_alone():
+    """The result not at all: only gradients of keys are sums over threads."""
+    rows, before = scattered(5), torch.get_num_threads()
+    made, found = Pack.of(rows, CPU), []
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(len(made.ids_L), n, 48) for n in (6, 2, 2)]
+    inputs = [torch.randn(shape, generator=generator).requires_grad_() for shape in shapes]
+    for count in (1, 2, 5):
+        torch.set_num_threads(count)
+        out = packed_attention.packed_attention(*inputs, Layout(made, native=True), 0.2)
+        found.append((out, *torch.autograd.grad(out.square().sum(), inputs)))
+    torch.set_num_threads(before)
+    for other in found[1:]:
+        assert torch.equal(other[0], found[0][0])
+        assert torch.equal(other[1], found[0][1])
+        for a, b in zip(other, found[0], strict=True):
+            assert (a - b).norm() <= 1e-6 * b.norm()
 
 
 def test_every_token_stands_in_one_block_once():
@@ -262,17 +198,19 @@ def test_many_rows_that_end_one_after_another(monkeypatch):
     assert len(Pack.of(rows, CPU).ids_L) == 1 + 1200
 
 
-def test_attention_is_float32_under_autocast_and_in_bfloat16():
+@pytest.mark.parametrize("native", [True, False])
+def test_attention_is_float32_under_autocast_and_in_bfloat16(native: bool):
     rows = scattered(3)
     made = Pack.of(rows, CPU)
     generator = torch.Generator().manual_seed(0)
-    shapes = [(len(made.ids_L), heads, 8) for heads in (6, 2, 2)]
+    shapes = [(len(made.ids_L), heads, 16) for heads in (6, 2, 2)]
     exact = [torch.randn(shape, generator=generator).bfloat16().float() for shape in shapes]
 
     def run(dtype: torch.dtype, *, autocast: bool) -> list[Tensor]:
         inputs = [x.to(dtype).requires_grad_() for x in exact]
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-            out = packed_attention.packed_attention(*inputs, Layout(made), 1.0)
+            layout = Layout(made, native=native)
+            out = packed_attention.packed_attention(*inputs, layout, 1.0)
         slope = torch.linspace(-1, 1, out.numel()).view(out.shape).bfloat16().to(dtype)
         return [out, *torch.autograd.grad(out, inputs, slope)]
 
@@ -280,4 +218,4 @@ def test_attention_is_float32_under_autocast_and_in_bfloat16():
     assert all(map(torch.equal, right, run(torch.float32, autocast=True)))
     for value, low in zip(right, run(torch.bfloat16, autocast=True), strict=True):
         assert low.dtype == torch.bfloat16
-        assert (low.float() - value).norm() < 4e-3 * value.norm()
+        assert (low.float() - value).norm() < 6e-3 * value.norm()

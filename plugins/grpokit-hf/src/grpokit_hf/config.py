@@ -26,11 +26,11 @@ class HfConfig(Config):
     fused: bool = True
     """On a CPU, each new token of a completion is computed by grpokit's own pass over layers of a known kind (Llama, Mistral, Qwen2, Qwen3) with frozen weights, in fewer and larger products. `false`, and every other model, takes transformers' own code; the result differs by rounding."""
     native: bool = True
-    """Where `fused` applies and there is a C compiler (`$CC`, `cc`, `gcc` or `clang`), each new token of up to 64 rows is one call of grpokit's own C code, which is compiled once, in two seconds, for this processor. `false`, and every machine without a compiler, takes torch; the result differs by rounding."""
+    """On a CPU with a C compiler (`$CC`, `cc`, `gcc` or `clang`), what costs torch many passes over memory is grpokit's own C code, compiled once, in some seconds, for this processor: each new token of up to 64 rows where `fused` applies, attention of packed rows, and norms, rotation and SwiGLU of the same kinds of layers. `false`, and every machine without a compiler, takes torch; the result differs by rounding, so a resumed run needs the same to be bit-exact."""
     products: Literal["auto", "torch", "onednn"] = "auto"
     """Who multiplies float32 matrices on a CPU. `auto` takes oneDNN on x86 processors that are not Intel's, where what torch takes holds back, and torch's choice elsewhere."""
     scores: Literal["auto", "tiles", "blocks"] = "auto"
-    """How attention of packed rows is computed on a CPU: in `tiles` by torch's own kernel, which keeps scores within the cache, or a block at a time, whose products `onednn` multiplies where it does. `auto` takes tiles where torch multiplies."""
+    """How attention of packed rows is computed on a CPU: in `tiles` by torch's own kernel, which keeps scores within the cache, or a block at a time, whose products `onednn` multiplies where it does. `auto` takes C where `native` can, else tiles where torch multiplies."""
     skip: bool = True
     """Rows that cannot move a weight (advantage 0 and no other term of the loss) are never computed. `false` computes them with weight 0, to the same gradients; it is there to be compared with."""
     threads: int | None = Field(default=None, ge=1)

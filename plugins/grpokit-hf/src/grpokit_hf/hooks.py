@@ -116,6 +116,7 @@ PLAIN = (
     ("packing", False),
     ("tree", False),
     ("products", "torch"),
+    ("native", False),
     ("skip", False),
     ("attention", "sdpa"),
 )

@@ -24,7 +24,7 @@ from grpokit_hf.adapter import with_adapter
 from grpokit_hf.config import HfConfig
 from grpokit_hf.kernels import pick_kernel, settle, wide_enough
 from grpokit_hf.machine import keep_memory, physical_cores
-from grpokit_hf.nn import attention, lora
+from grpokit_hf.nn import attention, lora, pointwise
 from grpokit_hf.nn.decode import Decoder
 from grpokit_hf.nn.flex import FlexLayout
 from grpokit_hf.nn.forward import Forward, Layouts
@@ -160,7 +160,8 @@ class Policy:
     def layouts(self) -> Layouts | None:
         """What tells attention who sees whom in a packed sequence; None for whole padded rows."""
         if self.packs:
-            return partial(Layout, linear=self.linear, tiles=self.tiles)
+            native = self.config.native and self.config.scores == "auto"
+            return partial(Layout, linear=self.linear, tiles=self.tiles, native=native)
         flex = self.kernel == "flex" and wide_enough(self.base.config, self.device.type)
         return FlexLayout if flex and self.config.packing and self.plain else None
 
@@ -219,9 +220,8 @@ class Policy:
                 else nullcontext()
             )
             if self.fuses:
-                head = Head(self.base) if self.config.native else None
-                body = self.base.get_decoder()
-                self.step = TokenStep.ready(body, self.linear, self.step, head)
+                native = self.config.native
+                self.step = TokenStep.ready(self.base, self.linear, self.step, native=native)
             with frozen, self.forward().precision():
                 yield
 
@@ -268,6 +268,8 @@ def load_policy(
     check_head(policy)
     if kernel == "flex" and train:
         policy.kernel = settle(config.attention, model.config, policy.compute, device)
+    if config.native and not team.sharded:
+        pointwise.install(model)
     if not full and train:
         add_adapter(policy, recipe)
     else:

@@ -14,6 +14,7 @@ import hashlib
 import logging
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -47,7 +48,7 @@ def library() -> ctypes.CDLL | None:
         found.grpokit_begin()
         found.grpokit_scratch.restype = ctypes.c_int64
     except (NoLibraryError, OSError, AttributeError) as error:
-        log.info("tokens are computed by torch alone: %s", error)
+        log.info("grpokit's C code is not used: %s", error)
         return None
     return found
 
@@ -56,20 +57,21 @@ def build(environ: Mapping[str, str]) -> Path:
     """The library's file. Raises NoLibraryError."""
     tool = compiler(environ)
     place = folder(environ)
-    path = place / f"token-{fingerprint(tool)}.so"
+    path = place / f"grpokit-{fingerprint(tool)}.so"
     if path.is_file():
         return path
     with tempfile.TemporaryDirectory(dir=place) as scratch:
-        made = Path(scratch) / "token.so"
-        command = [tool, *FLAGS, str(HERE / "token.c"), "-o", str(made), "-lm"]
+        made = Path(scratch) / "made.so"
+        sources = map(str, sorted(HERE.glob("*.c")))
+        command = [*tool, *FLAGS, *sources, "-o", str(made), "-lm"]
         try:
             run(command, check=True)
             made.replace(path)
         except subprocess.CalledProcessError as error:
             lines = (error.stderr or "").strip().splitlines() or ["no message"]
-            raise NoLibraryError(f"{tool} failed: {lines[0][:200]}") from error
+            raise NoLibraryError(f"{tool[0]} failed: {lines[0][:200]}") from error
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise NoLibraryError(f"{tool}: {error}") from error
+            raise NoLibraryError(f"{tool[0]}: {error}") from error
     return path
 
 
@@ -79,15 +81,15 @@ def run(command: list[str], *, check: bool = False) -> subprocess.CompletedProce
     )
 
 
-def compiler(environ: Mapping[str, str]) -> str:
-    """``$CC``, or the first of cc, gcc and clang on the path."""
-    path = environ.get("PATH")
-    names = [environ["CC"]] if environ.get("CC") else ["cc", "gcc", "clang"]
+def compiler(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """``$CC`` with its arguments, or the first of cc, gcc and clang on the path."""
+    own = shlex.split(environ.get("CC", ""))
+    names = own[:1] or ["cc", "gcc", "clang"]
     for name in names:
-        found = shutil.which(name, path=path)
+        found = shutil.which(name, path=environ.get("PATH"))
         if found is not None:
-            return found
-    raise NoLibraryError(f"no C compiler: {' and '.join(names)} not found on the path")
+            return (found, *own[1:])
+    raise NoLibraryError(f"no C compiler: {', '.join(names)} not found on the path")
 
 
 def folder(environ: Mapping[str, str]) -> Path:
@@ -104,13 +106,13 @@ def folder(environ: Mapping[str, str]) -> Path:
 
 
 @functools.cache
-def fingerprint(tool: str) -> str:
+def fingerprint(tool: tuple[str, ...]) -> str:
     """Of code, compiler and processor."""
     told = hashlib.sha256(repr(FLAGS).encode())
     for source in sorted(HERE.glob("*.[ch]")):
         told.update(source.read_bytes())
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-        told.update(run([tool, "--version"]).stdout.encode())
+        told.update(run([*tool, "--version"]).stdout.encode())
     told.update(f"{tool} {platform.machine()} {platform.processor()}".encode())
     with contextlib.suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text(errors="replace").split("\n\n")[0].splitlines()

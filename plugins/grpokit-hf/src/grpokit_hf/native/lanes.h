@@ -12,6 +12,11 @@
 #endif
 
 #define LANES 16
+#ifdef __AVX512F__
+#define TALL 8 /* rows of a weight at once: as many as registers hold */
+#else
+#define TALL 4
+#endif
 #define INLINE static inline __attribute__((always_inline))
 typedef float vec __attribute__((vector_size(64)));
 typedef int32_t ivec __attribute__((vector_size(64)));

@@ -43,12 +43,6 @@ INLINE void product_block(const int O, const int N, const void *w, int64_t input
         for (int n = 0; n < N; n++) out[o * blocks + n] = acc[o * N + n];
 }
 
-#ifdef __AVX512F__
-#define TALL 8
-#else
-#define TALL 4
-#endif
-
 /* out[o][n] = rows o of w times `in`, float32; from <= o < to. */
 static inline void product(const void *w, int64_t inputs, int64_t from, int64_t to, const vec *in,
                            int64_t blocks, vec *out, Half half) {
@@ -70,10 +64,15 @@ static inline void product(const void *w, int64_t inputs, int64_t from, int64_t 
 #define ROWS(O, N) \
     for (; o + (O) <= to; o += (O)) \
         product_block(O, N, at + o * inputs * size, inputs, in, blocks, out + o * blocks, half)
+#ifdef __AVX512F__
     if (blocks == 1) { ROWS(TALL, 1); ROWS(1, 1); }
     else if (blocks == 2) { ROWS(TALL, 2); ROWS(1, 2); }
     else if (blocks == 3) { ROWS(4, 3); ROWS(1, 3); }
     else { ROWS(4, 4); ROWS(1, 4); }
+#else /* fewer registers: a block at a time */
+    const int64_t begin = o;
+    for (const vec *end = in + blocks; in < end; in++, out++, o = begin) { ROWS(TALL, 1); ROWS(1, 1); }
+#endif
 #undef ROWS
 }
 

@@ -12,6 +12,8 @@ products          who multiplies matrices: torch, or oneDNN where that is faster
 linear            a linear layer with its adapter as one step of autograd; lora: puts it into PEFT's layers
 decode            sampling: one prefill a prompt; rows: what each has drawn, finished ones leave the batch
 token             the next token of every row where layers are known; stack: their products as one
+native            the same in C, a token in one call; packed_native: attention of a packed sequence in C
+pointwise         what lies between the products of a layer in C: norms, rotation, SwiGLU
 caches            what a sampling batch feeds and keeps, in three forms; keys: the layers of those caches
 pick              the next token of each row: temperature, top-k, top-p, min-p, inverse CDF
 """

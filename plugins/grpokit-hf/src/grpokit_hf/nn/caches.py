@@ -112,7 +112,7 @@ class StoredKeys(Keys):
 class SharedKeys(Keys):
     """Prompts are fed as one packed sequence; their keys stand once for all rows that continue them.
 
-    Up to ``apart`` rows no row has a copy of them, however short they are.
+    Up to ``apart`` rows, which C code reads, no row has a copy of them, however short they are.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class SharedKeys(Keys):
         self.pack, self.tiles, self.apart = Pack.of(rows, device), tiles, apart
         self.layers = [SharedLayer(dtype) for _ in range(layers)]
         self.cache = Cache(layers=self.layers)
-        self.layout = Layout(self.pack, linear, tiles=tiles)
+        self.layout = Layout(self.pack, linear, tiles=tiles, native=apart > 0)
         self.no_mask = torch.zeros(1, 1, 1, 1, device=device)
         self.lengths = torch.tensor([len(ids) for ids in prompts], device=device)
         self.owners: list[int] = []

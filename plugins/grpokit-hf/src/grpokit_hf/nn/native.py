@@ -97,9 +97,9 @@ class Native:
         self.tried: bool | None = None
 
     @classmethod
-    def of(cls, step: TokenStep, head: nn.Module) -> Native | None:
+    def of(cls, step: TokenStep, head: Head) -> Native | None:
         """None without a compiler, or where numbers are of a type or shape that the code has not."""
-        if not isinstance(head, Head) or not all(fits(layer, step.width) for layer in step.layers):
+        if not all(fits(layer, step.width) for layer in step.layers):
             return None
         code = library()
         return None if code is None else cls(step, head, code)

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from grpokit_hf.nn.pack import Block, Pack
+from grpokit_hf.nn.packed_native import Plan, native_attention, takes
 from grpokit_hf.nn.products import Linear, torch_linear
 from grpokit_hf.nn.tiles import Tiles
 
@@ -56,14 +57,24 @@ class Places:
 class Layout:
     """A pack as attention needs it: the places of each head, made once for all layers.
 
-    Blocks are computed in ``tiles``, or by ``linear``.
+    Blocks are computed in C where ``native`` allows and it has their type; else in ``tiles``, or by
+    ``linear``.
     """
 
-    def __init__(self, pack: Pack, linear: Linear = torch_linear, *, tiles: bool = False) -> None:
+    def __init__(
+        self,
+        pack: Pack,
+        linear: Linear = torch_linear,
+        *,
+        tiles: bool = False,
+        native: bool = False,
+    ) -> None:
         self.pack = pack
         self.linear = linear
         self.tiles = tiles
+        self.native = native
         self.made: dict[tuple[int, int], tuple[Places, ...]] = {}
+        self.plans: dict[tuple[int, int, int], Plan] = {}
         self.used = 0
 
     def attend(
@@ -79,6 +90,13 @@ class Layout:
         scale = query.shape[-1] ** -0.5 if scaling is None else scaling
         q_LHD, k_LJD, v_LJD = (x[0].transpose(0, 1) for x in (query, key, value))
         return packed_attention(q_LHD, k_LJD, v_LJD, self, scale)[None]
+
+    def plan(self, heads: int, shared: int) -> Plan:
+        """The same for the C code."""
+        key = (heads, shared, torch.get_num_threads())
+        if key not in self.plans:
+            self.plans[key] = Plan.of(self.pack.blocks, len(self.pack.ids_L), *key)
+        return self.plans[key]
 
     def places(self, heads: int, shared: int) -> tuple[Places, ...]:
         """For ``heads`` query heads and ``shared`` key heads."""
@@ -125,6 +143,9 @@ def packed_attention(
     backward, which computes them again without it, would use weights that do not sum to 1.
     """
     with torch.autocast(q_LHD.device.type, enabled=False):
+        if layout.native and takes(q_LHD, k_LJD):
+            plan = layout.plan(q_LHD.shape[1], k_LJD.shape[1])
+            return native_attention(q_LHD, k_LJD, v_LJD, plan, scale)
         out_LHD: Tensor = _PackedAttention.apply(q_LHD, k_LJD, v_LJD, layout, scale)  # type: ignore[no-untyped-call]
     return out_LHD
 

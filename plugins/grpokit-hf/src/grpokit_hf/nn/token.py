@@ -68,19 +68,20 @@ class TokenStep:
 
     @classmethod
     def ready(
-        cls, body: Any, linear: Linear, before: TokenStep | None = None, head: Head | None = None
+        cls, base: Any, linear: Linear, before: TokenStep | None = None, *, native: bool = False
     ) -> TokenStep | None:
         """For a batch, with the adapters as they are now; ``before`` again if it is of these layers.
 
-        With ``head``, tokens are computed in C where that can be. None where a layer is of another kind, has hooks, or trains itself.
+        With ``native``, tokens are computed in C where that can be. None where a layer is of another kind, has hooks, or trains itself.
         """
+        body = base.get_decoder()
         layers = getattr(body, "layers", ())
         if not layers or not all(map(is_known, layers)):
             return None
         parts = [part for layer in layers for part in stacks_of(layer)]
         if before is None or [stack.layers for stack in before.stacks] != parts:
             before = cls(body, linear)
-            before.native = None if head is None else Native.of(before, head)
+            before.native = Native.of(before, Head(base)) if native else None
         for stack in before.stacks:
             stack.refresh()
         if before.native is not None:
