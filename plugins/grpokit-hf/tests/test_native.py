@@ -58,8 +58,6 @@ def opened(
     for name, weight in backend.policy.model.named_parameters():
         if "lora_B" in name:
             weight.data = 0.1 * torch.randn(weight.shape, generator=generator)
-    if not lora:  # weights that train are left to transformers
-        backend.policy.model.requires_grad_(requires_grad=False)
     return backend
 
 

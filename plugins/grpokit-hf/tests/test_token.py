@@ -15,7 +15,7 @@ from torch import Tensor
 from grpokit.api import Prompt, Rollout, Sampling
 from grpokit_hf.backend import HfBackend
 from grpokit_hf.load import Policy, load_adapter
-from grpokit_hf.nn import caches, token
+from grpokit_hf.nn import caches, stack, token
 from grpokit_hf.nn.decode import Decoder
 from grpokit_hf.nn.stack import TURNED
 from tiny_recipes import tiny_recipe
@@ -93,9 +93,9 @@ def test_tokens_are_those_of_transformers(
 ):
     monkeypatch.setattr(caches, "TOGETHER", together)
     backend = opened(open_backend, folders(kind), lora=lora, scores=scores)
-    if not lora:  # weights that train are not put together
-        assert step_of(backend) is None
-        backend.policy.model.requires_grad_(requires_grad=False)
+    step = step_of(backend)
+    assert step is not None
+    assert [each.trains for each in step.stacks] == [not lora] * 8
     ours, theirs = both(backend)
     assert tokens(ours) == tokens(theirs)
     assert numbers(ours) == pytest.approx(numbers(theirs), abs=2e-5)
@@ -117,15 +117,15 @@ def test_products_in_bfloat16_are_off_by_its_rounding(rows: int, folders, open_b
     step = step_of(opened(open_backend, folders("llama"), dtype="bfloat16"))
     assert step is not None
     assert (rows in TURNED) == (rows == 16)
-    for stack in step.stacks:
-        x = torch.randn(rows, stack.weight.shape[1], dtype=torch.bfloat16)
+    for one in step.stacks:
+        x = torch.randn(rows, one.weight.shape[1], dtype=torch.bfloat16)
         wanted = []
-        for layer in stack.layers:
+        for layer in one.layers:
             down, up = layer.lora_A["default"].weight, layer.lora_B["default"].weight
             low = layer.scaling["default"] * (x.double() @ down.double().T)
             wanted.append(x.double() @ layer.weight.double().T + low @ up.double().T)
         right = torch.cat(wanted, dim=1)
-        found = stack(x)
+        found = one(x)
         assert found.dtype == x.dtype
         assert (found.double() - right).norm() <= 2.0**-8 * right.norm()
 
@@ -162,11 +162,29 @@ def test_weights_that_were_replaced_are_taken_in(folders, open_backend, both):
     assert tokens(ours) == tokens(theirs) != tokens(before)
 
 
+def test_weights_that_train_are_read_anew_and_stay_where_they_are(folders, open_backend, both):
+    backend = opened(open_backend, folders("llama"), lora=False)
+    weight = backend.policy.base.get_decoder().layers[1].mlp.up_proj.weight
+    place = weight.data_ptr()
+    before, _ = both(backend)
+    with torch.no_grad():
+        weight.mul_(-1.0)  # as an optimiser writes
+    ours, theirs = both(backend)
+    assert tokens(ours) == tokens(theirs) != tokens(before)
+    assert weight.data_ptr() == place
+
+
+def test_many_weights_that_train_are_not_copied(folders, open_backend, monkeypatch):
+    monkeypatch.setattr(stack, "COPIED", 1000)
+    assert step_of(opened(open_backend, folders("llama"), lora=False)) is None
+    assert step_of(opened(open_backend, folders("llama"))) is not None
+
+
 def test_nothing_is_held_twice_and_training_reads_the_same_weights(folders, open_backend):
     backend = opened(open_backend, folders("llama"))
     step = step_of(backend)
     assert step is not None
-    held = {stack.weight.untyped_storage().data_ptr() for stack in step.stacks}
+    held = {each.weight.untyped_storage().data_ptr() for each in step.stacks}
     layers = [
         module
         for name, module in backend.policy.base.get_decoder().layers.named_modules()

@@ -24,7 +24,7 @@ class HfConfig(Config):
     tree: bool = True
     """Where rows are packed, what completions of a group begin with in common is computed once, in training and in sampling, and equal completions once altogether. `false` computes each completion by itself; the result differs by rounding."""
     fused: bool = True
-    """On a CPU, each new token of a completion is computed by grpokit's own pass over layers of a known kind (Llama, Mistral, Qwen2, Qwen3) with frozen weights, in fewer and larger products. `false`, and every other model, takes transformers' own code; the result differs by rounding."""
+    """On a CPU, each new token of a completion is computed by grpokit's own pass over layers of a known kind (Llama, Mistral, Qwen2, Qwen3) with frozen weights or few, in fewer and larger products. `false`, and every other model, takes transformers' own code; the result differs by rounding."""
     native: bool = True
     """On a CPU with a C compiler (`$CC`, `cc`, `gcc` or `clang`), what costs torch many passes over memory is grpokit's own C code, compiled once, in some seconds, for this processor: each new token of up to 64 rows where `fused` applies, attention of packed rows, and norms, rotation and SwiGLU of the same kinds of layers. `false`, and every machine without a compiler, takes torch; the result differs by rounding, so a resumed run needs the same to be bit-exact."""
     products: Literal["auto", "torch", "onednn"] = "auto"

@@ -1,7 +1,7 @@
 """Linear layers that read the same input, as one product; what their adapters add is a second one.
 
 The weights of the layers become parts of one matrix, in place of what they were: nothing is held twice.
-Below them stand the adapters' small matrices A, written anew for each sampling batch, so that one product
+Weights that train are copied for each sampling batch instead, where they are few. Below them stand the adapters' small matrices A, written anew for each sampling batch, so that one product
 gives X W' and X A' together. Suffixes: M rows, I inputs, O outputs of all layers, R ranks of all adapters.
 """
 
@@ -22,6 +22,8 @@ __all__ = ["Stack"]
 
 FEW = 1 << 17
 """Multiplications with an adapter up to which float32 is as fast as any type, and more exact."""
+COPIED = 1 << 18
+"""Weights of a stack that trains up to which it is copied."""
 TURNED = range(8, 33)
 """Rows of bfloat16 for which W X' is faster than X W': oneDNN rearranges its second matrix at each call."""
 
@@ -33,6 +35,7 @@ class Stack:
         self.layers = list(layers)
         self.bases = [base_of(layer) for layer in self.layers]
         self.linear = linear
+        self.trains = any(base.weight.requires_grad for base in self.bases)
         self.width = sum(base.out_features for base in self.bases)
         self.rank = 0
         self.gather()
@@ -54,11 +57,12 @@ class Stack:
             return False
         bases = [base_of(layer) for layer in layers]
         one = {(base.in_features, base.weight.dtype, base.bias is None) for base in bases}
-        return len(one) == 1 and not any(base.weight.requires_grad for base in bases)
+        few = sum(base.weight.numel() for base in bases) <= COPIED
+        return len(one) == 1 and (few or not any(base.weight.requires_grad for base in bases))
 
     @torch.no_grad()
     def gather(self) -> None:
-        """Moves the weights into one matrix that has room for the adapters."""
+        """Moves the weights into one matrix that has room for the adapters, or copies those that train."""
         self.rank = sum(self.ranks)
         first = self.bases[0]
         empty = first.weight.new_zeros(self.rank, first.in_features)
@@ -67,6 +71,8 @@ class Stack:
         if first.bias is not None:
             biases = [base.bias for base in self.bases]
             self.bias = torch.cat([*biases, first.bias.new_zeros(self.rank)])
+        if self.trains:
+            return
         start = 0
         for base in self.bases:
             base.weight.data = self.weight[start : start + base.out_features]
@@ -82,7 +88,7 @@ class Stack:
             base.weight.data_ptr() == there + start * size
             for base, start in zip(self.bases, starts, strict=False)
         )
-        if not in_place or self.rank != sum(self.ranks):
+        if self.trains or not in_place or self.rank != sum(self.ranks):
             self.gather()
         self.up_RO = self.weight.new_zeros(self.rank, self.width)
         row, column = self.width, 0

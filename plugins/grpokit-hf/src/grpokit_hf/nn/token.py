@@ -72,7 +72,7 @@ class TokenStep:
     ) -> TokenStep | None:
         """For a batch, with the adapters as they are now; ``before`` again if it is of these layers.
 
-        With ``native``, tokens are computed in C where that can be. None where a layer is of another kind, has hooks, or trains itself.
+        With ``native``, tokens are computed in C where that can be. None where a layer is of another kind, has hooks, or many weights that train.
         """
         body = base.get_decoder()
         layers = getattr(body, "layers", ())
