@@ -2,12 +2,14 @@
 
 Every product of one update is written down, with its numbers. Each distinct one (operation, shapes,
 strides, types) is then computed a few times by itself, and the times are added up as often as it
-occurred. Attention's products count where they are operations of their own, and not inside a kernel.
+occurred. Attention's products count where they are operations of their own or of grpokit's C code, whose
+products are then computed one by one by torch, and not inside torch's kernels.
 """
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
@@ -17,6 +19,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+from grpokit_hf.nn import packed_native
 
 __all__ = ["PRODUCTS", "Products", "floor_of"]
 
@@ -82,11 +86,18 @@ def signature(leaf: Any) -> Any:
 
 def floor_of(run: Callable[[], object]) -> float:
     """Seconds that the products of ``run`` take alone."""
-    products = Products()
-    with products:
+    products, shapes = Products(), Counter[tuple[int, int, int]]()
+    with products, packed_native.watched(shapes.update):
         run()
+    calls = [*products.calls.values(), *(dense(shape, count) for shape, count in shapes.items())]
     with torch.no_grad():
-        return sum(call.count * alone(call) for call in products.calls.values())
+        return sum(call.count * alone(call) for call in calls)
+
+
+def dense(shape: tuple[int, int, int], count: int) -> Call:
+    """A float32 product (M, K) by (K, N) that C code computed."""
+    m, k, n = shape
+    return Call(count, torch.mm, (torch.ones(m, k), torch.ones(k, n)), {})
 
 
 def alone(call: Call) -> float:

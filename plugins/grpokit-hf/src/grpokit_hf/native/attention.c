@@ -60,45 +60,50 @@ INLINE int64_t lay_out(const Work *a, int id, Mine *mine) {
     return size;
 }
 
-INLINE float number(const void *x, int64_t i, Half half) { return weight_at(x, i, half); }
-
 /* Rows of a table of heads, in float32. */
 INLINE void fetch(const void *table, const int64_t *places, int64_t count, int64_t heads, int64_t head,
                   int64_t w, float *to, Half half) {
     for (int64_t i = 0; i < count; i++)
-        for (int64_t d = 0; d < w; d++)
-            to[i * w + d] = number(table, (places[i] * heads + head) * w + d, half);
+        for (int64_t d = 0; d < w; d += LANES)
+            store(to, i * w + d, load(table, (places[i] * heads + head) * w + d, half), 0);
 }
 
-/* Adds gradients of gathered keys to this thread's table, and begins anew. */
-static void release(const Work *a, Mine *mine) {
-    const Item *t = mine->gathered;
-    if (!t || !a->dk) return;
-    const int64_t w = a->width, all = a->tokens * a->shared * w;
-    for (int64_t i = 0; i < t->prefix + t->own; i++) {
-        int64_t place = a->places[i < t->prefix ? t->prefix_at + i : t->own_at + i - t->prefix];
-        float *dk = a->dk + mine->id * all + (place * a->shared + t->head) * w;
-        float *dv = a->dv + mine->id * all + (place * a->shared + t->head) * w;
-        for (int64_t d = 0; d < w; d++) dk[d] += mine->dkey[i * w + d], dv[d] += mine->dvalue[i * w + d];
+/* Adds the gradients of keys from .. to to this thread's table, and begins anew. */
+static void release(const Work *a, Mine *mine, const int64_t *places, int64_t from, int64_t count) {
+    const int64_t w = a->width, all = mine->id * a->tokens * a->shared * w;
+    float *dkey = mine->dkey + from * w, *dvalue = mine->dvalue + from * w;
+    for (int64_t i = 0; i < count; i++) {
+        const int64_t at = all + (places[i] * a->shared + mine->gathered->head) * w;
+        for (int64_t d = 0; d < w; d += LANES) {
+            store(a->dk, at + d, load(a->dk, at + d, 0) + load(dkey, i * w + d, 0), 0);
+            store(a->dv, at + d, load(a->dv, at + d, 0) + load(dvalue, i * w + d, 0), 0);
+        }
     }
-    mine->gathered = 0;
+    memset(dkey, 0, (size_t)(count * w) * 4);
+    memset(dvalue, 0, (size_t)(count * w) * 4);
 }
 
+/* Fetches what the next item reads and is not there; with 0, only releases. */
 INLINE void gather(const Work *a, const Item *t, Mine *mine, Half half) {
     const Item *old = mine->gathered;
-    if (old && old->own_at == t->own_at && old->prefix_at == t->prefix_at && old->head == t->head) return;
-    release(a, mine);
-    const int64_t w = a->width, at = t->prefix * w;
-    const int64_t *prefix = a->places + t->prefix_at, *own = a->places + t->own_at;
-    fetch(a->k, prefix, t->prefix, a->shared, t->head, w, mine->key, half);
-    fetch(a->v, prefix, t->prefix, a->shared, t->head, w, mine->value, half);
-    fetch(a->k, own, t->own, a->shared, t->head, w, mine->key + at, half);
-    fetch(a->v, own, t->own, a->shared, t->head, w, mine->value + at, half);
-    if (a->dk) {
-        memset(mine->dkey, 0, (size_t)((t->prefix + t->own) * w) * 4);
-        memset(mine->dvalue, 0, (size_t)((t->prefix + t->own) * w) * 4);
-    }
+    const int same_head = old && t && old->head == t->head;
+    const int same_prefix = same_head && old->prefix_at == t->prefix_at && old->prefix == t->prefix;
+    const int same_own = same_prefix && old->own_at == t->own_at;
+    const int64_t w = a->width;
+    if (old && a->dk && !same_own)
+        release(a, mine, a->places + old->own_at, old->prefix, old->own);
+    if (old && a->dk && !same_prefix) release(a, mine, a->places + old->prefix_at, 0, old->prefix);
     mine->gathered = t;
+    if (!t) return;
+    const int64_t *prefix = a->places + t->prefix_at, *own = a->places + t->own_at;
+    if (!same_prefix) {
+        fetch(a->k, prefix, t->prefix, a->shared, t->head, w, mine->key, half);
+        fetch(a->v, prefix, t->prefix, a->shared, t->head, w, mine->value, half);
+    }
+    if (!same_own) {
+        fetch(a->k, own, t->own, a->shared, t->head, w, mine->key + t->prefix * w, half);
+        fetch(a->v, own, t->own, a->shared, t->head, w, mine->value + t->prefix * w, half);
+    }
 }
 
 /* Where query l of an item stands in a table of (tokens, heads). */
@@ -114,7 +119,8 @@ INLINE void line_up(const Work *a, const Item *t, const void *table, float scale
     memset(rows, 0, (size_t)(N * LANES * w) * 4);
     for (int64_t l = 0; l < t->count; l++) {
         const int64_t at = place_of(a, t, l) * w;
-        for (int64_t d = 0; d < w; d++) rows[l * w + d] = number(table, at + d, half) * scale;
+        for (int64_t d = 0; d < w; d += LANES)
+            store(rows, l * w + d, load(table, at + d, half) * scale, 0);
     }
     float *to = (float *)lanes;
     for (int64_t d = 0; d < w; d++)
@@ -258,6 +264,7 @@ INLINE void run(const Work *a, Half half) {
     for (int64_t id = omp_get_thread_num(); id < a->threads; id += omp_get_num_threads()) {
         Mine mine;
         lay_out(a, (int)id, &mine);
+        if (a->dk) memset(mine.dkey, 0, (size_t)((char *)mine.query_rows - (char *)mine.dkey));
         for (int64_t i = a->bounds[id]; i < a->bounds[id + 1]; i++) {
             const Item *t = a->item + i;
 #if WIDE == 4
@@ -267,7 +274,7 @@ INLINE void run(const Work *a, Half half) {
 #endif
                 item(a, t, &mine, 1, half);
         }
-        release(a, &mine);
+        gather(a, 0, &mine, half);
     }
 }
 

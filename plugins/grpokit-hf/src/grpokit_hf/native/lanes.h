@@ -48,6 +48,28 @@ INLINE float weight_at(const void *weights, int64_t i, Half half) {
     return half ? widened(((const uint16_t *)weights)[i]) : ((const float *)weights)[i];
 }
 
+/* Sixteen numbers of a table in float32, from `i` on. */
+typedef uint16_t halves __attribute__((vector_size(32)));
+
+INLINE vec load(const void *x, int64_t i, Half half) {
+    vec out;
+    if (!half) {
+        memcpy(&out, (const float *)x + i, sizeof out);
+        return out;
+    }
+    halves bits;
+    memcpy(&bits, (const uint16_t *)x + i, sizeof bits);
+    return (vec)(__builtin_convertvector(bits, uvec) << 16);
+}
+INLINE void store(void *to, int64_t i, vec x, Half half) {
+    if (!half) {
+        memcpy((float *)to + i, &x, sizeof x);
+        return;
+    }
+    halves bits = __builtin_convertvector(rounded_bits(x) >> 16, halves);
+    memcpy((uint16_t *)to + i, &bits, sizeof bits);
+}
+
 /* e^x to about one unit in the last place; at most 88, and 0 below -87. */
 INLINE vec exponential(vec x) {
     vec low = all(-87.0f), high = all(88.0f);

@@ -4,26 +4,6 @@
  */
 #include "lanes.h"
 
-typedef uint16_t halves __attribute__((vector_size(32)));
-
-INLINE vec load(const void *x, int64_t i, Half half) {
-    vec out;
-    if (!half) {
-        memcpy(&out, (const float *)x + i, sizeof out);
-        return out;
-    }
-    halves bits;
-    memcpy(&bits, (const uint16_t *)x + i, sizeof bits);
-    return (vec)(__builtin_convertvector(bits, uvec) << 16);
-}
-INLINE void store(void *to, int64_t i, vec x, Half half) {
-    if (!half) {
-        memcpy((float *)to + i, &x, sizeof x);
-        return;
-    }
-    halves bits = __builtin_convertvector(rounded_bits(x) >> 16, halves);
-    memcpy((uint16_t *)to + i, &bits, sizeof bits);
-}
 INLINE vec sigmoid(vec x) { return 1.0f / (1.0f + exponential(-x)); }
 
 INLINE void norm_(const void *x, const void *weight, void *out, float *scale, int64_t rows,

@@ -8,7 +8,9 @@ gradients of keys in a table of its own; the tables are added in their order. Su
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,10 +22,11 @@ from grpokit_hf.native import library
 from grpokit_hf.nn.native import HALVES, LANES
 from grpokit_hf.nn.pack import Block
 
-__all__ = ["Plan", "native_attention", "takes"]
+__all__ = ["Plan", "native_attention", "takes", "watched"]
 
 TABLES = 1 << 28
 """Numbers in the threads' tables of gradients from which they are too many."""
+WATCHERS: list[Callable[[list[tuple[int, int, int]]], object]] = []
 
 
 class CWork(ctypes.Structure):
@@ -56,6 +59,16 @@ class Plan:
     bounds: Tensor
     longest: int
 
+    def products(self, group: int, width: int, *, back: bool) -> list[tuple[int, int, int]]:
+        """Shapes (M, K, N) of the products of a pass: two for each item, or five."""
+        found = []
+        for _, prefix, _, _, _, first, count in self.items.tolist():
+            keys = prefix + (first + count - 1) // group + 1
+            over_width, over_keys = (count, width, keys), (count, keys, width)
+            found += [over_width, over_keys]
+            found += [over_width, (keys, count, width), (keys, count, width)] if back else []
+        return found
+
     @classmethod
     def of(cls, blocks: Sequence[Block], end: int, heads: int, shared: int, threads: int) -> Plan:
         code = library()
@@ -75,16 +88,26 @@ class Plan:
             prefixes = None if block.prefix_PK is None else block.prefix_PK.tolist()
             for prompt, rows in enumerate(block.own_PRT.tolist()):
                 prefix = (0, 0) if prefixes is None else add(prefixes[prompt])
-                for row in rows:
-                    own = add(row)
-                    longest = max(longest, prefix[1] + own[1])
-                    for head in range(shared):
-                        for first in range(0, own[1] * group, lanes):
-                            count = min(lanes, own[1] * group - first)
-                            items.append((*prefix, *own, head, first, count))
-                            keys = prefix[1] + (first + count) // group
-                            costs.append(keys * (-count // LANES * -LANES))
+                every = [add(row) for row in rows]
+                longest = max(longest, *(prefix[1] + own[1] for own in every))
+                # rows inside heads: what they continue is fetched once for all of them
+                for head, own in itertools.product(range(shared), every):
+                    for first in range(0, own[1] * group, lanes):
+                        count = min(lanes, own[1] * group - first)
+                        items.append((*prefix, *own, head, first, count))
+                        keys = prefix[1] + (first + count) // group
+                        costs.append(keys * (-count // LANES * -LANES))
         return cls(torch.tensor(places), torch.tensor(items), bounds_of(costs, threads), longest)
+
+
+@contextmanager
+def watched(tell: Callable[[list[tuple[int, int, int]]], object]) -> Iterator[None]:
+    """Tells of the shapes of all products that are computed meanwhile."""
+    WATCHERS.append(tell)
+    try:
+        yield
+    finally:
+        WATCHERS.remove(tell)
 
 
 def bounds_of(costs: Sequence[int], threads: int) -> Tensor:
@@ -114,6 +137,8 @@ def native_attention(
 def compute(plan: Plan, q_LHD: Tensor, k_LJD: Tensor, scale: float, **tensors: Tensor) -> None:
     code: Any = library()
     threads = len(plan.bounds) - 1
+    for tell in WATCHERS:
+        tell(plan.products(q_LHD.shape[1] // k_LJD.shape[1], q_LHD.shape[2], back="dq" in tensors))
     work = CWork(
         half=HALVES[q_LHD.dtype],
         threads=threads,
