@@ -26,6 +26,7 @@ TASK = "bench-cppo"
 """The recipe when none is named: a tiny model learns to add column by column."""
 RATES = "0,0.5,0.75,0.875,0.9375"
 SKIPPING = "0,0.875"
+SCALED = "0.875"
 HERE = "correct, and times faster than GRPO: here and in the paper"
 LEARNT = "accuracy, with 95% intervals"
 FASTER = "times faster than GRPO"
@@ -50,6 +51,14 @@ def cppo(
             "weight, or twice what they share; '' for none.",
         ),
     ] = SKIPPING,
+    scaled: Annotated[
+        str,
+        typer.Option(
+            metavar="P,P,...",
+            help="Rates that also run, with allocation, with the learning rate times sqrt(1 / (1 - P)); "
+            "'' for none.",
+        ),
+    ] = SCALED,
     seeds: Annotated[
         int, typer.Option(min=1, max=1000, help="Runs of each, from the recipe's seed on.")
     ] = 3,
@@ -82,6 +91,7 @@ def cppo(
         recipe,
         rates=parse_rates(rates),
         skipping=parse_rates(skipping, "--skipping"),
+        scaled=parse_rates(scaled, "--scaled"),
         questions=questions,
         overrides=overrides or [],
         catalog=catalog,

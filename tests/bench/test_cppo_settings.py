@@ -8,6 +8,7 @@ import pytest
 
 from grpokit.bench.cppo.settings import (
     RATES,
+    SCALED,
     SKIPPING,
     Setting,
     Shape,
@@ -94,6 +95,7 @@ def test_rates_are_read_in_order_and_once() -> None:
     assert parse_rates(" 0.75, .5,0.50 ") == (0.5, 0.75)
     assert parse_rates("") == ()
     assert (bench_cppo.RATES, bench_cppo.SKIPPING) == (RATES, SKIPPING)
+    assert bench_cppo.SCALED == SCALED
 
 
 @pytest.mark.parametrize("text", ["1.0", "abc", "0.5,-0.1", "nan", "inf", "0.5;0.75"])
@@ -127,6 +129,20 @@ def test_grpo_comes_first_and_cppo_differs_in_two_parts(recipe: str, catalog: Ca
     assert f"algorithm={plain}{select}{allocate}}}}}" in found[3].overrides
     skips = [f"backend.with.skip={'true' if each.skipping else 'false'}" for each in found]
     assert all(skip in each.overrides for skip, each in zip(skips, found, strict=True))
+
+
+def test_a_scaled_row_differs_in_its_learning_rate_alone(recipe: str, catalog: Catalog) -> None:
+    found = settings_of(recipe, catalog, "optim.lr=1e-3", rates=(0.75,), scaled=(0.75,))
+    assert [each.label for each in found] == [
+        "GRPO",
+        "CPPO 0.75",
+        "CPPO 0.75 alloc",
+        "CPPO 0.75 alloc lr",
+    ]
+    assert [each.scale for each in found] == [1.0, 1.0, 1.0, 2.0]
+    same, scaled = found[2], found[3]
+    assert scaled.overrides == (*same.overrides, "optim.lr=0.002")
+    assert (scaled.steps, scaled.prompts, scaled.kept) == (same.steps, same.prompts, same.kept)
 
 
 def test_rate_zero_with_allocation_is_grpo(recipe: str, catalog: Catalog) -> None:
@@ -206,9 +222,9 @@ def test_other_algorithms_are_refused(
 
 
 def test_the_default_task_fits_every_rate(catalog: Catalog) -> None:
-    found = settings_of(
-        "bench-cppo", catalog, rates=parse_rates(RATES), skipping=parse_rates(SKIPPING)
-    )
-    assert len(found) == 11
+    rates, skipping, scaled = map(parse_rates, (RATES, SKIPPING, SCALED))
+    found = settings_of("bench-cppo", catalog, rates=rates, skipping=skipping, scaled=scaled)
+    assert len(found) == 12
     assert {each.steps * each.prompts for each in found} == {1024}
-    assert [each.kept for each in found if each.allocation and not each.skipping] == [8, 4, 2, 1]
+    alone = [each for each in found if each.method == "CPPO alloc"]
+    assert [each.kept for each in alone] == [8, 4, 2, 1]

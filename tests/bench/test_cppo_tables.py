@@ -16,15 +16,18 @@ from grpokit.bench.spread import spread
 SEEDS = (1, 2, 3)
 
 
-def setting(rate: float, *, allocation: bool = False, skipping: bool = False) -> Setting:
+def setting(
+    rate: float, *, allocation: bool = False, skipping: bool = False, scale: float = 1.0
+) -> Setting:
     kept = round(16 * (1 - rate))
     words = ["CPPO", f"{rate:g}"] if rate else ["GRPO"]
     return Setting(
-        label=" ".join(words + ["alloc"] * allocation + ["skip"] * skipping),
+        label=" ".join(words + ["alloc"] * allocation + ["skip"] * skipping + ["lr"] * (scale > 1)),
         overrides=(),
         rate=rate,
         allocation=allocation,
         skipping=skipping,
+        scale=scale,
         group=16,
         kept=kept,
         prompts=64 // kept if allocation else 4,
@@ -185,11 +188,29 @@ def test_the_page_has_two_tables_of_the_same_rows(data: dict[str, Any]) -> None:
 
 def test_the_legend_says_what_one_seed_is_worth(data: dict[str, Any]) -> None:
     several = " ".join(tables.legend(data))
+    assert "lr:" not in several
+    rows = [*data["algorithms"], {**data["algorithms"][3], "scale": 2.83}]
+    scaled = " ".join(tables.legend({**data, "algorithms": rows}))
+    assert "lr: the learning rate times sqrt(1 / (1 - P))" in scaled
     assert "`unclear` where its 95% interval contains 0" in several
     assert "Of 4 equal methods" in several
     assert "arXiv 2503.22342" in several
     one = " ".join(tables.legend({**data, "seeds": [1]}))
     assert "One seed tells nothing about another one" in one
+
+
+def test_the_paper_has_no_row_with_another_learning_rate() -> None:
+    first = [0.70, 0.72, 0.74]
+    made = [
+        setting(0.0),
+        setting(0.875, allocation=True),
+        setting(0.875, allocation=True, scale=2.83),
+    ]
+    assert [each.method for each in made] == ["GRPO", "CPPO alloc", "CPPO alloc lr"]
+    rows = [item(each, [2.0, 2.0, 2.0], first, first) for each in made]
+    found = extended({"algorithms": rows, "steps": 16}, made)["algorithms"]
+    assert [row["paper"]["gsm8k"] is None for row in found] == [False, False, True]
+    assert [row["scale"] for row in found] == [1.0, 1.0, 2.83]
 
 
 def test_lines_fit_a_terminal(data: dict[str, Any]) -> None:

@@ -11,11 +11,12 @@ __all__ = ["draw"]
 STAGES = {"generate": "#4c78a8", "score": "#f2a541", "update": "#c8553d", "other": "#b8b8b8"}
 """Stage -> colour of its bar."""
 KINDS = {
-    (False, False): ("o", "#5b8e7d", "without allocation"),
-    (True, False): ("s", "#3d5a80", "with allocation"),
-    (True, True): ("^", "#9c6644", "skipping"),
+    "CPPO": ("o", "#5b8e7d", "CPPO without allocation"),
+    "CPPO alloc": ("s", "#3d5a80", "CPPO with allocation"),
+    "CPPO alloc lr": ("v", "#b5838d", "CPPO, larger learning rate"),
+    "CPPO alloc skip": ("^", "#9c6644", "CPPO skipping"),
 }
-"""(allocation, skipping) -> marker, colour and name of a row of CPPO."""
+"""Method -> marker, colour and name of a row of CPPO."""
 GRPO = {False: "GRPO", True: "GRPO, skipping"}
 
 
@@ -48,13 +49,9 @@ def _accuracies(axis: Any, data: Mapping[str, Any], done: Sequence[Mapping[str, 
     for skipping, name in GRPO.items():
         found = [item for item in done if not item["rate"] and item["skipping"] == skipping]
         _marks(axis, found, "D", "#404040" if not skipping else "#8a8a8a", name)
-    for (allocation, skipping), (marker, colour, name) in KINDS.items():
-        found = [
-            item
-            for item in done
-            if item["rate"] and (item["allocation"], item["skipping"]) == (allocation, skipping)
-        ]
-        _marks(axis, found, marker, colour, f"CPPO {name}")
+    for method, (marker, colour, name) in KINDS.items():
+        found = [item for item in done if item["method"] == method]
+        _marks(axis, found, marker, colour, name)
     axis.set(xlabel="seconds of training a run", ylabel="% of held-out questions (95% interval)")
     axis.set_xlim(left=0)
     axis.grid(color="#e6e6e6")

@@ -47,6 +47,7 @@ def _what(setting: Setting) -> dict[str, Any]:
         "rate": setting.rate,
         "allocation": setting.allocation,
         "skipping": setting.skipping,
+        "scale": setting.scale,
         "group": setting.group,
         "kept": setting.kept,
         "prompts": setting.prompts,
@@ -101,8 +102,9 @@ def _seconds(item: Mapping[str, Any], stage: str) -> dict[int, float]:
 def _figure(
     table: Mapping[tuple[float, bool], paper.Figure], row: Mapping[str, Any]
 ) -> dict[str, float] | None:
-    """The paper's row; it knows neither skipping nor other rates."""
-    found = None if row["skipping"] else table.get((row["rate"], row["allocation"]))
+    """The paper's row; it knows neither skipping nor scaling nor other rates."""
+    own = row["skipping"] or row["scale"] != 1.0
+    found = None if own else table.get((row["rate"], row["allocation"]))
     if found is None:
         return None
     return {"accuracy": found.accuracy, "seconds": found.seconds, "ratio": found.ratio}

@@ -8,11 +8,15 @@ completions train as under GRPO, and the same questions need 1 / (1 - r) times f
 
 as in the authors' code, whose sampler drops an incomplete last batch. Rate 0 is GRPO, with allocation or
 without.
+
+The paper keeps the learning rate. A row may also *scale* it by sqrt(1 / (1 - r)): so much larger it has to
+be for Adam to go as far in steps on 1 / (1 - r) times more questions (arXiv 2205.10287, square root rule).
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -27,12 +31,23 @@ if TYPE_CHECKING:
     from grpokit.compose.load import Loaded
     from grpokit.registry.catalog import Catalog
 
-__all__ = ["OWN_KEYS", "RATES", "SKIPPING", "Setting", "Shape", "make_settings", "parse_rates"]
+__all__ = [
+    "OWN_KEYS",
+    "RATES",
+    "SCALED",
+    "SKIPPING",
+    "Setting",
+    "Shape",
+    "make_settings",
+    "parse_rates",
+]
 
 RATES = "0,0.5,0.75,0.875,0.9375"
 """The paper's. 0 is GRPO."""
 SKIPPING = "0,0.875"
 """Rates that also run without forwarding what moves no weight, with allocation."""
+SCALED = "0.875"
+"""Rates that also run with a scaled learning rate, with allocation."""
 CLOSE = 1e-6
 OWN_KEYS = (
     "algorithm",
@@ -43,8 +58,8 @@ OWN_KEYS = (
     "backend.with.tree",
 )
 """What the bench decides itself."""
-KINDS = ((False, False), (True, False), (True, True))
-"""Allocation and skipping of the rows of one rate."""
+KINDS = ((False, False, False), (True, False, False), (True, False, True), (True, True, False))
+"""Allocation, skipping and scaling of the rows of one rate."""
 PLACED = ("select", "allocate")
 """Axes on which CPPO is put."""
 
@@ -57,6 +72,7 @@ class Setting(Contestant):
         rate: share of the completions that is pruned; 0 for GRPO.
         allocation: freed places go to further questions.
         skipping: completions that move no weight, and what several have in common, are not computed.
+        scale: how many times the recipe's learning rate it has.
         group: completions a question.
         kept: of them, how many train.
         prompts: questions a step.
@@ -66,6 +82,7 @@ class Setting(Contestant):
     rate: float
     allocation: bool
     skipping: bool
+    scale: float = 1.0
     group: int
     kept: int
     prompts: int
@@ -75,7 +92,8 @@ class Setting(Contestant):
     def method(self) -> str:
         """What it is called beside a column for the rate."""
         name = "CPPO" if self.rate else "GRPO"
-        return f"{name}{' alloc' if self.allocation else ''}{' skip' if self.skipping else ''}"
+        marks = (("alloc", self.allocation), ("skip", self.skipping), ("lr", self.scale != 1.0))
+        return " ".join([name, *(word for word, holds in marks if holds)])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,8 +187,9 @@ def make_settings(
     questions: int | None,
     overrides: Sequence[str],
     catalog: Catalog,
+    scaled: Sequence[float] = (),
 ) -> tuple[Setting, ...]:
-    """GRPO first, then CPPO by rate; without allocation, with it, and skipping.
+    """GRPO first, then CPPO by rate; without allocation, with it, with its learning rate, and skipping.
 
     Raises:
         RecipeError: the recipe, its algorithm or a rate does not fit.
@@ -179,7 +198,7 @@ def make_settings(
     refuse_own_keys(
         overrides,
         OWN_KEYS,
-        "name pruning rates with --rates, those that skip with --skipping, the number "
+        "name pruning rates with --rates, others with --skipping and --scaled, the number "
         "of seeds with --seeds, the folder with --out; what GRPO does stands in the recipe",
     )
     loaded = load_recipe(name, overrides=overrides, catalog=catalog)
@@ -192,23 +211,40 @@ def make_settings(
         group=rollout.group,
         questions=questions or loaded.recipe.train.steps * asked,
     )
-    _refuse_misfits(shape, sorted({0.0, *rates, *skipping}))
-    kinds = [(0.0, False, False), (0.0, False, True)]
-    kinds += [(rate, *kind) for rate in sorted({*rates, *skipping} - {0.0}) for kind in KINDS]
+    every = sorted({0.0, *rates, *skipping, *scaled})
+    _refuse_misfits(shape, every)
+    kinds = [(0.0, False, False, False), (0.0, False, True, False)]
+    kinds += [(rate, *kind) for rate in every[1:] for kind in KINDS]
     return tuple(
-        _setting(shape, algorithms, rate, allocation=allocation, skipping=skips)
-        for rate, allocation, skips in kinds
-        if rate in (skipping if skips else {0.0, *rates})
+        _setting(
+            shape,
+            algorithms,
+            rate,
+            allocation=allocation,
+            skipping=skips,
+            lr=loaded.recipe.optim.lr if scales else None,
+        )
+        for rate, allocation, skips, scales in kinds
+        if rate in (skipping if skips else scaled if scales else {0.0, *rates})
     )
 
 
 def _setting(
-    shape: Shape, algorithms: _Algorithms, rate: float, *, allocation: bool, skipping: bool
+    shape: Shape,
+    algorithms: _Algorithms,
+    rate: float,
+    *,
+    allocation: bool,
+    skipping: bool,
+    lr: float | None,
 ) -> Setting:
+    """With ``lr``, the recipe's learning rate, the row has a scaled one."""
     section = algorithms.section(rate, allocation=allocation)
     steps = shape.steps(rate, allocation=allocation)
     words = ["CPPO" if rate else "GRPO"]
     words += [f"{rate:g}"] * bool(rate) + ["alloc"] * allocation + ["skip"] * skipping
+    words += ["lr"] * (lr is not None)
+    scale = 1.0 if lr is None else math.sqrt(1 / (1 - rate))
     return Setting(
         label=" ".join(words),
         overrides=(
@@ -218,10 +254,12 @@ def _setting(
             f"backend.with.tree={json.dumps(skipping)}",
             f"train.steps={steps}",
             "eval.every=null",
+            *([] if lr is None else [f"optim.lr={lr * scale!r}"]),
         ),
         rate=rate,
         allocation=allocation,
         skipping=skipping,
+        scale=scale,
         group=shape.group,
         kept=shape.kept(rate),
         prompts=shape.asked(rate, allocation=allocation),

@@ -115,6 +115,11 @@ def legend(data: Mapping[str, Any]) -> list[str]:
         "freed places go to further questions. skip: completions that move no weight are not "
         "computed, nor twice what they share; the other rows compute all, as in the paper."
     )
+    if any(item["scale"] != 1.0 for item in data["algorithms"]):
+        shares += (
+            " lr: the learning rate times sqrt(1 / (1 - P)), because a step takes 1 / (1 - P) times "
+            "more questions; the other rows have the recipe's, as in the paper."
+        )
     times = (
         f"{data['questions']} held-out questions, {seeds} seed{'s' if seeds > 1 else ''}. Times are "
         "of training, without loading and evaluating; a ratio is GRPO's time over the row's."
