@@ -201,15 +201,25 @@ def test_completions_are_the_same(
     monkeypatch.setattr(Native, "__call__", counted)
     sampling = Sampling(group=4, max_tokens=14, temperature=1.0, seed=5)
     ours = opened(open_backend, folder, lora=lora, dtype=dtype).generate(make_prompts(), sampling)
-    assert calls == [False] + [True] * 12
+    assert calls == [False] + [True] * 13
     slow = opened(open_backend, folder, lora=lora, dtype=dtype, native=False)
     theirs = slow.generate(make_prompts(), sampling)
-    assert len(calls) == 13
+    assert len(calls) == 14
     pairs = [(a, b) for a, b in zip(flat(ours), flat(theirs), strict=True) if a[0] == b[0]]
     assert len(pairs) > (0 if dtype == "float32" else 4)
     assert dtype == "bfloat16" or len(pairs) == len(flat(ours))
     for (_, a), (_, b) in pairs:
         assert a == pytest.approx(b, abs=gap)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_first_batch_is_drawn_as_all_later_ones_are(
+    dtype: str, folders, open_backend, make_prompts
+):
+    """Else a run that is resumed would draw other numbers than one that goes on."""
+    backend = opened(open_backend, folders("llama", **WIDE), dtype=dtype)
+    first, again = (drawn(backend, make_prompts()) for _ in range(2))
+    assert first == again
 
 
 def flat(rollout: Rollout) -> list[tuple[tuple[int, ...], tuple[float, ...]]]:

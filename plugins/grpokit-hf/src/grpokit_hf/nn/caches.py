@@ -147,6 +147,16 @@ class SharedKeys(Keys):
     def who_sees_whom(self, queries: int) -> dict[str, Any]:
         return {"attention_mask": self.no_mask, "layout": self.layout}
 
+    @property
+    def filled(self) -> int:
+        """Tokens that each row has added."""
+        return self.layers[0].filled
+
+    def rewind(self, filled: int) -> None:
+        """Rows have added so many tokens, and what came after is forgotten."""
+        for layer in self.layers:
+            layer.filled = filled
+
     def spread(self, owners: Sequence[int], extra: int) -> None:
         longest = max(map(len, self.pack.prompts))
         places = [[*each, *[-1] * (longest - len(each))] for each in self.pack.prompts]

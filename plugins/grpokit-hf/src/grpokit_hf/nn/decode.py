@@ -118,11 +118,15 @@ class Decoder:
         native, slow = self.native, partial(self._next, ids_D1, positions_D1, cache)
         if native is None or len(ids_D1) > ROWS or not isinstance(cache, SharedKeys):
             return self._head(slow())
-        if native.tried:
-            found = native(ids_D1, positions_D1, cache, head=True)
-            return found if native.head is not None else self._head(found[:, None])
-        fast = partial(native, ids_D1, positions_D1, cache, head=False)
-        return self._head(compared(cache, slow, lambda: fast()[:, None], native))
+        fast = partial(native, ids_D1, positions_D1, cache)
+        if not native.tried:
+            filled = cache.filled
+            hidden_D1H, same = compared(cache, slow, lambda: fast(head=False)[:, None], native)
+            if not same:
+                return self._head(hidden_D1H)
+            cache.rewind(filled)  # once more, with the head that computes every later token
+        found = fast(head=True)
+        return found if native.head is not None else self._head(found[:, None])
 
     def _head(self, hidden_D1H: Tensor) -> Tensor:
         logits_DV: Tensor = self.head(hidden_D1H[:, -1])
@@ -134,7 +138,7 @@ class Decoder:
         if step is None or step.tried is False or not isinstance(cache, SharedKeys):
             return slow()
         fast = partial(step, ids_D1, positions_D1, cache)
-        return fast() if step.tried else compared(cache, slow, fast, step)
+        return fast() if step.tried else compared(cache, slow, fast, step)[0]
 
     def _run(self, ids_NQ: Tensor, positions_NQ: Tensor, cache: Keys) -> Tensor:
         out = self.body(
@@ -155,21 +159,15 @@ def compared(
     slow: Callable[[], Tensor],
     fast: Callable[[], Tensor],
     step: TokenStep | Native,
-) -> Tensor:
-    """hidden_D1H as the faster way has it, or as the other has where they differ.
+) -> tuple[Tensor, bool]:
+    """hidden_D1H as the faster way has it, or as the other has where they differ; whether they do not.
 
     The keys of the one that counts stay in the cache, as in every later run.
     """
-    filled = cache.layers[0].filled
-
-    def again() -> None:
-        for layer in cache.layers:
-            layer.filled = filled
-
-    slow_D1H = slow()
-    again()
+    filled, slow_D1H = cache.filled, slow()
+    cache.rewind(filled)
     fast_D1H = fast()
     if step.agrees(fast_D1H, slow_D1H):
-        return fast_D1H
-    again()
-    return slow()
+        return fast_D1H, True
+    cache.rewind(filled)
+    return slow(), False
