@@ -40,6 +40,7 @@ from grpokit_hf.load import Policy, load_adapter, load_policy, pick_team, use_th
 from grpokit_hf.locate import Located, ensure, locate
 from grpokit_hf.machine import versions
 from grpokit_hf.measure import Limits, measure
+from grpokit_hf.native import library
 from grpokit_hf.nn.batch import make_rows
 from grpokit_hf.nn.decode import Drawn
 from grpokit_hf.nn.pick import row_uniforms
@@ -136,7 +137,9 @@ class HfBackend:
         )
         if sampler is not None:
             self._join_vllm(recipe, self._policy, sampler, weights or folder)
-        log.info("%s on %s with %d threads", section.id, self._policy.device, threads)
+        on_cpu = self.config.native and self._policy.device.type == "cpu"
+        how = " and C code" if on_cpu and library() else ""
+        log.info("%s on %s with %d threads%s", section.id, self._policy.device, threads, how)
         return self._policy
 
     def _start_vllm(self, recipe: Recipe, folder: Path) -> Sampler | None:

@@ -241,8 +241,7 @@ def load_policy(
     No collectives: processes that share it meet before and after.
     """
     section = recipe.model
-    full = section.lora is None
-    device = pick_device(config.device)
+    full, device = section.lora is None, pick_device(config.device)
     named = {"float32": torch.float32, "bfloat16": torch.bfloat16}
     asked = named.get(section.dtype, torch.float32 if full else torch.bfloat16)
     dtype = torch.float32 if full else asked
