@@ -52,13 +52,13 @@ def cppo(
         ),
     ] = SKIPPING,
     scaled: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="P,P,...",
             help="Rates that also run, with allocation, with the learning rate times sqrt(1 / (1 - P)); "
-            "'' for none.",
+            "0.875 otherwise, where it is among the pruning rates; '' for none.",
         ),
-    ] = SCALED,
+    ] = None,
     seeds: Annotated[
         int, typer.Option(min=1, max=1000, help="Runs of each, from the recipe's seed on.")
     ] = 3,
@@ -87,11 +87,15 @@ def cppo(
     from grpokit.registry.catalog import Catalog
 
     catalog = Catalog.load(foreign_rewards=foreign)
+    chosen = parse_rates(rates)
+    wanted = parse_rates(SCALED if scaled is None else scaled, "--scaled")
+    if scaled is None:
+        wanted = tuple(rate for rate in wanted if rate in chosen)
     settings = make_settings(
         recipe,
-        rates=parse_rates(rates),
+        rates=chosen,
         skipping=parse_rates(skipping, "--skipping"),
-        scaled=parse_rates(scaled, "--scaled"),
+        scaled=wanted,
         questions=questions,
         overrides=overrides or [],
         catalog=catalog,
