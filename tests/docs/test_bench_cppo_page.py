@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 from doc_pages import ROOT
-from grpokit.bench.cppo.settings import RATES, SKIPPING, parse_rates
+from grpokit.bench.cppo.settings import RATES, SCALED, SKIPPING, parse_rates
 
 PAGE = ROOT / "docs/benchmarks-cppo.md"
 BLOCK = re.compile(r"<!-- made by docs/bench_cppo.py -->\n(.*)<!-- end -->\n", re.DOTALL)
@@ -33,12 +33,15 @@ def test_the_block_holds_every_row_or_says_that_nothing_was_measured() -> None:
     if found[1].strip() == NOT_YET:
         return
     first, second = found[1].split("Work and seconds of a run:")
-    labels = re.findall(r"^\| ([A-Z]+(?: alloc)?(?: skip)?) \| ([\d.]+) \|", first, re.MULTILINE)
+    labels = re.findall(
+        r"^\| ([A-Z]+(?: alloc)?(?: skip)?(?: lr)?) \| ([\d.]+) \|", first, re.MULTILINE
+    )
     assert [each[0] for each in labels[:2]] == ["GRPO", "GRPO skip"]
     rates = {float(rate) for name, rate in labels if name == "CPPO alloc"}
     assert rates == set(parse_rates(RATES)) - {0.0}
     skipping = {float(rate) for name, rate in labels if name.endswith("skip")}
     assert skipping == set(parse_rates(SKIPPING))
+    assert {float(rate) for name, rate in labels if name.endswith("lr")} == set(parse_rates(SCALED))
     assert len(re.findall(r"^\| [A-Z]+.*\|$", second, re.MULTILINE)) == len(labels)
     commit = re.search(r"at commit `(\w+)`", found[1])
     assert commit is not None, "made from a changed checkout"
