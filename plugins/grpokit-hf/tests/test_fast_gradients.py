@@ -23,6 +23,7 @@ from torch import Tensor
 
 from grpokit.algorithms import logprobs
 from grpokit.registry.catalog import Catalog
+from grpokit_hf.native import library
 from grpokit_hf.nn import pack, packed_attention, pointwise, products, tree
 from update_pairs import KINDS, Case, Pair, distance, error
 
@@ -77,7 +78,12 @@ WIDE = {"hidden_size": 128, "intermediate_size": 96, "initializer_range": 0.1}
 """Heads of 32 numbers, which the C code takes as a whole: attention, norms, rotation and SwiGLU."""
 
 
-@pytest.mark.parametrize("scores", ["blocks", "tiles", "native"])
+NATIVE = pytest.param(
+    "native", marks=pytest.mark.skipif(library() is None, reason="there is no C compiler")
+)
+
+
+@pytest.mark.parametrize("scores", ["blocks", "tiles", NATIVE])
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_the_update_is_the_textbooks(case: Case, scores: str, folders, open_backend, monkeypatch):
     native = scores == "native"

@@ -7,7 +7,6 @@ import platform
 import shutil
 import stat
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,8 +23,7 @@ from grpokit_hf.nn.native import ROWS, Native
 from grpokit_hf.nn.products import torch_linear
 from grpokit_hf.nn.token import TokenStep
 from packed_pairs import compare, scattered
-from tiny_recipes import tiny_recipe
-from update_pairs import LORA
+from stirred import opened
 
 KNOWN = ("llama", "qwen2", "qwen3", "mistral")
 WIDE = {"hidden_size": 64, "intermediate_size": 96}
@@ -42,23 +40,6 @@ def fresh() -> Iterator[None]:
     """What a test finds out about compilers is forgotten."""
     yield
     build.library.cache_clear()
-
-
-def opened(
-    open_backend: Any, folder: Path, *, lora: bool = True, dtype: str = "float32", **settings: Any
-) -> HfBackend:
-    recipe = tiny_recipe(
-        "hf",
-        folder,
-        model={"dtype": dtype, "lora": LORA if lora else None},
-        backend={"with": {"threads": 1, "device": "cpu", **settings}},
-    )
-    backend: HfBackend = open_backend(recipe)
-    generator = torch.Generator().manual_seed(0)
-    for name, weight in backend.policy.model.named_parameters():
-        if "lora_B" in name:
-            weight.data = 0.1 * torch.randn(weight.shape, generator=generator)
-    return backend
 
 
 class Batch:

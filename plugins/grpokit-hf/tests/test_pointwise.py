@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from grpokit_hf.native import build
-from grpokit_hf.nn import pointwise
 from grpokit_hf.nn.pointwise import fits, gated, normed, rotated
 
 pytestmark = pytest.mark.skipif(build.library() is None, reason="there is no C compiler")
@@ -88,4 +87,3 @@ def test_a_part_of_a_tensor_is_read_where_it_stands():
     wide = torch.randn(6, 64)
     part = wide[:, 16:48]
     assert torch.equal(gated(part, part), gated(part.contiguous(), part.contiguous()))
-    assert pointwise.KNOWN

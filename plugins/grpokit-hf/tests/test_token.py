@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,33 +17,11 @@ from grpokit_hf.load import Policy, load_adapter
 from grpokit_hf.nn import caches, stack, token
 from grpokit_hf.nn.decode import Decoder
 from grpokit_hf.nn.stack import TURNED
-from tiny_recipes import tiny_recipe
-from update_pairs import KINDS, LORA
+from stirred import opened, stir
+from update_pairs import KINDS
 
 KNOWN = ("llama", "qwen2", "qwen3", "mistral")
 SAMPLING = Sampling(group=4, max_tokens=14, temperature=1.0, seed=5)
-
-
-def opened(
-    open_backend: Any, folder: Path, *, lora: bool = True, dtype: str = "float32", **settings: Any
-) -> HfBackend:
-    """A backend whose adapters, if it has any, do something."""
-    recipe = tiny_recipe(
-        "hf",
-        folder,
-        model={"dtype": dtype, "lora": LORA if lora else None},
-        backend={"with": {"threads": 1, "device": "cpu", **settings}},
-    )
-    backend: HfBackend = open_backend(recipe)
-    stir(backend)
-    return backend
-
-
-def stir(backend: HfBackend, seed: int = 0) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    for name, weight in backend.policy.model.named_parameters():
-        if "lora_B" in name:
-            weight.data = 0.1 * torch.randn(weight.shape, generator=generator)
 
 
 def step_of(backend: HfBackend) -> token.TokenStep | None:

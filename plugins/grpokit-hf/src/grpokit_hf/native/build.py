@@ -46,7 +46,8 @@ def library() -> ctypes.CDLL | None:
     try:
         found = ctypes.CDLL(str(build(os.environ)))
         found.grpokit_begin()
-        found.grpokit_scratch.restype = ctypes.c_int64
+        for sized in (found.grpokit_scratch, found.grpokit_attention_scratch, found.grpokit_size):
+            sized.restype = ctypes.c_int64
     except (NoLibraryError, OSError, AttributeError) as error:
         log.info("grpokit's C code is not used: %s", error)
         return None

@@ -85,7 +85,7 @@ INLINE void lower(const Stack *s, const Mine *mine, int64_t blocks, vec *low, Ha
     for (int64_t i = from * blocks; i < to * blocks; i++) low[i] = rounded(low[i], half);
 }
 
-/* out[o] = W x + b + B A x for from <= o < to, rounded once as torch's parts are. */
+/* out[o] = W x + b + B A x for from <= o < to, rounded where torch's parts are. */
 INLINE void stacked(const Stack *s, int64_t from, int64_t to, const Mine *mine, int64_t blocks,
                     const vec *low, vec *out, Half half) {
     product(s->weight, s->inputs, from, to, mine->in, blocks, out, half);

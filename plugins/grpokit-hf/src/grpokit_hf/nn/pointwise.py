@@ -21,10 +21,9 @@ from torch.nn import functional
 from grpokit_hf.native import library
 from grpokit_hf.nn.native import HALVES, LANES
 from grpokit_hf.nn.packed_attention import Layout
+from grpokit_hf.nn.token import KNOWN
 
 __all__ = ["gated", "install", "normed", "rotated"]
-
-KNOWN = {f"{kind}DecoderLayer" for kind in ("Llama", "Mistral", "Qwen2", "Qwen3")}
 
 
 def normed(x: Tensor, weight_H: Tensor, epsilon: float) -> Tensor:
