@@ -22,7 +22,7 @@ from grpokit_hf.bench.weights import SAMPLES, fill_adapter, samples_of
 from grpokit_hf.hooks import PLAIN
 from grpokit_hf.locate import complete
 from grpokit_hf.native import library
-from grpokit_hf.nn import packed_attention
+from grpokit_hf.nn import amx, packed_attention
 from grpokit_hf.nn.pack import Pack
 from grpokit_hf.nn.packed_attention import Layout
 from packed_pairs import CPU, row
@@ -90,6 +90,27 @@ def test_the_floor_has_the_products_of_c_code(monkeypatch: pytest.MonkeyPatch) -
     lanes = 2 * 10
     assert shapes[(lanes, 16), (16, 10)] == 3  # both heads of the prompt at once
     assert sum(call.count for call in seen) == 28
+
+
+@pytest.mark.skipif(not amx.amx_works(), reason="no AMX tiles, or no C compiler")
+def test_the_floor_has_the_products_of_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By who multiplied them, those that another did by themselves."""
+    seen: list[floor.Call] = []
+    monkeypatch.setattr(floor, "alone", lambda call: seen.append(call) or 1.0)
+    x, weight, low = torch.randn(64, 80), torch.randn(96, 80), torch.randn(64, 4)
+    two, three = amx.TileLinear(2), amx.TileLinear(3)
+
+    def products() -> None:
+        for linear in (two, three, three):
+            linear(x, weight)
+        three(x, weight, None, (low, torch.randn(96, 4)))
+        three(x[:3], weight)
+
+    assert floor.floor_of(products) == 5.0
+    counts = {(call.func, len(call.args[0])): call.count for call in seen if len(call.args) == 4}
+    assert [call.count for call in seen if call.func == two] == [1]
+    assert sorted(call.count for call in seen if call.func == three) == [1, 2]
+    assert (three, 3) not in counts
 
 
 def test_the_floor_is_the_products_times_how_often(monkeypatch: pytest.MonkeyPatch) -> None:

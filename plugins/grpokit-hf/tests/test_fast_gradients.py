@@ -24,7 +24,8 @@ from torch import Tensor
 from grpokit.algorithms import logprobs
 from grpokit.registry.catalog import Catalog
 from grpokit_hf.native import library
-from grpokit_hf.nn import pack, packed_attention, pointwise, products, tree
+from grpokit_hf.nn import amx, pack, packed_attention, pointwise, products, tree
+from grpokit_hf.nn.amx import TileLinear, amx_works
 from update_pairs import KINDS, Case, Pair, distance, error
 
 SEEDS = range(int(os.environ.get("GRPOKIT_FUZZ", "2")))
@@ -36,6 +37,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiny models take the paths of large ones: oneDNN, a head in blocks, cuts, products one by one."""
     monkeypatch.setattr(logprobs, "BLOCK", 37)
     monkeypatch.setattr(products, "SMALL", 1)
+    monkeypatch.setattr(amx, "SMALL", 1)
     monkeypatch.setattr(pack, "SMALL", 200)
     monkeypatch.setattr(tree, "WORTH", 4)
     monkeypatch.setattr(tree, "BRANCH", 3)
@@ -83,11 +85,19 @@ NATIVE = pytest.param(
 )
 
 
-@pytest.mark.parametrize("scores", ["blocks", "tiles", NATIVE])
+TILES = [
+    pytest.param(name, marks=pytest.mark.skipif(not amx_works(), reason="there are no AMX tiles"))
+    for name in ("amx", "bf16x3")
+]
+
+
+@pytest.mark.parametrize("scores", ["blocks", "tiles", NATIVE, *TILES])
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_the_update_is_the_textbooks(case: Case, scores: str, folders, open_backend, monkeypatch):
-    native = scores == "native"
-    way = {"native": True} if native else {"native": False, "scores": scores}
+    native = scores not in ("blocks", "tiles")
+    way: dict[str, Any] = {"native": True} if native else {"native": False, "scores": scores}
+    if scores in ("amx", "bf16x3"):
+        way["products"] = scores
     case = replace(case, settings={**case.settings, **way})
     shape = {**WIDE, "head_dim": 32} if case.kind == "qwen3" else WIDE
     calls: set[str] = set()
@@ -97,7 +107,10 @@ def test_the_update_is_the_textbooks(case: Case, scores: str, folders, open_back
     assert native or pair.backend.policy.tiles == (scores == "tiles")
     forward = pair.backend.policy.forward()
     assert forward.shared
-    assert forward.linear is products.onednn_linear or not products.onednn_works()
+    if "products" in way:
+        assert forward.linear == TileLinear({"amx": 3, "bf16x3": 2}[scores])
+    else:
+        assert forward.linear is products.onednn_linear or not products.onednn_works()
     for seed in SEEDS:
         drawn = {"prompts": 3 - seed % 3, "group": (4, 8)[seed % 2], "alike": (5 * seed) % 17}
         check(pair, seed, **drawn, branching=(0.0, 0.8, 0.4)[seed % 3])

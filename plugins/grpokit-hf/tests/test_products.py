@@ -10,17 +10,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from grpokit_hf.nn import products
+from grpokit_hf.nn import amx, multiplier, products
+from grpokit_hf.nn.amx import TileLinear, amx_works
 from grpokit_hf.nn.linear import apply_linear
-from grpokit_hf.nn.products import onednn_linear, pick_linear, torch_linear, vendor
+from grpokit_hf.nn.multiplier import pick_linear
+from grpokit_hf.nn.products import onednn_linear, torch_linear, vendor
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(autouse=True)
 def all_sizes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """oneDNN also for small products; what a test found out about the processor is forgotten."""
+    """Small products too; what a test found out about the processor is forgotten."""
     monkeypatch.setattr(products, "SMALL", 1)
+    monkeypatch.setattr(amx, "SMALL", 1)
     caches = products.not_intel, products.onednn_works
     yield
     for function in caches:
@@ -32,6 +35,10 @@ def draw(*shape: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)))
 
 
+TILES = pytest.param(
+    TileLinear(), marks=pytest.mark.skipif(not amx_works(), reason="no AMX tiles, or no compiler")
+)
+LINEARS = [torch_linear, onednn_linear, TILES]
 SQUARE = draw(48, 49)
 MATRICES: dict[str, tuple[Tensor, Tensor, Tensor | None]] = {
     "whole": (draw(33, 40), draw(48, 40), None),
@@ -55,7 +62,7 @@ MATRICES: dict[str, tuple[Tensor, Tensor, Tensor | None]] = {
 
 
 @pytest.mark.parametrize("name", MATRICES)
-@pytest.mark.parametrize("linear", [torch_linear, onednn_linear])
+@pytest.mark.parametrize("linear", LINEARS)
 def test_a_product_whatever_the_strides(name: str, linear: Any):
     x_MK, weight_NK, bias_N = MATRICES[name]
     right = x_MK.double() @ weight_NK.double().T
@@ -91,12 +98,29 @@ def test_other_types_are_left_to_torch(dtype: torch.dtype):
 @pytest.mark.parametrize("slow", [True, False])
 def test_auto_follows_the_processor(slow: bool, monkeypatch):
     monkeypatch.setattr(products, "not_intel", lambda: slow)
+    monkeypatch.setattr(multiplier, "amx_works", lambda: False)
     products.onednn_works.cache_clear()
     works = products.onednn_works()
     assert pick_linear("auto", CPU) is (onednn_linear if slow and works else torch_linear)
     assert pick_linear("onednn", CPU) is (onednn_linear if works else torch_linear)
     assert pick_linear("torch", CPU) is torch_linear
     assert pick_linear("onednn", torch.device("meta")) is torch_linear
+
+
+def test_tiles_are_taken_where_they_are(monkeypatch, caplog):
+    multiplier.tell_once.cache_clear()
+    monkeypatch.setattr(multiplier, "amx_works", lambda: True)
+    assert pick_linear("auto", CPU) == pick_linear("amx", CPU) == TileLinear(3)
+    assert pick_linear("bf16x3", CPU) == TileLinear(2)
+    assert pick_linear("torch", CPU) is torch_linear
+    assert pick_linear("onednn", CPU) in (onednn_linear, torch_linear)
+    assert pick_linear("amx", torch.device("meta")) is torch_linear
+    assert not isinstance(pick_linear("auto", CPU, native=False), TileLinear)
+    assert not caplog.records
+    for _ in range(2):
+        assert not isinstance(pick_linear("bf16x3", CPU, native=False), TileLinear)
+    (told,) = caplog.records
+    assert "bf16x3" in told.getMessage()
 
 
 @pytest.mark.parametrize("fault", ["missing", "broken", "wrong"])
@@ -110,6 +134,7 @@ def test_without_a_right_onednn_torch_multiplies(fault: str, monkeypatch):
 
     products.onednn_works.cache_clear()
     monkeypatch.setattr(products, "onednn", product)
+    monkeypatch.setattr(multiplier, "amx_works", lambda: False)
     assert not products.onednn_works()
     assert pick_linear("onednn", CPU) is torch_linear
     assert pick_linear("auto", CPU) is torch_linear
@@ -196,7 +221,7 @@ TRAINED = [
 
 @pytest.mark.parametrize("trained", TRAINED, ids=lambda names: "+".join(sorted(names)))
 @pytest.mark.parametrize("adapter", [True, False])
-@pytest.mark.parametrize("linear", [torch_linear, onednn_linear])
+@pytest.mark.parametrize("linear", LINEARS)
 @pytest.mark.parametrize(
     ("dtype", "close"), [(torch.float32, 2e-6), (torch.bfloat16, 1e-2), (torch.float64, 1e-12)]
 )

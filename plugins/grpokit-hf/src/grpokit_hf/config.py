@@ -27,8 +27,8 @@ class HfConfig(Config):
     """On a CPU, each new token of a completion is computed by grpokit's own pass over layers of a known kind (Llama, Mistral, Qwen2, Qwen3) with frozen weights or few, in fewer and larger products. `false`, and every other model, takes transformers' own code; the result differs by rounding."""
     native: bool = True
     """On a CPU with a C compiler (`$CC`, `cc`, `gcc` or `clang`), what costs torch many passes over memory is grpokit's own C code, compiled once, in some seconds, for this processor: each new token of up to 64 rows where `fused` applies, attention of packed rows, and norms, rotation and SwiGLU of the same kinds of layers. `false`, and every machine without a compiler, takes torch; the result differs by rounding, so a resumed run needs the same to be bit-exact."""
-    products: Literal["auto", "torch", "onednn"] = "auto"
-    """Who multiplies float32 matrices on a CPU. `auto` takes oneDNN on x86 processors that are not Intel's, where what torch takes holds back, and torch's choice elsewhere."""
+    products: Literal["auto", "torch", "onednn", "amx", "bf16x3"] = "auto"
+    """Who multiplies matrices on a CPU. `amx`: grpokit's C code (`native`) with the tiles that Intel's processors have since Sapphire Rapids, bfloat16 as it is and a float32 number as the sum of three bfloat16, at float32's precision. `bf16x3`: the same with two, in half the time, right to about 17 bits of a float32's 24. `onednn`: float32 by oneDNN. `auto` takes `amx` where there are tiles, oneDNN on other x86 processors that are not Intel's, where what torch takes holds back, and torch's choice elsewhere."""
     scores: Literal["auto", "tiles", "blocks"] = "auto"
     """How attention of packed rows is computed on a CPU: in `tiles` by torch's own kernel, which keeps scores within the cache, or a block at a time, whose products `onednn` multiplies where it does. `auto` takes C where `native` can, else tiles where torch multiplies."""
     skip: bool = True

@@ -30,8 +30,9 @@ from grpokit_hf.nn.flex import FlexLayout
 from grpokit_hf.nn.forward import Forward, Layouts
 from grpokit_hf.nn.head import Head, logit_changes
 from grpokit_hf.nn.keys import plain_decoder
+from grpokit_hf.nn.multiplier import pick_linear
 from grpokit_hf.nn.packed_attention import Layout
-from grpokit_hf.nn.products import Linear, pick_linear
+from grpokit_hf.nn.products import Linear
 from grpokit_hf.nn.tiles import pick_tiles
 from grpokit_hf.nn.token import TokenStep
 from grpokit_hf.parallel import Copies, Team, several
@@ -138,7 +139,7 @@ class Policy:
     @property
     def linear(self) -> Linear:
         """Who multiplies matrices."""
-        return pick_linear(self.config.products, self.device)
+        return pick_linear(self.config.products, self.device, native=self.config.native)
 
     @property
     def tiles(self) -> bool:

@@ -1,9 +1,9 @@
 """What the matrix products of an update take alone: the floor below which no arrangement gets.
 
 Every product of one update is written down, with its numbers. Each distinct one (operation, shapes,
-strides, types) is then computed a few times by itself, and the times are added up as often as it
-occurred. Attention's products count where they are operations of their own or of grpokit's C code, whose
-products are then computed one by one by torch, and not inside torch's kernels.
+strides, types) is then computed a few times by itself, by who multiplied it, and the times are added up
+as often as it occurred. Attention's products count where they are operations of their own or of grpokit's
+C code, whose products are then computed one by one by torch, and not inside torch's kernels.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from grpokit_hf.nn import packed_native
+from grpokit_hf.nn import amx, packed_native
 
 __all__ = ["PRODUCTS", "Products", "floor_of"]
 
@@ -70,10 +70,16 @@ class Products(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch is 
         named = dict(kwargs or {})
         name = func._schema.name  # noqa: SLF001  (there is no public way to an operation's name)
         if name in PRODUCTS:
-            mark = (name, *(signature(leaf) for leaf in tree_leaves((args, named))))
-            count = self.calls[mark].count if mark in self.calls else 0
-            self.calls[mark] = Call(count + 1, func, args, named)
+            self.note(func, args, named, name)
         return func(*args, **named)
+
+    def note(
+        self, func: Callable[..., Any], args: Any, named: dict[str, Any], name: str = ""
+    ) -> None:
+        """Writes one down."""
+        mark = (name or func, *(signature(leaf) for leaf in tree_leaves((args, named))))
+        count = self.calls[mark].count if mark in self.calls else 0
+        self.calls[mark] = Call(count + 1, func, args, named)
 
 
 def signature(leaf: Any) -> Any:
@@ -87,7 +93,8 @@ def signature(leaf: Any) -> Any:
 def floor_of(run: Callable[[], object]) -> float:
     """Seconds that the products of ``run`` take alone."""
     products, shapes = Products(), Counter[tuple[int, int, int]]()
-    with products, packed_native.watched(shapes.update):
+    by_tiles = amx.watched(lambda linear, args: products.note(linear, args, {}))
+    with products, by_tiles, packed_native.watched(shapes.update):
         run()
     calls = [*products.calls.values(), *(dense(shape, count) for shape, count in shapes.items())]
     with torch.no_grad():

@@ -32,6 +32,11 @@ FLAGS = (
     *("-std=gnu11", "-O3", "-march=native", "-fopenmp", "-shared", "-fPIC"),
     *("-fno-strict-aliasing", "-fno-math-errno", "-fno-trapping-math", "-Wall", "-Wextra"),
 )
+SIZED = (
+    *("grpokit_scratch", "grpokit_size", "grpokit_attention_scratch"),
+    *("grpokit_products", "grpokit_product_scratch"),
+)
+"""Functions that return a number."""
 SECONDS = 120
 """After which a compiler is given up."""
 
@@ -46,8 +51,8 @@ def library() -> ctypes.CDLL | None:
     try:
         found = ctypes.CDLL(str(build(os.environ)))
         found.grpokit_begin()
-        for sized in (found.grpokit_scratch, found.grpokit_attention_scratch, found.grpokit_size):
-            sized.restype = ctypes.c_int64
+        for name in SIZED:
+            getattr(found, name).restype = ctypes.c_int64
     except (NoLibraryError, OSError, AttributeError) as error:
         log.info("grpokit's C code is not used: %s", error)
         return None

@@ -8,7 +8,7 @@ pack              rows -> one sequence without padding, and who continues whom; 
 batch             rows -> micro-batches, and padded tensors
 head              hidden states -> logits
 forward           hidden states and log-probs of completion tokens, from a pack or from padded rows
-products          who multiplies matrices: torch, or oneDNN where that is faster
+products          matrix products by torch and by oneDNN; amx: by tiles of Intel's processors; multiplier: who does it
 linear            a linear layer with its adapter as one step of autograd; lora: puts it into PEFT's layers
 decode            sampling: one prefill a prompt; rows: what each has drawn, finished ones leave the batch
 token             the next token of every row where layers are known; stack: their products as one

@@ -43,11 +43,11 @@ class _Linear(torch.autograd.Function):
         linear: Linear,
     ) -> Tensor:
         x_MI = x.reshape(-1, x.shape[-1])
-        out_MO = linear(x_MI, weight_OI, bias_O)
-        low_MR = None
+        low_MR = more = None
         if down_RI is not None and up_OR is not None:
-            low_MR = linear(x_MI, down_RI.to(x.dtype), None)
-            out_MO.addmm_(low_MR, (up_OR * scale).to(x.dtype).T)
+            low_MR = linear(x_MI, down_RI.to(x.dtype))
+            more = (low_MR, (up_OR * scale).to(x.dtype))
+        out_MO = linear(x_MI, weight_OI, bias_O, more)
         ctx.save_for_backward(x_MI, weight_OI, bias_O, down_RI, up_OR, low_MR)
         ctx.scale, ctx.linear, ctx.shape = scale, linear, x.shape
         return out_MO.view(*x.shape[:-1], weight_OI.shape[0])
@@ -58,16 +58,16 @@ class _Linear(torch.autograd.Function):
         x_MI, weight_OI, bias_O, down_RI, up_OR, low_MR = ctx.saved_tensors
         want_x, want_weight, want_bias = ctx.needs_input_grad[:3]
         g_MO = grad.reshape(-1, grad.shape[-1])
-        dx_MI = ddown_RI = dup_OR = None
-        if want_x:
-            dx_MI = ctx.linear(g_MO, weight_OI.T, None)
+        dx_MI = ddown_RI = dup_OR = more = None
         if down_RI is not None:
             glow_MR = g_MO @ (up_OR * ctx.scale).to(g_MO.dtype)
             ddown_RI = (glow_MR.T @ x_MI).to(down_RI.dtype)
-            dup_OR = (g_MO.T @ low_MR).to(up_OR.dtype).mul_(ctx.scale)
-            if dx_MI is not None:
-                dx_MI.addmm_(glow_MR, down_RI.to(g_MO.dtype))
-        dweight_OI = ctx.linear(g_MO.T, x_MI.T, None) if want_weight else None
+            dup_RO = (low_MR.T @ g_MO).to(up_OR.dtype).mul_(ctx.scale)
+            dup_OR = dup_RO.T.contiguous()
+            more = (glow_MR, down_RI.to(g_MO.dtype).T)
+        if want_x:
+            dx_MI = ctx.linear(g_MO, weight_OI.T, None, more)
+        dweight_OI = ctx.linear(g_MO.T, x_MI.T) if want_weight else None
         dbias_O = g_MO.sum(0).to(bias_O.dtype) if want_bias else None
         dx = None if dx_MI is None else dx_MI.view(ctx.shape)
         return dx, dweight_OI, dbias_O, ddown_RI, dup_OR, None, None

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from grpokit_hf.nn.linear import apply_linear
+from grpokit_hf.nn.multiplier import types_of
 from grpokit_hf.nn.products import Linear, torch_linear
 
 __all__ = ["frozen_adapters", "install"]
@@ -48,10 +49,11 @@ def lora_forward(linear: Linear) -> Callable[..., Tensor]:
 
 
 def linear_forward(linear: Linear) -> Callable[..., Tensor]:
-    """A plain layer; where autocast chooses the type, torch's own."""
+    """A plain layer; where autocast chooses the type, or the type is left to torch, torch's own."""
+    types = types_of(linear)
 
     def forward(layer: Any, x: Tensor) -> Tensor:
-        if x.dtype != torch.float32 or torch.is_autocast_enabled(x.device.type):
+        if x.dtype not in types or torch.is_autocast_enabled(x.device.type):
             return functional.linear(x, layer.weight, layer.bias)
         return apply_linear(x, layer.weight, layer.bias, None, linear)
 
@@ -104,8 +106,11 @@ def frozen_forward(layer: Any, dtype: torch.dtype, linear: Linear) -> Callable[[
 
     def forward(x: Tensor) -> Tensor:
         x_MI = x.reshape(-1, x.shape[-1])
-        out_MO = linear(x_MI, base.weight, base.bias) if plain else base(x_MI)
-        out_MO = out_MO.addmm_(linear(x_MI, down_RI, None), up_RO)
+        low_MR = linear(x_MI, down_RI)
+        if plain:
+            out_MO = linear(x_MI, base.weight, base.bias, (low_MR, up_RO.T))
+        else:
+            out_MO = base(x_MI).addmm_(low_MR, up_RO)
         return out_MO.view(*x.shape[:-1], -1)
 
     return forward

@@ -22,7 +22,7 @@ from torch.autograd.function import once_differentiable
 
 from grpokit_hf.nn.pack import Block, Pack
 from grpokit_hf.nn.packed_native import Plan, native_attention, takes
-from grpokit_hf.nn.products import Linear, torch_linear
+from grpokit_hf.nn.products import Linear, onednn_linear, torch_linear
 from grpokit_hf.nn.tiles import Tiles
 
 __all__ = ["Layout", "packed_attention"]
@@ -259,7 +259,7 @@ class Heads:
         keys = length + (0 if self.prefix_BKD is None else self.prefix_BKD[0].shape[1])
         queries = length if length <= LONG else LONG // 2
         scores = rows * group * queries * keys
-        one_by_one = scores >= LOOP and self.linear is not torch_linear
+        one_by_one = scores >= LOOP and self.linear is onednn_linear
         heads = 1 if one_by_one else max(1, SCORES // scores)
         for start in range(0, self.batch, heads):
             for first in range(0, length, queries):
@@ -270,7 +270,7 @@ class Heads:
 
     def times(self, a_BMK: Tensor, b_BKN: Tensor) -> Tensor:
         """The product, by the faster multiplier where it is a single large one."""
-        if len(a_BMK) == 1 and self.linear is not torch_linear:
+        if len(a_BMK) == 1 and self.linear is onednn_linear:
             return self.linear(a_BMK[0], b_BKN[0].T, None)[None]
         return torch.bmm(a_BMK, b_BKN)
 

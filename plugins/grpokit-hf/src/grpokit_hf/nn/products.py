@@ -8,35 +8,58 @@ uses what the processor has: about twice as fast on an AMD EPYC with AVX-512, at
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["Linear", "onednn_linear", "pick_linear", "torch_linear"]
+__all__ = ["Linear", "More", "onednn_linear", "torch_linear"]
 
 SMALL = 1 << 19
 """Multiplications below which asking oneDNN takes longer than multiplying."""
-Linear = Callable[[Tensor, Tensor, Tensor | None], Tensor]
-"""(x_MK, weight_NK, bias_N) -> x W' + b, two-dimensional, without gradients."""
+More = tuple[Tensor, Tensor]
+"""low_MR and up_NR, whose product low up' is added."""
 
 
-def torch_linear(x_MK: Tensor, weight_NK: Tensor, bias_N: Tensor | None = None) -> Tensor:
+class Linear(Protocol):
+    """(x_MK, weight_NK, bias_N, more) -> x W' + b + low up', two-dimensional, without gradients."""
+
+    def __call__(
+        self,
+        x_MK: Tensor,
+        weight_NK: Tensor,
+        bias_N: Tensor | None = None,
+        more: More | None = None,
+        /,
+    ) -> Tensor: ...
+
+
+def torch_linear(
+    x_MK: Tensor, weight_NK: Tensor, bias_N: Tensor | None = None, more: More | None = None
+) -> Tensor:
     """What torch does."""
-    return functional.linear(x_MK, weight_NK, bias_N)
+    return added(functional.linear(x_MK, weight_NK, bias_N), more)
 
 
-def onednn_linear(x_MK: Tensor, weight_NK: Tensor, bias_N: Tensor | None = None) -> Tensor:
+def onednn_linear(
+    x_MK: Tensor, weight_NK: Tensor, bias_N: Tensor | None = None, more: More | None = None
+) -> Tensor:
     """float32 by oneDNN; other types, and the smallest products, as torch does them.
 
     oneDNN reads a bias without looking at its strides.
     """
     if x_MK.dtype != torch.float32 or x_MK.numel() * len(weight_NK) < SMALL:
-        return functional.linear(x_MK, weight_NK, bias_N)
-    return onednn(x_MK, weight_NK, bias_N)
+        return torch_linear(x_MK, weight_NK, bias_N, more)
+    return added(onednn(x_MK, weight_NK, bias_N), more)
+
+
+def added(out_MN: Tensor, more: More | None) -> Tensor:
+    if more is None:
+        return out_MN
+    low_MR, up_NR = more
+    return out_MN.addmm_(low_MR, up_NR.T)
 
 
 def onednn(x_MK: Tensor, weight_NK: Tensor, bias_N: Tensor | None = None) -> Tensor:
@@ -45,17 +68,6 @@ def onednn(x_MK: Tensor, weight_NK: Tensor, bias_N: Tensor | None = None) -> Ten
         x_MK, weight_NK, None if bias_N is None else bias_N.contiguous(), "none", [], ""
     )
     return out
-
-
-def pick_linear(wanted: Literal["auto", "torch", "onednn"], device: torch.device) -> Linear:
-    """The products of a policy on ``device``.
-
-    ``auto`` decides by the processor and not by a stopwatch, so that a resumed run has the same
-    products. oneDNN is taken only where it gives what torch gives.
-    """
-    if wanted == "torch" or device.type != "cpu" or not onednn_works():
-        return torch_linear
-    return onednn_linear if wanted == "onednn" or not_intel() else torch_linear
 
 
 @functools.cache

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
-from grpokit_hf.nn.products import Linear, torch_linear
+from grpokit_hf.nn.products import Linear, onednn_linear
 
 if TYPE_CHECKING:
     from grpokit_hf.nn.packed_attention import Places, Sums
@@ -140,7 +140,7 @@ def pick_tiles(
     """Whether packed rows are computed in tiles on ``device``, where ``linear`` multiplies the rest."""
     if wanted == "blocks" or device.type != "cpu" or not tiles_work():
         return False
-    return wanted == "tiles" or linear is torch_linear
+    return wanted == "tiles" or linear is not onednn_linear
 
 
 @functools.cache

@@ -1,0 +1,124 @@
+/* Numbers of a matrix as AMX tiles: 16 rows of 32 bfloat16, for the left or for the right of a product.
+ *
+ * A float32 is the sum of three bfloat16 (8 bits of its 24 each), and nearly that of two. A product of two
+ * numbers in three parts is then six products of parts, what is left out being below float32's rounding.
+ */
+#include "lanes.h"
+#if defined(__AMX_BF16__) && defined(__AVX512BF16__) && defined(__AVX512BW__)
+#define TILES 1
+
+#define SIDE 16  /* rows of a tile */
+#define DEEP 32  /* bfloat16 of a row */
+#define TILE 512 /* bfloat16 of a tile */
+typedef const int Parts;
+
+/* A matrix (rows, inner), float32 or bfloat16: one of the strides is 1. */
+typedef struct { const void *at; int64_t rows, inner, row, column; } Matrix;
+
+/* Thirty-two float32 as `parts` vectors of bfloat16: each is what the former leave. */
+INLINE void split(Parts parts, __m512 low, __m512 high, __m512i *to) {
+    for (int p = 0; p < parts; p++) {
+        to[p] = (__m512i)_mm512_cvtne2ps_pbh(high, low);
+        __m512i a = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(to[p]));
+        __m512i b = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(to[p], 1));
+        low = low - (__m512)_mm512_slli_epi32(a, 16);
+        high = high - (__m512)_mm512_slli_epi32(b, 16);
+    }
+}
+/* Pairs: to[p] holds in the halves of 32 bits a part of `even` and of `odd`. */
+INLINE void split_pairs(Parts parts, __m512 even, __m512 odd, __m512i *to) {
+    for (int p = 0; p < parts; p++) {
+        __m512i a = _mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(even)), 16);
+        __m512i b = _mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(odd)), 16);
+        to[p] = _mm512_or_si512(_mm512_srli_epi32(a, 16), b);
+        even = even - (__m512)a, odd = odd - (__m512)b;
+    }
+}
+
+/* Sixteen vectors of 16 words, rows for columns. */
+INLINE void transpose(__m512i *x) {
+    __m512i y[16];
+#pragma GCC unroll 8
+    for (int i = 0; i < 16; i += 2) {
+        y[i] = _mm512_unpacklo_epi32(x[i], x[i + 1]);
+        y[i + 1] = _mm512_unpackhi_epi32(x[i], x[i + 1]);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 16; i += 4) {
+        x[i] = _mm512_unpacklo_epi64(y[i], y[i + 2]);
+        x[i + 1] = _mm512_unpackhi_epi64(y[i], y[i + 2]);
+        x[i + 2] = _mm512_unpacklo_epi64(y[i + 1], y[i + 3]);
+        x[i + 3] = _mm512_unpackhi_epi64(y[i + 1], y[i + 3]);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        y[i] = _mm512_shuffle_i32x4(x[i], x[i + 4], 0x88);
+        y[i + 4] = _mm512_shuffle_i32x4(x[i], x[i + 4], 0xdd);
+        y[i + 8] = _mm512_shuffle_i32x4(x[i + 8], x[i + 12], 0x88);
+        y[i + 12] = _mm512_shuffle_i32x4(x[i + 8], x[i + 12], 0xdd);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        x[i] = _mm512_shuffle_i32x4(y[i], y[i + 8], 0x88);
+        x[i + 8] = _mm512_shuffle_i32x4(y[i], y[i + 8], 0xdd);
+        x[i + 4] = _mm512_shuffle_i32x4(y[i + 4], y[i + 12], 0x88);
+        x[i + 12] = _mm512_shuffle_i32x4(y[i + 4], y[i + 12], 0xdd);
+    }
+}
+
+/* As many ones as numbers are left, from `done` on. */
+INLINE uint32_t mask_of(int64_t left, int64_t done) {
+    left -= done;
+    return left <= 0 ? 0 : left >= 32 ? 0xffffffffu : (1u << left) - 1;
+}
+
+/* Row i, numbers k .. k + 32, of a matrix whose rows lie together; 0 where there is none. */
+INLINE void row_of(Parts parts, const Matrix *m, int64_t i, int64_t k, __m512i *to) {
+    const uint32_t there = i < m->rows ? mask_of(m->inner, k) : 0;
+    const int64_t at = i * m->row + k;
+    if (parts == 1) {
+        to[0] = _mm512_maskz_loadu_epi16(there, (const uint16_t *)m->at + at);
+        return;
+    }
+    const float *from = (const float *)m->at + at;
+    split(parts, _mm512_maskz_loadu_ps((__mmask16)there, from),
+          _mm512_maskz_loadu_ps((__mmask16)(there >> 16), from + 16), to);
+}
+/* Numbers k and k + 1 of rows i .. i + 16, of a matrix whose columns lie together. */
+INLINE void pairs_of(Parts parts, const Matrix *m, int64_t i, int64_t k, __m512i *to) {
+    const __mmask16 there = (__mmask16)mask_of(m->rows, i);
+    const __mmask16 even = k < m->inner ? there : 0, odd = k + 1 < m->inner ? there : 0;
+    const int64_t at = k * m->column + i;
+    if (parts == 1) {
+        const uint16_t *from = (const uint16_t *)m->at + at;
+        __m512i a = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(even, from));
+        __m512i b = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(odd, from + m->column));
+        to[0] = _mm512_or_si512(a, _mm512_slli_epi32(b, 16));
+        return;
+    }
+    const float *from = (const float *)m->at + at;
+    split_pairs(parts, _mm512_maskz_loadu_ps(even, from), _mm512_maskz_loadu_ps(odd, from + m->column), to);
+}
+
+/* The tiles (one for each part, `apart` bfloat16 from each other) of rows i .. and numbers k ..: for the left
+ * of a product as they are, for the right in pairs of numbers, row by row of the tile. */
+INLINE void tile_of(Parts parts, const int right, const Matrix *m, int64_t i, int64_t k,
+                    uint16_t *to, int64_t apart) {
+    __m512i x[3][16], one[3];
+    const int by_row = m->column == 1;
+    if (by_row)
+        for (int r = 0; r < SIDE; r++) {
+            row_of(parts, m, i + r, k, one);
+            for (int p = 0; p < parts; p++) x[p][r] = one[p];
+        }
+    else
+        for (int r = 0; r < SIDE; r++) {
+            pairs_of(parts, m, i, k + 2 * r, one);
+            for (int p = 0; p < parts; p++) x[p][r] = one[p];
+        }
+    for (int p = 0; p < parts; p++) {
+        if (by_row == right) transpose(x[p]);
+        for (int r = 0; r < SIDE; r++) _mm512_store_si512(to + p * apart + r * DEEP, x[p][r]);
+    }
+}
+#endif

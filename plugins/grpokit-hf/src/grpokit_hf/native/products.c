@@ -1,0 +1,200 @@
+/* Matrix products by AMX tiles: of bfloat16, and of float32 in two or three bfloat16 parts.
+ *
+ * A thread takes columns of the result and puts what it multiplies them with into tiles once, as many as
+ * its second cache holds; then come blocks of 32 rows, each against 32 columns: four tiles of sums.
+ */
+#include "pack.h"
+#include <omp.h>
+
+/* out[m][n] = sum over k of a[m][k] b[n][k], plus sum over r of c[m][r] d[n][r], plus bias[n]. */
+typedef struct {
+    int64_t parts, threads, rows, inner, outputs, more, out_row;
+    int64_t a_row, a_column, b_row, b_column, c_row, c_column, d_row, d_column;
+    const void *a, *b, *c, *d, *bias;
+    void *out;
+    char *scratch;
+} Product;
+
+#ifdef TILES
+#define CACHE (1200 << 10) /* bytes of tiles that a thread keeps */
+#define LONGEST 3456      /* bytes of a column that are multiplied at a time */
+
+typedef struct {
+    int64_t steps, more, span, blocks, panels, chunk, down, across; /* 32 numbers; rows; columns */
+    int direct;              /* a is read where it stands */
+    uint16_t *left, *extra;  /* tiles of a and c: block, step, part, half */
+    char *own;               /* of a thread: tiles of b and d; sums */
+    int64_t own_size;
+    Matrix a, b, c, d;
+} Plan;
+
+INLINE int64_t up(int64_t x, int64_t unit) { return (x + unit - 1) / unit; }
+INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+static char *plan(const Product *p, Plan *t, char *at) {
+    const int64_t step = 64 * p->parts; /* bytes of a column in 32 numbers */
+    t->a = (Matrix){p->a, p->rows, p->inner, p->a_row, p->a_column};
+    t->b = (Matrix){p->b, p->outputs, p->inner, p->b_row, p->b_column};
+    t->c = (Matrix){p->c, p->rows, p->more, p->c_row, p->c_column};
+    t->d = (Matrix){p->d, p->outputs, p->more, p->d_row, p->d_column};
+    t->steps = up(p->inner, DEEP), t->more = up(p->more, DEEP);
+    t->span = up(t->steps, up(t->steps * step, LONGEST));
+    t->blocks = up(p->rows, 32), t->panels = up(p->outputs, 32);
+    t->direct = p->parts == 1 && p->a_column == 1 && p->inner % DEEP == 0 && p->rows >= 32;
+    t->across = least(p->threads, t->panels);
+    while (p->threads % t->across) t->across--;
+    t->down = p->threads / t->across;
+    t->chunk = CACHE / ((t->span + t->more) * step * 32);
+    t->chunk = least(t->chunk < 1 ? 1 : t->chunk, up(t->panels, t->across));
+    t->left = (uint16_t *)at;
+    if (!t->direct) at += t->blocks * t->steps * p->parts * 2048;
+    t->extra = (uint16_t *)at, at += t->blocks * t->more * p->parts * 2048;
+    t->own = at;
+    t->own_size = t->chunk * ((t->span + t->more) * p->parts * 2048);
+    if (t->span < t->steps) t->own_size += t->chunk * t->blocks * 4096;
+    return at + p->threads * t->own_size;
+}
+
+#define AT(tile, part) (left + (part) * 2 * TILE + (tile) * a_tile)
+#define FROM(tile, part) (right + (part) * 2 * TILE + (tile) * TILE)
+#define LEFT(part) _tile_loadd(4, AT(0, part), a_row); _tile_loadd(5, AT(1, part), a_row)
+#define RIGHT(part) _tile_loadd(6, FROM(0, part), 64); _tile_loadd(7, FROM(1, part), 64)
+#define MULTIPLY \
+    _tile_dpbf16ps(0, 4, 6); _tile_dpbf16ps(1, 4, 7); _tile_dpbf16ps(2, 5, 6); _tile_dpbf16ps(3, 5, 7)
+
+/* Adds to the four tiles of sums; a_row in bytes, a_tile and a_step in bfloat16. Small parts come first. */
+INLINE void steps(Parts parts, int64_t count, const uint16_t *left, int64_t a_row, int64_t a_tile,
+                  int64_t a_step, const uint16_t *right) {
+    for (int64_t s = 0; s < count; s++, left += a_step, right += parts * 2 * TILE) {
+        if (parts == 1) {
+            LEFT(0); RIGHT(0); MULTIPLY;
+        } else if (parts == 2) {
+            LEFT(0); RIGHT(1); MULTIPLY; RIGHT(0); MULTIPLY; LEFT(1); MULTIPLY;
+        } else {
+            LEFT(0); RIGHT(2); MULTIPLY; RIGHT(1); MULTIPLY; LEFT(1); MULTIPLY;
+            RIGHT(0); MULTIPLY; LEFT(2); MULTIPLY; LEFT(0); MULTIPLY;
+        }
+    }
+}
+#define SUMS(verb, at) \
+    { verb(0, at, 128); verb(1, (at) + 16, 128); verb(2, (at) + 512, 128); verb(3, (at) + 528, 128); }
+
+/* 32 by 32 sums, of which `count` rows and `wide` columns are there, into the result. */
+INLINE void put(Parts parts, const Product *p, const float *sums, int64_t m, int64_t count, int64_t n,
+                int64_t wide) {
+    const uint32_t there = mask_of(wide, 0);
+    __m512 low = _mm512_setzero_ps(), high = low;
+    if (p->bias && parts == 1) {
+        __m512i x = _mm512_maskz_loadu_epi16(there, (const uint16_t *)p->bias + n);
+        low = (__m512)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_castsi512_si256(x)), 16);
+        high = (__m512)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(x, 1)), 16);
+    } else if (p->bias) {
+        low = _mm512_maskz_loadu_ps((__mmask16)there, (const float *)p->bias + n);
+        high = _mm512_maskz_loadu_ps((__mmask16)(there >> 16), (const float *)p->bias + n + 16);
+    }
+    for (int64_t i = 0; i < count; i++, sums += 32) {
+        __m512 a = _mm512_load_ps(sums) + low, b = _mm512_load_ps(sums + 16) + high;
+        const int64_t at = (m + i) * p->out_row + n;
+        if (parts == 1) {
+            _mm512_mask_storeu_epi16((uint16_t *)p->out + at, there, (__m512i)_mm512_cvtne2ps_pbh(b, a));
+            continue;
+        }
+        _mm512_mask_storeu_ps((float *)p->out + at, (__mmask16)there, a);
+        if (there >> 16) _mm512_mask_storeu_ps((float *)p->out + at + 16, (__mmask16)(there >> 16), b);
+    }
+}
+
+/* A block of rows against a panel of columns; from .. to are steps of 32 numbers. */
+INLINE void block(Parts parts, const Product *p, const Plan *t, int64_t b, int64_t n, int64_t from,
+                  int64_t to, const uint16_t *right, float *sums) {
+    float plain[1024] __attribute__((aligned(64)));
+    const int64_t m = t->direct ? least(b * 32, p->rows - 32) : b * 32, unit = parts * 2 * TILE;
+    if (from) SUMS(_tile_loadd, sums)
+    else { _tile_zero(0); _tile_zero(1); _tile_zero(2); _tile_zero(3); }
+    if (t->direct) {
+        const uint16_t *a = (const uint16_t *)p->a + m * p->a_row + from * DEEP;
+        steps(parts, to - from, a, p->a_row * 2, 16 * p->a_row, DEEP, right);
+    } else
+        steps(parts, to - from, t->left + (b * t->steps + from) * unit, 64, TILE, unit, right);
+    if (to < t->steps) {
+        SUMS(_tile_stored, sums)
+        return;
+    }
+    if (t->more) steps(parts, t->more, t->extra + b * t->more * unit, 64, TILE, unit, right + (to - from) * unit);
+    SUMS(_tile_stored, plain)
+    put(parts, p, plain, m, least(32, p->rows - m), n * 32, least(32, p->outputs - n * 32));
+}
+
+/* This thread's part of the tiles of `m`, for the left. */
+INLINE void prepare(Parts parts, const Matrix *m, int64_t blocks, int64_t count, int64_t moved, uint16_t *to) {
+    const int64_t id = omp_get_thread_num(), all = omp_get_num_threads();
+    for (int64_t i = blocks * id / all; i < blocks * (id + 1) / all; i++)
+        for (int64_t s = 0; s < count; s++)
+            for (int half = 0; half < 2; half++)
+                tile_of(parts, 0, m, i * 32 - (i == blocks - 1 ? moved : 0) + half * 16, s * DEEP,
+                        to + ((i * count + s) * parts * 2 + half) * TILE, 2 * TILE);
+}
+INLINE void pack(Parts parts, const Matrix *m, int64_t n, int64_t from, int64_t to, uint16_t *at) {
+    for (int64_t s = from; s < to; s++, at += parts * 2 * TILE)
+        for (int half = 0; half < 2; half++)
+            tile_of(parts, 1, m, n * 32 + half * 16, s * DEEP, at + half * TILE, 2 * TILE);
+}
+
+INLINE void columns(Parts parts, const Product *p, const Plan *t, int64_t id) {
+    const int64_t i = id % t->across, j = id / t->across, unit = parts * 2 * TILE;
+    const int64_t end = t->panels * (i + 1) / t->across;
+    const int64_t top = t->blocks * j / t->down, bottom = t->blocks * (j + 1) / t->down;
+    uint16_t *right = (uint16_t *)(t->own + id * t->own_size);
+    const int64_t panel = (t->span + t->more) * unit;
+    float *sums = (float *)(right + t->chunk * panel);
+    for (int64_t n = t->panels * i / t->across; n < end; n += t->chunk) {
+        const int64_t count = least(t->chunk, end - n);
+        for (int64_t from = 0; from < t->steps; from += t->span) {
+            const int64_t to = least(from + t->span, t->steps);
+            for (int64_t c = 0; c < count; c++) {
+                pack(parts, &t->b, n + c, from, to, right + c * panel);
+                if (to == t->steps)
+                    pack(parts, &t->d, n + c, 0, t->more, right + c * panel + (to - from) * unit);
+            }
+            for (int64_t b = top; b < bottom; b++)
+                for (int64_t c = 0; c < count; c++)
+                    block(parts, p, t, b, n + c, from, to, right + c * panel, sums + (b * count + c) * 1024);
+        }
+    }
+}
+
+INLINE void run(Parts parts, const Product *p) {
+    Plan t;
+    plan(p, &t, p->scratch);
+    const int64_t moved = t.direct ? t.blocks * 32 - p->rows : 0;
+#pragma omp parallel num_threads((int)p->threads)
+    {
+        if (!t.direct) prepare(parts, &t.a, t.blocks, t.steps, 0, t.left);
+        if (t.more) prepare(parts, &t.c, t.blocks, t.more, moved, t.extra);
+#pragma omp barrier
+        tiles_begin();
+        for (int64_t id = omp_get_thread_num(); id < p->threads; id += omp_get_num_threads())
+            columns(parts, p, &t, id);
+        tiles_end();
+    }
+}
+
+/* Whether this processor and system have tiles. */
+int64_t grpokit_products(void) {
+    tiles_ask();
+    return tiles_work;
+}
+int64_t grpokit_product_scratch(const Product *p) {
+    Plan t;
+    return plan(p, &t, 0) - (char *)0;
+}
+void grpokit_product(const Product *p) {
+    if (p->parts == 1) run(1, p);
+    else if (p->parts == 2) run(2, p);
+    else run(3, p);
+}
+#else
+int64_t grpokit_products(void) { return 0; }
+int64_t grpokit_product_scratch(const Product *p) { return p->threads; }
+void grpokit_product(const Product *p) { (void)p; }
+#endif
