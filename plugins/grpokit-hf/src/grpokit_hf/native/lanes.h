@@ -118,6 +118,33 @@ INLINE void tile_float(const int O, const int N, const float *w, int64_t row, in
     for (int i = 0; i < O * N; i++) acc[i] = a[i];
 }
 
+/* The same from 0, for weights that come from memory once: O rows are read 16 numbers at a time. */
+INLINE void tile_stream(const int O, const int N, const float *w, int64_t row, int64_t K, const vec *x,
+                        vec *out) {
+    vec a[24];
+    for (int i = 0; i < O * N; i++) a[i] = all(0);
+    int64_t k = 0;
+    for (; k + LANES <= K; k += LANES) {
+#pragma GCC unroll 24
+        for (int o = 0; o < O; o++) /* the next rows are on their way as these are read */
+            __builtin_prefetch(w + O * row + k * O + o * LANES, 0, 2);
+#pragma GCC unroll 16
+        for (int j = 0; j < LANES; j++)
+#pragma GCC unroll 24
+            for (int o = 0; o < O; o++) {
+                const float weight = w[o * row + k + j];
+#pragma GCC unroll 4
+                for (int n = 0; n < N; n++) a[o * N + n] += weight * x[(k + j) * N + n];
+            }
+    }
+    for (; k < K; k++)
+#pragma GCC unroll 24
+        for (int o = 0; o < O; o++)
+#pragma GCC unroll 4
+            for (int n = 0; n < N; n++) a[o * N + n] += w[o * row + k] * x[k * N + n];
+    for (int i = 0; i < O * N; i++) out[i] = a[i];
+}
+
 /* The same of bfloat16: x holds two features of a row in the halves of 32 bits. */
 INLINE void tile_half(const int O, const int N, const uint16_t *w, int64_t row, int64_t K,
                       const uvec *x, int64_t stride, vec *acc) {

@@ -65,6 +65,14 @@ static inline void product(const void *w, int64_t inputs, int64_t from, int64_t 
     for (; o + (O) <= to; o += (O)) \
         product_block(O, N, at + o * inputs * size, inputs, in, blocks, out + o * blocks, half)
 #ifdef __AVX512F__
+#define STREAM(O, N) \
+    for (; o + (O) <= to; o += (O)) \
+        tile_stream(O, N, (const float *)w + o * inputs, inputs, inputs, in, out + o * blocks)
+    if (!half && blocks == 1) STREAM(24, 1);
+    if (!half && blocks == 2) STREAM(12, 2);
+    if (!half && blocks == 3) STREAM(8, 3);
+    if (!half && blocks == 4) STREAM(6, 4);
+#undef STREAM
     if (blocks == 1) { ROWS(TALL, 1); ROWS(1, 1); }
     else if (blocks == 2) { ROWS(TALL, 2); ROWS(1, 2); }
     else if (blocks == 3) { ROWS(4, 3); ROWS(1, 3); }
