@@ -1,9 +1,9 @@
 /* Attention of bfloat16 in AMX tiles: products of bfloat16, sums and exponentials in float32.
  *
- * Items are those of attention.c. Scores are k times q, so that a query's scores lie in one lane. Weights,
- * and in the backward their gradients, are rounded to bfloat16 before they are multiplied (as in
- * FlashAttention); what they are divided by is the sum of those that are not. Everything lies in tiles of 16 rows
- * of 64 bytes, one after another; keys are a whole number of 32, of which those that are not there are 0.
+ * Items are those of attention.c, and a query's scores lie in one lane here too. Weights, and in the
+ * backward the scores' gradients, are rounded to bfloat16 before they are multiplied (as in FlashAttention);
+ * what weights are divided by is their sum before that. Numbers lie in tiles of 16 vectors, one after
+ * another; keys are a whole number of 32, and those that are not there are 0 and hidden.
  */
 #if defined(__AMX_BF16__) && defined(__AVX512BF16__) && defined(__AVX512DQ__) && defined(__AVX512BW__)
 #include "tiles.h"
@@ -12,12 +12,15 @@
 INLINE int in_tiles(const Work *a) { return a->half && tiles_work && a->width % 32 == 0 && a->scale > 0; }
 INLINE int64_t whole(int64_t keys) { return (keys + KEYS - 1) / KEYS * KEYS; }
 
-/* Of one thread. Features by keys or queries is `turned`, `mixed`, and pairs of features `query`, `grad`. */
+/* Of one thread. */
 typedef struct {
-    uint16_t *key, *value, *rows; /* rows: queries, or what stands in their places */
-    uvec *turned, *query, *grad, *query_rows, *grad_rows, *pairs, *p, *ds;
+    uint16_t *key, *value, *rows;    /* rows: queries, or what stands in their places */
+    uvec *turned;                    /* features by keys: of values in a forward, of keys in a backward */
+    uvec *query, *grad;              /* pairs of features, a query in each lane */
+    uvec *query_rows, *grad_rows;    /* pairs of queries, a feature in each lane */
+    uvec *pairs, *p, *ds;            /* weights and scores' gradients: pairs of keys, and keys by queries */
     float *dkey, *dvalue;
-    vec *score, *slope, *mixed;
+    vec *score, *slope, *mixed;      /* of 32 keys by queries (a forward's of all keys); features by queries */
     const Item *gathered;
     int64_t at[WIDE * LANES]; /* of the item's queries, in a table of (tokens, heads) */
     int id;
@@ -67,8 +70,8 @@ INLINE void turn(const uint16_t *rows, int64_t from, int64_t to, int64_t w, uvec
         }
 }
 
-/* What the next item reads and is not there; with 0, only releases. Gradients of keys that are not there
- * can be NaN. */
+/* Fetches what the next item reads and is not there; with 0, only releases. Keys that are not there have
+ * gradients as well, of 0 or NaN, which a longer row must not find. */
 static void tiled_gather(const Work *a, const Item *t, Tiled *mine) {
     const Item *old = mine->gathered;
     const Kept kept = kept_from(old, t);
@@ -141,8 +144,8 @@ INLINE void times_queries(const int N, const uvec *p, const uvec *rows, int64_t 
                    (Sums){to + d, w * 4, w * 64, 64}, 1);
 }
 
-/* Pairs of keys come out of two packed keys in an order of their own: lane j of the lower or upper half of
- * 32 queries is query from_lane(j, upper). */
+/* Two keys by 32 queries become two vectors of pairs. The processor takes every other four queries for the
+ * lower one: its lane j is query from_lane(j, 0), that of the upper one from_lane(j, 1). */
 INLINE int64_t from_lane(int64_t j, int64_t upper) { return j / 4 * 8 + upper * 4 + j % 4; }
 INLINE uvec lower_pairs(const uvec *x) { return (uvec)_mm512_unpacklo_epi16((__m512i)x[0], (__m512i)x[1]); }
 INLINE uvec upper_pairs(const uvec *x) { return (uvec)_mm512_unpackhi_epi16((__m512i)x[0], (__m512i)x[1]); }
