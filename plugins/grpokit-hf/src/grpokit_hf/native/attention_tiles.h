@@ -23,6 +23,7 @@ typedef struct {
     vec *score, *slope, *mixed;      /* of 32 keys by queries (a forward's of all keys); features by queries */
     const Item *gathered;
     int64_t at[WIDE * LANES]; /* of the item's queries, in a table of (tokens, heads) */
+    ivec last[WIDE];          /* key that each of them sees */
     int id;
 } Tiled;
 
@@ -150,11 +151,15 @@ INLINE int64_t from_lane(int64_t j, int64_t upper) { return j / 4 * 8 + upper * 
 INLINE uvec lower_pairs(const uvec *x) { return (uvec)_mm512_unpacklo_epi16((__m512i)x[0], (__m512i)x[1]); }
 INLINE uvec upper_pairs(const uvec *x) { return (uvec)_mm512_unpackhi_epi16((__m512i)x[0], (__m512i)x[1]); }
 
-/* The last key that each query sees. */
-INLINE void last_keys(const Work *a, const Item *t, const int N, ivec *last) {
-    const int64_t group = a->heads / a->shared, keys = keys_of(a, t);
-    for (int64_t l = 0; l < N * LANES; l++)
-        ((int32_t *)last)[l] = (int32_t)(l < t->count ? t->prefix + (t->first + l) / group : keys - 1);
+/* Where queries stand, and the last key that each sees; without divisions, which are slow. */
+INLINE void find_places(const Work *a, const Item *t, Tiled *mine) {
+    const int64_t group = a->heads / a->shared;
+    int64_t token = t->first / group, head = t->first % group;
+    for (int64_t l = 0; l < WIDE * LANES; l++) {
+        if (l < t->count) mine->at[l] = a->places[t->own_at + token] * a->heads + t->head * group + head;
+        ((int32_t *)mine->last)[l] = (int32_t)(t->prefix + token);
+        if (l + 1 < t->count && ++head == group) head = 0, token++;
+    }
 }
 INLINE vec shown(vec x, int64_t key, ivec last, float none) {
     return choose((ivec)all(0) + (int32_t)key <= last, x, all(none));
@@ -221,8 +226,8 @@ INLINE void weigh(const int N, const vec *score, float unit, const vec *top, vec
 }
 
 /* Of 32 keys: weights p and the scores' gradients ds, by queries; ds in pairs of keys as well. */
-INLINE void slopes(const int N, const Tiled *mine, int64_t from, const ivec *last, float unit, const vec *norm,
-                   const vec *common, uvec *pairs, const int hides) {
+INLINE void slopes(const int N, const Tiled *mine, int64_t from, float unit, const vec *norm, const vec *common,
+                   uvec *pairs, const int hides) {
     for (int64_t n = 0; n < N; n += 2)
         for (int64_t k = 0; k < KEYS; k += 2) {
             uvec *packed = mine->ds + score_at(N / 2, k, n / 2);
@@ -234,8 +239,8 @@ INLINE void slopes(const int N, const Tiled *mine, int64_t from, const ivec *las
                     const int64_t at = score_at(N, k + i, n + h);
                     p[h] = power(mine->score[at] * unit - norm[n + h]);
                     ds[h] = (mine->slope[at] - common[n + h]) * p[h];
-                    if (hides) p[h] = shown(p[h], from + k + i, last[n + h], 0.0f);
-                    if (hides) ds[h] = shown(ds[h], from + k + i, last[n + h], 0.0f);
+                    if (hides) p[h] = shown(p[h], from + k + i, mine->last[n + h], 0.0f);
+                    if (hides) ds[h] = shown(ds[h], from + k + i, mine->last[n + h], 0.0f);
                 }
                 mine->p[score_at(N / 2, k + i, n / 2)] = both(p[0], p[1]);
                 packed[i] = both(ds[0], ds[1]);
@@ -255,17 +260,15 @@ INLINE void take(const int N, const Item *t, const Tiled *mine, const void *tabl
 INLINE void tiled_forward(const Work *a, const Item *t, Tiled *mine, const int N) {
     const int64_t w = a->width, keys = keys_of(a, t);
     const float unit = (float)a->scale * LOG2E;
-    ivec last[WIDE];
     vec top[WIDE], total[WIDE] = {0};
-    last_keys(a, t, N, last);
     take(N, t, mine, a->q, w);
     line_pairs(N, mine, w, mine->query);
     for (int n = 0; n < N; n++) top[n] = all(-INFINITY);
     for (int64_t from = 0; from < keys; from += KEYS) {
         vec *score = mine->score + from * N;
         times_lanes(N, mine->key + from * w, w, mine->query, score);
-        if (from + KEYS > *(int32_t *)last + 1) find_top(N, score, from, last, top, 1);
-        else find_top(N, score, from, last, top, 0);
+        if (from + KEYS > *(int32_t *)mine->last + 1) find_top(N, score, from, mine->last, top, 1);
+        else find_top(N, score, from, mine->last, top, 0);
     }
     for (int n = 0; n < N; n++) top[n] *= unit;
     for (int64_t from = 0; from < keys; from += KEYS)
@@ -295,9 +298,7 @@ INLINE void common_part(const int N, const Work *a, const Item *t, const Tiled *
 INLINE void tiled_backward(const Work *a, const Item *t, Tiled *mine, const int N) {
     const int64_t w = a->width, keys = keys_of(a, t);
     const float unit = (float)a->scale * LOG2E;
-    ivec last[WIDE];
     vec norm[WIDE] = {0}, common[WIDE], factor[WIDE];
-    last_keys(a, t, N, last);
     take(N, t, mine, a->grad, w);
     common_part(N, a, t, mine, common);
     line_pairs(N, mine, w, mine->grad);
@@ -312,9 +313,9 @@ INLINE void tiled_backward(const Work *a, const Item *t, Tiled *mine, const int 
             uvec *pairs = mine->pairs + (from - span) / 2 * N;
             times_lanes(N, mine->key + from * w, w, mine->query, mine->score);
             times_lanes(N, mine->value + from * w, w, mine->grad, mine->slope);
-            if (from + KEYS > *(int32_t *)last + 1)
-                slopes(N, mine, from, last, unit, norm, common, pairs, 1);
-            else slopes(N, mine, from, last, unit, norm, common, pairs, 0);
+            if (from + KEYS > *(int32_t *)mine->last + 1)
+                slopes(N, mine, from, unit, norm, common, pairs, 1);
+            else slopes(N, mine, from, unit, norm, common, pairs, 0);
             times_queries(N, mine->p, mine->grad_rows, w, mine->dvalue + from * w);
             times_queries(N, mine->ds, mine->query_rows, w, mine->dkey + from * w);
         }
@@ -326,7 +327,7 @@ INLINE void tiled_backward(const Work *a, const Item *t, Tiled *mine, const int 
 
 INLINE void tiled_item(const Work *a, const Item *t, Tiled *mine, const int N) {
     tiled_gather(a, t, mine);
-    for (int64_t l = 0; l < t->count; l++) mine->at[l] = place_of(a, t, l);
+    find_places(a, t, mine);
     if (a->dk) tiled_backward(a, t, mine, N);
     else tiled_forward(a, t, mine, N);
 }
