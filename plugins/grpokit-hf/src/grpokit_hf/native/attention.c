@@ -1,35 +1,13 @@
 /* Attention of a packed sequence in float32, forward and backward, arithmetic of arXiv 2205.14135.
+ * bfloat16 goes to attention_tiles.h where the processor has AMX.
  *
  * Up to 64 queries of a row, of all heads that share keys, lie side by side in vectors. Their keys (what the
  * row continues, and its own up to each query) are gathered into one place, so that all products are of
  * small dense matrices. The backward computes the scores again from the log of each query's sum.
  */
-#include "lanes.h"
+#include "attention.h"
+#include "attention_tiles.h"
 #include <omp.h>
-
-#ifdef __AVX512F__
-#define WIDE 4 /* blocks of 16 queries at once */
-#else
-#define WIDE 1
-#endif
-#define SPAN 512 /* keys whose scores a backward holds */
-
-/* Queries first .. first + count of a row (token times group + head) with one key head. */
-typedef struct { int64_t prefix_at, prefix, own_at, own, head, first, count; } Item;
-
-typedef struct {
-    int64_t half, threads, heads, shared, width, tokens, longest;
-    const int64_t *places, *bounds; /* bounds: items of each thread */
-    const Item *item;
-    const void *q, *k, *v; /* (tokens, heads or shared, width) */
-    void *out;
-    float *norm;           /* (tokens, heads): log of each query's sum */
-    const void *grad;
-    void *dq;
-    float *dk, *dv; /* (threads, tokens, shared, width) */
-    vec *scratch;
-    double scale;
-} Work;
 
 /* Of one thread: keys and values as rows, their gradients; queries and gradients both ways round. */
 typedef struct {
@@ -68,48 +46,28 @@ INLINE void fetch(const void *table, const int64_t *places, int64_t count, int64
             store(to, i * w + d, load(table, (places[i] * heads + head) * w + d, half), 0);
 }
 
-/* Adds the gradients of keys from .. to to this thread's table, and begins anew. */
-static void release(const Work *a, Mine *mine, const int64_t *places, int64_t from, int64_t count) {
-    const int64_t w = a->width, all = mine->id * a->tokens * a->shared * w;
-    float *dkey = mine->dkey + from * w, *dvalue = mine->dvalue + from * w;
-    for (int64_t i = 0; i < count; i++) {
-        const int64_t at = all + (places[i] * a->shared + mine->gathered->head) * w;
-        for (int64_t d = 0; d < w; d += LANES) {
-            store(a->dk, at + d, load(a->dk, at + d, 0) + load(dkey, i * w + d, 0), 0);
-            store(a->dv, at + d, load(a->dv, at + d, 0) + load(dvalue, i * w + d, 0), 0);
-        }
-    }
-    memset(dkey, 0, (size_t)(count * w) * 4);
-    memset(dvalue, 0, (size_t)(count * w) * 4);
-}
-
 /* Fetches what the next item reads and is not there; with 0, only releases. */
 INLINE void gather(const Work *a, const Item *t, Mine *mine, Half half) {
     const Item *old = mine->gathered;
-    const int same_head = old && t && old->head == t->head;
-    const int same_prefix = same_head && old->prefix_at == t->prefix_at && old->prefix == t->prefix;
-    const int same_own = same_prefix && old->own_at == t->own_at;
+    const Kept kept = kept_from(old, t);
     const int64_t w = a->width;
-    if (old && a->dk && !same_own)
-        release(a, mine, a->places + old->own_at, old->prefix, old->own);
-    if (old && a->dk && !same_prefix) release(a, mine, a->places + old->prefix_at, 0, old->prefix);
+    if (old && a->dk && !kept.own)
+        release(a, mine->id, old->head, a->places + old->own_at, old->own, 1.0f,
+                mine->dkey + old->prefix * w, mine->dvalue + old->prefix * w);
+    if (old && a->dk && !kept.prefix)
+        release(a, mine->id, old->head, a->places + old->prefix_at, old->prefix, 1.0f,
+                mine->dkey, mine->dvalue);
     mine->gathered = t;
     if (!t) return;
     const int64_t *prefix = a->places + t->prefix_at, *own = a->places + t->own_at;
-    if (!same_prefix) {
+    if (!kept.prefix) {
         fetch(a->k, prefix, t->prefix, a->shared, t->head, w, mine->key, half);
         fetch(a->v, prefix, t->prefix, a->shared, t->head, w, mine->value, half);
     }
-    if (!same_own) {
+    if (!kept.own) {
         fetch(a->k, own, t->own, a->shared, t->head, w, mine->key + t->prefix * w, half);
         fetch(a->v, own, t->own, a->shared, t->head, w, mine->value + t->prefix * w, half);
     }
-}
-
-/* Where query l of an item stands in a table of (tokens, heads). */
-INLINE int64_t place_of(const Work *a, const Item *t, int64_t l) {
-    const int64_t group = a->heads / a->shared, at = t->first + l;
-    return a->places[t->own_at + at / group] * a->heads + t->head * group + at % group;
 }
 
 /* Queries as rows, and side by side; those that are not there are 0. */
@@ -190,10 +148,6 @@ INLINE void hide(const Work *a, const Item *t, const int N, int64_t from, int64_
     for (; k < to; k++)
         for (int64_t l = 0; l < N * LANES && (t->first + l) / group < k - t->prefix; l++)
             ((float *)x)[(k - from) * N * LANES + l] = none;
-}
-
-INLINE int64_t keys_of(const Work *a, const Item *t) {
-    return t->prefix + (t->first + t->count - 1) / (a->heads / a->shared) + 1;
 }
 
 INLINE void put(const Work *a, const Item *t, const int N, const vec *x, float scale, void *table, Half half) {
@@ -279,8 +233,11 @@ INLINE void run(const Work *a, Half half) {
 }
 
 int64_t grpokit_attention_lanes(void) { return WIDE * LANES; }
-int64_t grpokit_attention_scratch(const Work *a) { return a->threads * lay_out(a, 0, 0); }
+int64_t grpokit_attention_scratch(const Work *a) {
+    return a->threads * (in_tiles(a) ? tiled_lay_out(a, 0, 0) : lay_out(a, 0, 0));
+}
 void grpokit_attention(const Work *a) {
-    if (a->half) run(a, 1);
+    if (in_tiles(a)) run_tiled(a);
+    else if (a->half) run(a, 1);
     else run(a, 0);
 }

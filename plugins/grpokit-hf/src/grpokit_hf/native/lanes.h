@@ -177,7 +177,8 @@ INLINE void tile_half(const int O, const int N, const uint16_t *w, int64_t row, 
 #ifdef __AMX_BF16__
 #include <sys/syscall.h>
 #include <unistd.h>
-static int tiles_work;
+/* Whether Linux gave them; token.c has the number. */
+extern int tiles_work __attribute__((visibility("hidden")));
 
 /* Asks Linux for the tiles' registers (ARCH_REQ_XCOMP_PERM). */
 INLINE void tiles_ask(void) { tiles_work = syscall(SYS_arch_prctl, 0x1023, 18) == 0; }

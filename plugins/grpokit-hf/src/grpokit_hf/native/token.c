@@ -330,6 +330,9 @@ void grpokit_token(const Call *c) {
     else run(c, 0);
 }
 
+#ifdef __AMX_BF16__
+int tiles_work;
+#endif
 void grpokit_begin(void) { tiles_ask(); }
 
 /* Of the tables, to be compared with those that Python writes. */

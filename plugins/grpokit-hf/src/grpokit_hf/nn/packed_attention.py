@@ -5,7 +5,8 @@ at once: the prompt's keys are never repeated), scores against a row's own keys 
 goes over both. The backward computes the scores again from the saved log-sum (as FlashAttention does,
 arXiv 2205.14135), so that a layer keeps its queries, keys, values and result, and nothing else.
 
-Everything inside is float32, whatever the model's type. Suffixes as in :mod:`grpokit_hf.nn.pack`; H
+Everything inside is float32, whatever the model's type (:mod:`grpokit_hf.nn.packed_native` multiplies
+bfloat16 in AMX tiles). Suffixes as in :mod:`grpokit_hf.nn.pack`; H
 query heads, J key heads, S = H / J query heads a key head, D width, B = P * J.
 """
 

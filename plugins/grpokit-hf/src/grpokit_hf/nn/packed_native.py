@@ -2,7 +2,9 @@
 
 It computes what :mod:`grpokit_hf.nn.packed_attention` computes, from queries, keys and values where they
 stand: nothing is gathered into padded blocks, and a row's later keys are left out. Each thread sums
-gradients of keys in a table of its own; the tables are added in their order. Suffixes as there.
+gradients of keys in a table of its own; the tables are added in their order. Inside it is float32; on a
+processor with AMX, bfloat16 with heads a multiple of 32 wide is multiplied as bfloat16 and summed in
+float32. Suffixes as there.
 """
 
 from __future__ import annotations

@@ -1,0 +1,84 @@
+/* Products of bfloat16 in AMX tiles, and what brings numbers into their order. */
+
+#define TILE 16  /* vectors of a tile */
+#define KEYS 32  /* keys of a step: what one product of two tiles sums over */
+#define BYTES 64 /* of a vector */
+
+/* Tiles of a factor. Bytes from row to row, to the next 16 rows (of x: columns), to the next 32 of the sum. */
+typedef struct { const void *at; int64_t row, apart, step; } Factor;
+/* Of a product: to the next 16 rows, to the next 16 columns. */
+typedef struct { void *at; int64_t row, below, beside; } Sums;
+
+/* 32 rows of w by 32 columns of x, over `steps` times 32 numbers. */
+INLINE void four_tiles(Factor w, Factor x, int64_t steps, Sums to, const int add) {
+    const char *wa = w.at, *xa = x.at;
+    char *t = to.at;
+    __asm__ volatile("" ::: "memory"); /* loads of tiles do not tell a compiler that they read */
+    if (add) {
+        _tile_loadd(0, t, to.row); _tile_loadd(1, t + to.beside, to.row);
+        t += to.below;
+        _tile_loadd(2, t, to.row); _tile_loadd(3, t + to.beside, to.row);
+        t -= to.below;
+    } else {
+        _tile_zero(0); _tile_zero(1); _tile_zero(2); _tile_zero(3);
+    }
+    for (int64_t i = 0; i < steps; i++, wa += w.step, xa += x.step) {
+        _tile_loadd(4, wa, w.row);
+        _tile_loadd(6, xa, x.row);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_loadd(7, xa + x.apart, x.row);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_loadd(5, wa + w.apart, w.row);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+    }
+    _tile_stored(0, t, to.row); _tile_stored(1, t + to.beside, to.row);
+    t += to.below;
+    _tile_stored(2, t, to.row); _tile_stored(3, t + to.beside, to.row);
+    __asm__ volatile("" ::: "memory");
+}
+
+/* 2^x to about one unit in the last place; 0 for -infinity, and NaN stays NaN. */
+INLINE vec power(vec x) {
+    const vec f = (vec)_mm512_reduce_ps((__m512)x, 9); /* what is above the whole number below */
+    vec p = all(1.8775766584598031e-3f);
+    p = p * f + 8.989340130982714e-3f;
+    p = p * f + 5.58263180193244e-2f;
+    p = p * f + 2.4015361705584845e-1f;
+    p = p * f + 6.93153073198843e-1f;
+    p = p * f + 9.999999250635486e-1f;
+    return (vec)_mm512_scalef_ps((__m512)p, (__m512)x);
+}
+
+/* Two vectors as bfloat16, one after another. */
+INLINE uvec both(vec first, vec second) {
+    return (uvec)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first);
+}
+
+/* Numbers of two rows as pairs. */
+INLINE uvec pairs_of(const uint16_t *low, const uint16_t *high) {
+    halves a, b;
+    memcpy(&a, low, sizeof a), memcpy(&b, high, sizeof b);
+    return __builtin_convertvector(a, uvec) | __builtin_convertvector(b, uvec) << 16;
+}
+
+/* Rows become columns: blocks of 8, 4, 2 and 1 change places. */
+INLINE void transpose(const uvec *from, uvec *to) {
+    const ivec lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    uvec x[TILE];
+    for (int i = 0; i < TILE; i++) x[i] = from[i];
+#pragma GCC unroll 4
+    for (int s = 8; s; s /= 2) {
+        const ivec odd = (lane & s) != 0;
+        const ivec upper = (odd & (lane - s + 16)) | (~odd & lane);
+        const ivec lower = (odd & (lane + 16)) | (~odd & (lane + s));
+#pragma GCC unroll 16
+        for (int i = 0; i < TILE; i++)
+            if (!(i & s)) {
+                const __m512i a = (__m512i)x[i], b = (__m512i)x[i + s];
+                x[i] = (uvec)_mm512_permutex2var_epi32(a, (__m512i)upper, b);
+                x[i + s] = (uvec)_mm512_permutex2var_epi32(a, (__m512i)lower, b);
+            }
+    }
+    for (int i = 0; i < TILE; i++) to[i] = x[i];
+}
