@@ -14,7 +14,7 @@ from grpokit_hf.nn.amx import TileLinear, amx_works
 
 pytestmark = pytest.mark.skipif(not amx_works(), reason="no AMX tiles, or no C compiler")
 
-SHAPES = [  # rows, terms, columns, rank of what is added
+SHAPES = [  # rows, terms, columns, rank of an adapter
     (33, 32, 16, 0),
     (16, 64, 33, 5),
     (300, 576, 192, 16),
@@ -23,6 +23,7 @@ SHAPES = [  # rows, terms, columns, rank of what is added
     (47, 2049, 40, 3),
     (64, 1536, 576, 64),
     (70, 8192, 96, 0),
+    (16, 1354, 600, 0),
     (31, 33, 2100, 33),
     (1, 1, 1, 1),
 ]
@@ -49,23 +50,38 @@ def gap(found: Tensor, right: Tensor) -> float:
     return float((found.double() - right.double()).norm() / right.double().norm())
 
 
-Case = tuple[Tensor, Tensor, Tensor, tuple[Tensor, Tensor] | None]
+Adapter = tuple[Tensor, Tensor]
+Case = tuple[Tensor, Tensor, Tensor, Adapter | None]
 
 
 def case(shape: tuple[int, int, int, int], dtype: torch.dtype, *turned: bool) -> Case:
+    """x_MK, weight_NK, bias_N and, with a rank, down_RK and up_NR, which add about as much."""
     rows, terms, columns, rank = shape
     x_MK = draw(rows, terms, dtype, turned=turned[0])
     weight_NK = draw(columns, terms, dtype, turned=turned[1])
     bias_N = draw(1, columns, dtype, turned=False)[0]
     if not rank:
         return x_MK, weight_NK, bias_N, None
-    low_MR = draw(rows, rank, dtype, turned=turned[0], seed=1)
-    return x_MK, weight_NK, bias_N, (low_MR, draw(columns, rank, dtype, turned=turned[1], seed=2))
+    down_RK = draw(rank, terms, dtype, turned=turned[1], seed=1) * rank**-0.5
+    return x_MK, weight_NK, bias_N, (down_RK, draw(columns, rank, dtype, turned=turned[0], seed=2))
 
 
-def exact(x_MK: Tensor, weight_NK: Tensor, bias_N: Tensor, more: tuple[Tensor, Tensor] | None):
+def exact(x_MK: Tensor, weight_NK: Tensor, bias_N: Tensor, adapter: Adapter | None) -> Tensor:
+    """In float64, the adapter's inner product rounded to the type."""
     found = x_MK.double() @ weight_NK.double().T + bias_N.double()
-    return found if more is None else found + more[0].double() @ more[1].double().T
+    if adapter is None:
+        return found
+    low_MR = (x_MK.double() @ adapter[0].double().T).to(x_MK.dtype)
+    return found + low_MR.double() @ adapter[1].double().T
+
+
+def multiplied(
+    x_MK: Tensor, weight_NK: Tensor, bias_N: Tensor, adapter: Adapter | None, parts: int = 3
+) -> Tensor:
+    linear = TileLinear(parts)
+    if adapter is None:
+        return linear(x_MK, weight_NK, bias_N)
+    return linear.adapted(x_MK, weight_NK, bias_N, *adapter)[0]
 
 
 TURNED = list(itertools.product([False, True], repeat=2))
@@ -76,12 +92,12 @@ TURNED = list(itertools.product([False, True], repeat=2))
 def test_float32_is_as_exact_as_torchs(shape, turned):
     """To float32's rounding; each thousand terms of a sum may add a rounding or so."""
     given = case(shape, FULL, *turned)
-    x_MK, weight_NK, bias_N, more = given
+    x_MK, weight_NK, bias_N, adapter = given
     right = exact(*given)
     torchs = torch.nn.functional.linear(x_MK, weight_NK, bias_N)
-    if more is not None:
-        torchs = torchs.addmm(more[0], more[1].T)
-    found = TileLinear()(*given)
+    if adapter is not None:
+        torchs = torchs.addmm(x_MK @ adapter[0].T, adapter[1].T)
+    found = multiplied(*given)
     assert found.dtype == FULL
     assert gap(found, right) <= max(3 * gap(torchs, right), 2e-7)
     assert gap(found, right) <= 8e-7
@@ -90,18 +106,44 @@ def test_float32_is_as_exact_as_torchs(shape, turned):
 @pytest.mark.parametrize("turned", TURNED)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_bfloat16_is_rounded_once(shape, turned):
-    """Sums are float32; only the result is rounded, so it is the nearest bfloat16 or next to it."""
+    """Sums are float32; only the adapter's inner product and the result are rounded."""
     given = case(shape, HALF, *turned)
     right = exact(*given)
-    found = TileLinear()(*given)
+    found = multiplied(*given)
     assert found.dtype == HALF
-    assert gap(found, right) <= 1.05 * gap(right.to(HALF), right) + 1e-6
+    # a rounding of the inner product that falls the other way shows a little
+    assert gap(found, right) <= 1.05 * gap(right.to(HALF), right) + (3e-4 if given[3] else 1e-6)
+
+
+@pytest.mark.parametrize(("dtype", "close"), [(FULL, 1e-6), (HALF, 3e-3)])
+@pytest.mark.parametrize("rank", [1, 16, 40])
+def test_what_an_adapter_reads(dtype: torch.dtype, close: float, rank: int):
+    x_MK, weight_NK, bias_N, adapter = case((300, 576, 192, rank), dtype, False, False)
+    assert adapter is not None
+    _, low_MR = TileLinear().adapted(x_MK, weight_NK, bias_N, *adapter)
+    right = x_MK.double() @ adapter[0].double().T
+    assert (low_MR.dtype, low_MR.shape) == (dtype, (300, rank))
+    assert gap(low_MR, right) <= close
+
+
+@pytest.mark.parametrize("dtype", [FULL, HALF])
+@pytest.mark.parametrize("shape", [(300, 16, 192), (1354, 3, 33), (70, 64, 576), (2500, 16, 64)])
+def test_what_tokens_add_up_to(shape: tuple[int, int, int], dtype: torch.dtype):
+    """In float32; what is more than is multiplied at once is left to torch, in the type of the numbers."""
+    rows, rank, columns = shape
+    a_MR = draw(rows, rank, dtype, turned=False)
+    b_MN = draw(rows, columns, dtype, turned=False)
+    found = TileLinear().crossed(a_MR, b_MN)
+    many = rows > amx.ROWS
+    assert (found.dtype, found.shape) == (dtype if many else FULL, (rank, columns))
+    close = 4e-3 if dtype == HALF and many else 1e-6
+    assert gap(found, a_MR.double().T @ b_MN.double()) <= close
 
 
 @pytest.mark.parametrize("turned", TURNED)
 def test_two_parts_have_17_bits(turned):
     given = case((300, 576, 192, 16), FULL, *turned)
-    assert 2e-6 < gap(TileLinear(2)(*given), exact(*given)) < 6e-6
+    assert 2e-6 < gap(multiplied(*given, parts=2), exact(*given)) < 8e-6
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e-15, 1e15, 1e30])
@@ -119,30 +161,30 @@ def test_threads_change_no_bit(dtype: torch.dtype):
     found = []
     for threads in (1, 2, 3, 4, 7):
         torch.set_num_threads(threads)
-        found.append(TileLinear()(*given))
-    assert all(torch.equal(found[0], other) for other in found[1:])
+        found.append((multiplied(*given), TileLinear().crossed(given[0][:, :20], given[0])))
+    assert all(
+        torch.equal(a, b) for other in found[1:] for a, b in zip(found[0], other, strict=True)
+    )
 
 
 @pytest.mark.parametrize("dtype", [FULL, HALF])
 def test_rows_do_not_depend_on_each_other(dtype: torch.dtype, monkeypatch):
-    x_MK, weight_NK, bias_N, more = case((300, 576, 192, 16), dtype, False, False)
-    assert more is not None
-    whole = TileLinear()(x_MK, weight_NK, bias_N, more)
-    few = TileLinear()(x_MK[100:150], weight_NK, bias_N, (more[0][100:150], more[1]))
-    assert torch.equal(whole[100:150], few)
+    x_MK, *rest = case((300, 576, 192, 16), dtype, False, False)
+    whole = multiplied(x_MK, *rest)
+    assert torch.equal(whole[100:150], multiplied(x_MK[100:150], *rest))
     monkeypatch.setattr(amx, "ROWS", 96)
-    assert torch.equal(whole, TileLinear()(x_MK, weight_NK, bias_N, more))
+    assert torch.equal(whole, multiplied(x_MK, *rest))
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 @pytest.mark.parametrize("dtype", [FULL, HALF])
 @pytest.mark.parametrize("turned", TURNED)
 def test_what_is_not_finite_stays_where_it_is(bad: float, dtype: torch.dtype, turned):
-    x_MK, weight_NK, bias_N, more = case((70, 100, 50, 5), dtype, *turned)
-    clean = TileLinear()(x_MK, weight_NK, bias_N, more)
+    x_MK, weight_NK, bias_N, adapter = case((70, 100, 50, 5), dtype, *turned)
+    clean = multiplied(x_MK, weight_NK, bias_N, adapter)
     x_MK[37, 99] = bad
     weight_NK[49, 3] = bad
-    found = TileLinear()(x_MK, weight_NK, bias_N, more)
+    found = multiplied(x_MK, weight_NK, bias_N, adapter)
     there = torch.zeros(70, 50, dtype=torch.bool)
     there[37] = there[:, 49] = True
     assert not found[there].isfinite().any()
@@ -168,10 +210,22 @@ def test_other_types_and_strides_are_left_to_another():
     assert len(asked) == 5
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
+def test_adapters_of_other_types_are_left_to_another(dtype: torch.dtype):
+    x_MK, weight_NK, bias_N, adapter = case((70, 64, 50, 5), FULL, False, False)
+    assert adapter is not None
+    given = [x.to(dtype) for x in (x_MK, weight_NK, bias_N, *adapter)]
+    out_MN, low_MR = TileLinear().adapted(*given)
+    right = torch.nn.functional.linear(*given[:3]).addmm(given[0] @ given[3].T, given[4].T)
+    assert torch.equal(low_MR, given[0] @ given[3].T)
+    assert torch.equal(out_MN, right)
+    assert gap(TileLinear().crossed(given[0], given[0]), given[0].T @ given[0]) < 1e-3
+
+
 def test_what_is_small_is_left_to_another(monkeypatch):
     monkeypatch.setattr(amx, "SMALL", 48)
     seen = []
     with amx.watched(lambda linear, given: seen.append(given)):
         for rows, columns in ((47, 64), (64, 47), (48, 48)):
             TileLinear()(torch.ones(rows, 32), torch.ones(columns, 32))
-    assert [tuple(given[0].shape) for given in seen] == [(48, 32)]
+    assert [tuple(given[1].shape) for given in seen] == [(48, 32)]

@@ -93,7 +93,7 @@ def signature(leaf: Any) -> Any:
 def floor_of(run: Callable[[], object]) -> float:
     """Seconds that the products of ``run`` take alone."""
     products, shapes = Products(), Counter[tuple[int, int, int]]()
-    by_tiles = amx.watched(lambda linear, args: products.note(linear, args, {}))
+    by_tiles = amx.watched(lambda func, args: products.note(func, args, {}))
     with products, by_tiles, packed_native.watched(shapes.update):
         run()
     calls = [*products.calls.values(), *(dense(shape, count) for shape, count in shapes.items())]

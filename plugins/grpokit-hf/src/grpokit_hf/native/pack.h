@@ -5,11 +5,10 @@
  */
 #include "lanes.h"
 #if defined(__AMX_BF16__) && defined(__AVX512BF16__) && defined(__AVX512BW__)
-#define TILES 1
+#include "tiles.h"
 
-#define SIDE 16  /* rows of a tile */
-#define DEEP 32  /* bfloat16 of a row */
-#define TILE 512 /* bfloat16 of a tile */
+#define DEEP 32   /* bfloat16 of a tile's row */
+#define WHOLE 512 /* bfloat16 of a tile */
 typedef const int Parts;
 
 /* A matrix (rows, inner), float32 or bfloat16: one of the strides is 1. */
@@ -35,37 +34,6 @@ INLINE void split_pairs(Parts parts, __m512 even, __m512 odd, __m512i *to) {
     }
 }
 
-/* Sixteen vectors of 16 words, rows for columns. */
-INLINE void transpose(__m512i *x) {
-    __m512i y[16];
-#pragma GCC unroll 8
-    for (int i = 0; i < 16; i += 2) {
-        y[i] = _mm512_unpacklo_epi32(x[i], x[i + 1]);
-        y[i + 1] = _mm512_unpackhi_epi32(x[i], x[i + 1]);
-    }
-#pragma GCC unroll 4
-    for (int i = 0; i < 16; i += 4) {
-        x[i] = _mm512_unpacklo_epi64(y[i], y[i + 2]);
-        x[i + 1] = _mm512_unpackhi_epi64(y[i], y[i + 2]);
-        x[i + 2] = _mm512_unpacklo_epi64(y[i + 1], y[i + 3]);
-        x[i + 3] = _mm512_unpackhi_epi64(y[i + 1], y[i + 3]);
-    }
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; i++) {
-        y[i] = _mm512_shuffle_i32x4(x[i], x[i + 4], 0x88);
-        y[i + 4] = _mm512_shuffle_i32x4(x[i], x[i + 4], 0xdd);
-        y[i + 8] = _mm512_shuffle_i32x4(x[i + 8], x[i + 12], 0x88);
-        y[i + 12] = _mm512_shuffle_i32x4(x[i + 8], x[i + 12], 0xdd);
-    }
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; i++) {
-        x[i] = _mm512_shuffle_i32x4(y[i], y[i + 8], 0x88);
-        x[i + 8] = _mm512_shuffle_i32x4(y[i], y[i + 8], 0xdd);
-        x[i + 4] = _mm512_shuffle_i32x4(y[i + 4], y[i + 12], 0x88);
-        x[i + 12] = _mm512_shuffle_i32x4(y[i + 4], y[i + 12], 0xdd);
-    }
-}
-
 /* As many ones as numbers are left, from `done` on. */
 INLINE uint32_t mask_of(int64_t left, int64_t done) {
     left -= done;
@@ -85,7 +53,7 @@ INLINE void row_of(Parts parts, const Matrix *m, int64_t i, int64_t k, __m512i *
           _mm512_maskz_loadu_ps((__mmask16)(there >> 16), from + 16), to);
 }
 /* Numbers k and k + 1 of rows i .. i + 16, of a matrix whose columns lie together. */
-INLINE void pairs_of(Parts parts, const Matrix *m, int64_t i, int64_t k, __m512i *to) {
+INLINE void columns_of(Parts parts, const Matrix *m, int64_t i, int64_t k, __m512i *to) {
     const __mmask16 there = (__mmask16)mask_of(m->rows, i);
     const __mmask16 even = k < m->inner ? there : 0, odd = k + 1 < m->inner ? there : 0;
     const int64_t at = k * m->column + i;
@@ -107,18 +75,18 @@ INLINE void tile_of(Parts parts, const int right, const Matrix *m, int64_t i, in
     __m512i x[3][16], one[3];
     const int by_row = m->column == 1;
     if (by_row)
-        for (int r = 0; r < SIDE; r++) {
+        for (int r = 0; r < TILE; r++) {
             row_of(parts, m, i + r, k, one);
             for (int p = 0; p < parts; p++) x[p][r] = one[p];
         }
     else
-        for (int r = 0; r < SIDE; r++) {
-            pairs_of(parts, m, i, k + 2 * r, one);
+        for (int r = 0; r < TILE; r++) {
+            columns_of(parts, m, i, k + 2 * r, one);
             for (int p = 0; p < parts; p++) x[p][r] = one[p];
         }
     for (int p = 0; p < parts; p++) {
-        if (by_row == right) transpose(x[p]);
-        for (int r = 0; r < SIDE; r++) _mm512_store_si512(to + p * apart + r * DEEP, x[p][r]);
+        if (by_row == right) transpose((uvec *)x[p], (uvec *)x[p]);
+        for (int r = 0; r < TILE; r++) _mm512_store_si512(to + p * apart + r * DEEP, x[p][r]);
     }
 }
 #endif

@@ -1,28 +1,30 @@
 /* Matrix products by AMX tiles: of bfloat16, and of float32 in two or three bfloat16 parts.
  *
- * A thread takes columns of the result and puts what it multiplies them with into tiles once, as many as
- * its second cache holds; then come blocks of 32 rows, each against 32 columns: four tiles of sums.
+ * A thread takes columns of the result and puts what belongs to them into tiles once, as many as its second
+ * cache holds; then come blocks of 32 rows, each against 32 columns: four tiles of sums. Sums of a number do
+ * not depend on the threads, nor on other rows.
  */
 #include "pack.h"
 #include <omp.h>
 
-/* out[m][n] = sum over k of a[m][k] b[n][k], plus sum over r of c[m][r] d[n][r], plus bias[n]. */
+/* out[m][n] = sum over k of a[m][k] b[n][k], plus bias[n]. With an adapter of rank `more`, first
+ * c[m][r] = sum over k of a[m][k] e[r][k], rounded to the type of a; then c[m][r] d[n][r] is added. */
 typedef struct {
-    int64_t parts, threads, rows, inner, outputs, more, out_row;
-    int64_t a_row, a_column, b_row, b_column, c_row, c_column, d_row, d_column;
-    const void *a, *b, *c, *d, *bias;
-    void *out;
+    int64_t parts, threads, rows, inner, outputs, more, wide; /* wide: out is float32 in any case */
+    int64_t a_row, a_column, b_row, b_column, d_row, d_column, e_row, e_column;
+    const void *a, *b, *d, *e, *bias;
+    void *c, *out;
     char *scratch;
 } Product;
 
-#ifdef TILES
+#ifdef WHOLE
 #define CACHE (1200 << 10) /* bytes of tiles that a thread keeps */
-#define LONGEST 3456      /* bytes of a column that are multiplied at a time */
+#define LONGEST 3456       /* bytes of a column that are multiplied at a time */
 
 typedef struct {
     int64_t steps, more, span, blocks, panels, chunk, down, across; /* 32 numbers; rows; columns */
     int direct;              /* a is read where it stands */
-    uint16_t *left, *extra;  /* tiles of a and c: block, step, part, half */
+    uint16_t *left, *extra;  /* tiles of a and c: block, step, part, upper and lower */
     char *own;               /* of a thread: tiles of b and d; sums */
     int64_t own_size;
     Matrix a, b, c, d;
@@ -31,11 +33,11 @@ typedef struct {
 INLINE int64_t up(int64_t x, int64_t unit) { return (x + unit - 1) / unit; }
 INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-static char *plan(const Product *p, Plan *t, char *at) {
+static char *plan(const Product *p, Plan *t, char *left, char *at) {
     const int64_t step = 64 * p->parts; /* bytes of a column in 32 numbers */
     t->a = (Matrix){p->a, p->rows, p->inner, p->a_row, p->a_column};
     t->b = (Matrix){p->b, p->outputs, p->inner, p->b_row, p->b_column};
-    t->c = (Matrix){p->c, p->rows, p->more, p->c_row, p->c_column};
+    t->c = (Matrix){p->c, p->rows, p->more, p->more, 1};
     t->d = (Matrix){p->d, p->outputs, p->more, p->d_row, p->d_column};
     t->steps = up(p->inner, DEEP), t->more = up(p->more, DEEP);
     t->span = up(t->steps, up(t->steps * step, LONGEST));
@@ -46,8 +48,7 @@ static char *plan(const Product *p, Plan *t, char *at) {
     t->down = p->threads / t->across;
     t->chunk = CACHE / ((t->span + t->more) * step * 32);
     t->chunk = least(t->chunk < 1 ? 1 : t->chunk, up(t->panels, t->across));
-    t->left = (uint16_t *)at;
-    if (!t->direct) at += t->blocks * t->steps * p->parts * 2048;
+    t->left = (uint16_t *)left;
     t->extra = (uint16_t *)at, at += t->blocks * t->more * p->parts * 2048;
     t->own = at;
     t->own_size = t->chunk * ((t->span + t->more) * p->parts * 2048);
@@ -55,8 +56,8 @@ static char *plan(const Product *p, Plan *t, char *at) {
     return at + p->threads * t->own_size;
 }
 
-#define AT(tile, part) (left + (part) * 2 * TILE + (tile) * a_tile)
-#define FROM(tile, part) (right + (part) * 2 * TILE + (tile) * TILE)
+#define AT(tile, part) (left + (part) * 2 * WHOLE + (tile) * a_tile)
+#define FROM(tile, part) (right + (part) * 2 * WHOLE + (tile) * WHOLE)
 #define LEFT(part) _tile_loadd(4, AT(0, part), a_row); _tile_loadd(5, AT(1, part), a_row)
 #define RIGHT(part) _tile_loadd(6, FROM(0, part), 64); _tile_loadd(7, FROM(1, part), 64)
 #define MULTIPLY \
@@ -65,7 +66,7 @@ static char *plan(const Product *p, Plan *t, char *at) {
 /* Adds to the four tiles of sums; a_row in bytes, a_tile and a_step in bfloat16. Small parts come first. */
 INLINE void steps(Parts parts, int64_t count, const uint16_t *left, int64_t a_row, int64_t a_tile,
                   int64_t a_step, const uint16_t *right) {
-    for (int64_t s = 0; s < count; s++, left += a_step, right += parts * 2 * TILE) {
+    for (int64_t s = 0; s < count; s++, left += a_step, right += parts * 2 * WHOLE) {
         if (parts == 1) {
             LEFT(0); RIGHT(0); MULTIPLY;
         } else if (parts == 2) {
@@ -94,8 +95,8 @@ INLINE void put(Parts parts, const Product *p, const float *sums, int64_t m, int
     }
     for (int64_t i = 0; i < count; i++, sums += 32) {
         __m512 a = _mm512_load_ps(sums) + low, b = _mm512_load_ps(sums + 16) + high;
-        const int64_t at = (m + i) * p->out_row + n;
-        if (parts == 1) {
+        const int64_t at = (m + i) * p->outputs + n;
+        if (parts == 1 && !p->wide) {
             _mm512_mask_storeu_epi16((uint16_t *)p->out + at, there, (__m512i)_mm512_cvtne2ps_pbh(b, a));
             continue;
         }
@@ -108,20 +109,22 @@ INLINE void put(Parts parts, const Product *p, const float *sums, int64_t m, int
 INLINE void block(Parts parts, const Product *p, const Plan *t, int64_t b, int64_t n, int64_t from,
                   int64_t to, const uint16_t *right, float *sums) {
     float plain[1024] __attribute__((aligned(64)));
-    const int64_t m = t->direct ? least(b * 32, p->rows - 32) : b * 32, unit = parts * 2 * TILE;
+    __asm__ volatile("" ::: "memory"); /* loads of tiles do not tell a compiler that they read */
+    const int64_t m = t->direct ? least(b * 32, p->rows - 32) : b * 32, unit = parts * 2 * WHOLE;
     if (from) SUMS(_tile_loadd, sums)
     else { _tile_zero(0); _tile_zero(1); _tile_zero(2); _tile_zero(3); }
     if (t->direct) {
         const uint16_t *a = (const uint16_t *)p->a + m * p->a_row + from * DEEP;
         steps(parts, to - from, a, p->a_row * 2, 16 * p->a_row, DEEP, right);
     } else
-        steps(parts, to - from, t->left + (b * t->steps + from) * unit, 64, TILE, unit, right);
+        steps(parts, to - from, t->left + (b * t->steps + from) * unit, 64, WHOLE, unit, right);
     if (to < t->steps) {
         SUMS(_tile_stored, sums)
         return;
     }
-    if (t->more) steps(parts, t->more, t->extra + b * t->more * unit, 64, TILE, unit, right + (to - from) * unit);
+    if (t->more) steps(parts, t->more, t->extra + b * t->more * unit, 64, WHOLE, unit, right + (to - from) * unit);
     SUMS(_tile_stored, plain)
+    __asm__ volatile("" ::: "memory");
     put(parts, p, plain, m, least(32, p->rows - m), n * 32, least(32, p->outputs - n * 32));
 }
 
@@ -132,22 +135,40 @@ INLINE void prepare(Parts parts, const Matrix *m, int64_t blocks, int64_t count,
         for (int64_t s = 0; s < count; s++)
             for (int half = 0; half < 2; half++)
                 tile_of(parts, 0, m, i * 32 - (i == blocks - 1 ? moved : 0) + half * 16, s * DEEP,
-                        to + ((i * count + s) * parts * 2 + half) * TILE, 2 * TILE);
+                        to + ((i * count + s) * parts * 2 + half) * WHOLE, 2 * WHOLE);
 }
 INLINE void pack(Parts parts, const Matrix *m, int64_t n, int64_t from, int64_t to, uint16_t *at) {
-    for (int64_t s = from; s < to; s++, at += parts * 2 * TILE)
+    for (int64_t s = from; s < to; s++, at += parts * 2 * WHOLE)
         for (int half = 0; half < 2; half++)
-            tile_of(parts, 1, m, n * 32 + half * 16, s * DEEP, at + half * TILE, 2 * TILE);
+            tile_of(parts, 1, m, n * 32 + half * 16, s * DEEP, at + half * WHOLE, 2 * WHOLE);
+}
+
+/* Few rows: a panel is multiplied as it is put into tiles. */
+INLINE void thin(Parts parts, const Product *p, const Plan *t, int64_t n, uint16_t *right) {
+    const int64_t unit = parts * 2 * WHOLE;
+    float sums[1024] __attribute__((aligned(64)));
+    _tile_zero(0); _tile_zero(1); _tile_zero(2); _tile_zero(3);
+    for (int64_t s = 0; s < t->steps; s++) {
+        uint16_t *at = right + s % 2 * unit;
+        pack(parts, &t->b, n, s, s + 1, at);
+        __asm__ volatile("" ::: "memory");
+        steps(parts, 1, t->left + s * unit, 64, WHOLE, unit, at);
+    }
+    SUMS(_tile_stored, sums)
+    __asm__ volatile("" ::: "memory");
+    put(parts, p, sums, 0, p->rows, n * 32, least(32, p->outputs - n * 32));
 }
 
 INLINE void columns(Parts parts, const Product *p, const Plan *t, int64_t id) {
-    const int64_t i = id % t->across, j = id / t->across, unit = parts * 2 * TILE;
+    const int64_t i = id % t->across, j = id / t->across, unit = parts * 2 * WHOLE;
     const int64_t end = t->panels * (i + 1) / t->across;
     const int64_t top = t->blocks * j / t->down, bottom = t->blocks * (j + 1) / t->down;
     uint16_t *right = (uint16_t *)(t->own + id * t->own_size);
     const int64_t panel = (t->span + t->more) * unit;
     float *sums = (float *)(right + t->chunk * panel);
-    for (int64_t n = t->panels * i / t->across; n < end; n += t->chunk) {
+    const int few = t->blocks == 1 && !t->direct && !t->more;
+    for (int64_t n = t->panels * i / t->across; few && top < bottom && n < end; n++) thin(parts, p, t, n, right);
+    for (int64_t n = t->panels * i / t->across; !few && n < end; n += t->chunk) {
         const int64_t count = least(t->chunk, end - n);
         for (int64_t from = 0; from < t->steps; from += t->span) {
             const int64_t to = least(from + t->span, t->steps);
@@ -163,30 +184,57 @@ INLINE void columns(Parts parts, const Product *p, const Plan *t, int64_t id) {
     }
 }
 
+INLINE void each(Parts parts, const Product *p, const Plan *t) {
+    for (int64_t id = omp_get_thread_num(); id < p->threads; id += omp_get_num_threads())
+        columns(parts, p, t, id);
+}
+
+/* What is read of an adapter: out is c, of the same a. */
+INLINE Product reader(const Product *p) {
+    Product low = *p;
+    low.outputs = p->more, low.b_row = p->e_row, low.b_column = p->e_column, low.b = p->e;
+    low.out = p->c, low.bias = 0, low.more = low.wide = 0;
+    return low;
+}
+
+/* Both products beneath each other in scratch; returns its end. */
+INLINE char *plans(const Product *p, const Product *low, Plan *t, Plan *tl) {
+    char *at = p->scratch;
+    plan(p, t, at, at);
+    if (!t->direct) at += t->blocks * t->steps * p->parts * 2048;
+    char *end = plan(p, t, p->scratch, at);
+    if (!p->more) return end;
+    char *other = plan(low, tl, p->scratch, at); /* its tiles come before those of the other */
+    return other > end ? other : end;
+}
+
 INLINE void run(Parts parts, const Product *p) {
-    Plan t;
-    plan(p, &t, p->scratch);
+    Plan t, tl;
+    const Product low = reader(p);
+    plans(p, &low, &t, &tl);
     const int64_t moved = t.direct ? t.blocks * 32 - p->rows : 0;
 #pragma omp parallel num_threads((int)p->threads)
     {
         if (!t.direct) prepare(parts, &t.a, t.blocks, t.steps, 0, t.left);
-        if (t.more) prepare(parts, &t.c, t.blocks, t.more, moved, t.extra);
 #pragma omp barrier
         tiles_begin();
-        for (int64_t id = omp_get_thread_num(); id < p->threads; id += omp_get_num_threads())
-            columns(parts, p, &t, id);
+        if (t.more) {
+            each(parts, &low, &tl);
+#pragma omp barrier
+            prepare(parts, &t.c, t.blocks, t.more, moved, t.extra);
+#pragma omp barrier
+        }
+        each(parts, p, &t);
         tiles_end();
     }
 }
 
 /* Whether this processor and system have tiles. */
-int64_t grpokit_products(void) {
-    tiles_ask();
-    return tiles_work;
-}
+int64_t grpokit_products(void) { return tiles_work; }
 int64_t grpokit_product_scratch(const Product *p) {
-    Plan t;
-    return plan(p, &t, 0) - (char *)0;
+    Plan t, tl;
+    const Product low = reader(p);
+    return plans(p, &low, &t, &tl) - p->scratch;
 }
 void grpokit_product(const Product *p) {
     if (p->parts == 1) run(1, p);

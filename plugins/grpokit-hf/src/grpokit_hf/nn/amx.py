@@ -22,16 +22,16 @@ import torch
 from torch import Tensor
 
 from grpokit_hf.native import library
-from grpokit_hf.nn.products import Linear, More, torch_linear
+from grpokit_hf.nn.products import Linear, torch_linear
 
 __all__ = ["SMALL", "TileLinear", "amx_works", "watched"]
 
 SMALL = 48
 """Rows or columns below which a product is left to torch."""
-ROWS = 4096
+ROWS = 2048
 """Rows of a call: what is rearranged for them has to be held."""
-STRIDES = [f"{matrix}_{way}" for matrix in "abcd" for way in ("row", "column")]
-WATCHERS: list[Callable[[Linear, tuple[Any, ...]], object]] = []
+Watcher = Callable[[Callable[..., Any], tuple[Any, ...]], object]
+WATCHERS: list[Watcher] = []
 
 
 class CProduct(ctypes.Structure):
@@ -40,10 +40,10 @@ class CProduct(ctypes.Structure):
     _fields_ = (
         *(
             (name, ctypes.c_int64)
-            for name in ("parts", "threads", "rows", "inner", "outputs", "more", "out_row")
+            for name in ("parts", "threads", "rows", "inner", "outputs", "more", "wide")
         ),
-        *((name, ctypes.c_int64) for name in STRIDES),
-        *((name, ctypes.c_void_p) for name in ("a", "b", "c", "d", "bias", "out", "scratch")),
+        *((f"{name}_{way}", ctypes.c_int64) for name in "abde" for way in ("row", "column")),
+        *((name, ctypes.c_void_p) for name in ("a", "b", "d", "e", "bias", "c", "out", "scratch")),
     )
 
 
@@ -75,58 +75,85 @@ class TileLinear:
     parts: int = 3
     otherwise: Linear = torch_linear
 
-    def __call__(
+    def __call__(self, x_MK: Tensor, weight_NK: Tensor, bias_N: Tensor | None = None) -> Tensor:
+        """X W' + b, (M, N) in the type of x."""
+        if not takes(x_MK, weight_NK, bias_N):
+            return self.otherwise(x_MK, weight_NK, bias_N)
+        tell(TileLinear.__call__, self, x_MK, weight_NK, bias_N)
+        out_MN = x_MK.new_empty(len(x_MK), len(weight_NK))
+        for rows in parts_of(len(x_MK)):
+            self.multiply(x_MK[rows], weight_NK, out_MN[rows], bias_N)
+        return out_MN
+
+    def adapted(
         self,
         x_MK: Tensor,
         weight_NK: Tensor,
-        bias_N: Tensor | None = None,
-        more: More | None = None,
-    ) -> Tensor:
-        if not takes(x_MK, weight_NK, bias_N, *(more or ())):
-            return self.otherwise(x_MK, weight_NK, bias_N, more)
-        for tell in WATCHERS:
-            tell(self, (x_MK, weight_NK, bias_N, more))
+        bias_N: Tensor | None,
+        down_RK: Tensor,
+        up_NR: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """X W' + b + low up', and low_MR = x down'; all in the type of x."""
+        if not takes(x_MK, weight_NK, bias_N, down_RK, up_NR):
+            low_MR = self.otherwise(x_MK, down_RK, None)
+            return self(x_MK, weight_NK, bias_N).addmm_(low_MR, up_NR.T), low_MR
+        tell(TileLinear.adapted, self, x_MK, weight_NK, bias_N, down_RK, up_NR)
         out_MN = x_MK.new_empty(len(x_MK), len(weight_NK))
-        for start in range(0, len(x_MK), ROWS):
-            rows = slice(start, start + ROWS)
-            some = None if more is None else (more[0][rows], more[1])
-            self.multiply(x_MK[rows], weight_NK, bias_N, some, out_MN[rows])
-        return out_MN
+        low_MR = x_MK.new_empty(len(x_MK), len(down_RK))
+        for rows in parts_of(len(x_MK)):
+            adapter = (low_MR[rows], down_RK, up_NR)
+            self.multiply(x_MK[rows], weight_NK, out_MN[rows], bias_N, adapter)
+        return out_MN, low_MR
+
+    def crossed(self, a_MR: Tensor, b_MN: Tensor) -> Tensor:
+        """A' b, (R, N): what the tokens of a batch add up to; float32 where tiles multiply."""
+        few = len(a_MR) < SMALL or b_MN.shape[1] < SMALL or len(a_MR) > ROWS
+        if few or not fits(a_MR, b_MN):
+            return a_MR.T @ b_MN
+        tell(TileLinear.crossed, self, a_MR, b_MN)
+        out_RN = torch.empty(a_MR.shape[1], b_MN.shape[1])
+        self.multiply(a_MR.T, b_MN.T, out_RN)
+        return out_RN
 
     def multiply(
         self,
         x_MK: Tensor,
         weight_NK: Tensor,
-        bias_N: Tensor | None,
-        more: More | None,
         out_MN: Tensor,
+        bias_N: Tensor | None = None,
+        adapter: tuple[Tensor, Tensor, Tensor] | None = None,
     ) -> None:
+        """Fills ``out_MN`` and, of an adapter (low_MR, down_RK, up_NR), ``low_MR``; contiguous both."""
         code: Any = library()
-        low_MR, up_NR = more or (None, None)
-        matrices = (x_MK, weight_NK, low_MR, up_NR)
-        strides = [way for x in matrices for way in strides_of(x)]
+        low_MR, down_RK, up_NR = adapter or (None, None, None)
+        matrices = (x_MK, weight_NK, up_NR, down_RK)
         call = CProduct(
             self.parts if x_MK.dtype == torch.float32 else 1,
             torch.get_num_threads(),
             *(*x_MK.shape, len(weight_NK), 0 if low_MR is None else low_MR.shape[1]),
-            out_MN.stride(0),
-            *strides,
-            *(None if x is None else x.data_ptr() for x in (*matrices, bias_N, out_MN)),
+            out_MN.dtype != x_MK.dtype,
+            *(way for x in matrices for way in strides_of(x)),
+            *(None if x is None else x.data_ptr() for x in (*matrices, bias_N, low_MR, out_MN)),
         )
         call.scratch = SCRATCH.at(code.grpokit_product_scratch(ctypes.byref(call)))
         code.grpokit_product(ctypes.byref(call))
 
 
-def takes(x_MK: Tensor, weight_NK: Tensor, bias_N: Tensor | None = None, *more: Tensor) -> bool:
+def takes(x_MK: Tensor, weight_NK: Tensor, bias_N: Tensor | None, *more: Tensor) -> bool:
     """Whether a product is of a type, and large enough, for tiles."""
-    dtype = x_MK.dtype
     return (
-        dtype in (torch.float32, torch.bfloat16)
-        and min(len(x_MK), len(weight_NK)) >= SMALL
+        min(len(x_MK), len(weight_NK)) >= SMALL
         and x_MK.shape[1] > 0
-        and all(x.dtype == dtype and 1 in x.stride() for x in (x_MK, weight_NK, *more))
-        and (bias_N is None or (bias_N.dtype == dtype and bias_N.is_contiguous()))
+        and fits(x_MK, weight_NK, *more)
+        and (bias_N is None or (bias_N.dtype == x_MK.dtype and bias_N.is_contiguous()))
     )
+
+
+def fits(*matrices: Tensor) -> bool:
+    """Whether all are of one type that tiles have, with numbers that lie next to each other one way."""
+    dtype = matrices[0].dtype
+    known = dtype in (torch.float32, torch.bfloat16)
+    return known and all(x.dtype == dtype and 1 in x.stride() and x.numel() for x in matrices)
 
 
 def strides_of(x: Tensor | None) -> tuple[int, int]:
@@ -134,14 +161,26 @@ def strides_of(x: Tensor | None) -> tuple[int, int]:
     return (0, 0) if x is None else (x.stride(0), x.stride(1))
 
 
+def parts_of(rows: int) -> Iterator[slice]:
+    """Rows that are multiplied at once."""
+    for start in range(0, rows, ROWS):
+        yield slice(start, start + ROWS)
+
+
+def tell(func: Callable[..., Any], *args: Any) -> None:
+    """Those who watch, of a product."""
+    for watcher in WATCHERS:
+        watcher(func, args)
+
+
 @contextmanager
-def watched(tell: Callable[[Linear, tuple[Any, ...]], object]) -> Iterator[None]:
-    """Tells of all products by tiles meanwhile: who multiplies, and what it is given."""
-    WATCHERS.append(tell)
+def watched(watcher: Watcher) -> Iterator[None]:
+    """Tells of all products by tiles meanwhile: the function, and what it is given."""
+    WATCHERS.append(watcher)
     try:
         yield
     finally:
-        WATCHERS.remove(tell)
+        WATCHERS.remove(watcher)
 
 
 @functools.cache

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from grpokit_hf.nn.amx import TileLinear
 from grpokit_hf.nn.products import Linear
 
-__all__ = ["Adapter", "apply_linear"]
+__all__ = ["Adapter", "adapted", "apply_linear"]
 
 Adapter = tuple[Tensor, Tensor, float]
 """down_RI, up_OR and the scale of their product."""
@@ -43,11 +44,12 @@ class _Linear(torch.autograd.Function):
         linear: Linear,
     ) -> Tensor:
         x_MI = x.reshape(-1, x.shape[-1])
-        low_MR = more = None
+        low_MR = None
         if down_RI is not None and up_OR is not None:
-            low_MR = linear(x_MI, down_RI.to(x.dtype))
-            more = (low_MR, (up_OR * scale).to(x.dtype))
-        out_MO = linear(x_MI, weight_OI, bias_O, more)
+            small = down_RI.to(x.dtype), (up_OR * scale).to(x.dtype)
+            out_MO, low_MR = adapted(linear, x_MI, weight_OI, bias_O, *small)
+        else:
+            out_MO = linear(x_MI, weight_OI, bias_O)
         ctx.save_for_backward(x_MI, weight_OI, bias_O, down_RI, up_OR, low_MR)
         ctx.scale, ctx.linear, ctx.shape = scale, linear, x.shape
         return out_MO.view(*x.shape[:-1], weight_OI.shape[0])
@@ -58,16 +60,39 @@ class _Linear(torch.autograd.Function):
         x_MI, weight_OI, bias_O, down_RI, up_OR, low_MR = ctx.saved_tensors
         want_x, want_weight, want_bias = ctx.needs_input_grad[:3]
         g_MO = grad.reshape(-1, grad.shape[-1])
-        dx_MI = ddown_RI = dup_OR = more = None
+        dx_MI = ddown_RI = dup_OR = None
         if down_RI is not None:
-            glow_MR = g_MO @ (up_OR * ctx.scale).to(g_MO.dtype)
-            ddown_RI = (glow_MR.T @ x_MI).to(down_RI.dtype)
-            dup_RO = (low_MR.T @ g_MO).to(up_OR.dtype).mul_(ctx.scale)
+            small = (up_OR * ctx.scale).to(g_MO.dtype).T, down_RI.to(g_MO.dtype).T
+            if want_x:
+                dx_MI, glow_MR = adapted(ctx.linear, g_MO, weight_OI.T, None, *small)
+            else:
+                glow_MR = g_MO @ small[0].T
+            ddown_RI = crossed(ctx.linear, glow_MR, x_MI).to(down_RI.dtype)
+            dup_RO = crossed(ctx.linear, low_MR, g_MO).to(up_OR.dtype).mul_(ctx.scale)
             dup_OR = dup_RO.T.contiguous()
-            more = (glow_MR, down_RI.to(g_MO.dtype).T)
-        if want_x:
-            dx_MI = ctx.linear(g_MO, weight_OI.T, None, more)
+        elif want_x:
+            dx_MI = ctx.linear(g_MO, weight_OI.T)
         dweight_OI = ctx.linear(g_MO.T, x_MI.T) if want_weight else None
         dbias_O = g_MO.sum(0).to(bias_O.dtype) if want_bias else None
         dx = None if dx_MI is None else dx_MI.view(ctx.shape)
         return dx, dweight_OI, dbias_O, ddown_RI, dup_OR, None, None
+
+
+def adapted(
+    linear: Linear,
+    x_MI: Tensor,
+    weight_OI: Tensor,
+    bias_O: Tensor | None,
+    down_RI: Tensor,
+    up_OR: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """X W' + b + low up', and low_MR = x down'; all of one type."""
+    if isinstance(linear, TileLinear):
+        return linear.adapted(x_MI, weight_OI, bias_O, down_RI, up_OR)
+    low_MR = linear(x_MI, down_RI)
+    return linear(x_MI, weight_OI, bias_O).addmm_(low_MR, up_OR.T), low_MR
+
+
+def crossed(linear: Linear, a_MR: Tensor, b_MN: Tensor) -> Tensor:
+    """A' b, (R, N)."""
+    return linear.crossed(a_MR, b_MN) if isinstance(linear, TileLinear) else a_MR.T @ b_MN

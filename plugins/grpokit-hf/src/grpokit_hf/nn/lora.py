@@ -17,7 +17,7 @@ from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor, nn
 from torch.nn import functional
 
-from grpokit_hf.nn.linear import apply_linear
+from grpokit_hf.nn.linear import adapted, apply_linear
 from grpokit_hf.nn.multiplier import types_of
 from grpokit_hf.nn.products import Linear, torch_linear
 
@@ -106,11 +106,10 @@ def frozen_forward(layer: Any, dtype: torch.dtype, linear: Linear) -> Callable[[
 
     def forward(x: Tensor) -> Tensor:
         x_MI = x.reshape(-1, x.shape[-1])
-        low_MR = linear(x_MI, down_RI)
         if plain:
-            out_MO = linear(x_MI, base.weight, base.bias, (low_MR, up_RO.T))
+            out_MO, _ = adapted(linear, x_MI, base.weight, base.bias, down_RI, up_RO.T)
         else:
-            out_MO = base(x_MI).addmm_(low_MR, up_RO)
+            out_MO = base(x_MI).addmm_(linear(x_MI, down_RI), up_RO)
         return out_MO.view(*x.shape[:-1], -1)
 
     return forward

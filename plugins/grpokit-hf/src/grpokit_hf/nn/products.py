@@ -15,51 +15,33 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["Linear", "More", "onednn_linear", "torch_linear"]
+__all__ = ["Linear", "onednn_linear", "torch_linear"]
 
 SMALL = 1 << 19
 """Multiplications below which asking oneDNN takes longer than multiplying."""
-More = tuple[Tensor, Tensor]
-"""low_MR and up_NR, whose product low up' is added."""
 
 
 class Linear(Protocol):
-    """(x_MK, weight_NK, bias_N, more) -> x W' + b + low up', two-dimensional, without gradients."""
+    """(x_MK, weight_NK, bias_N) -> x W' + b, two-dimensional, without gradients."""
 
     def __call__(
-        self,
-        x_MK: Tensor,
-        weight_NK: Tensor,
-        bias_N: Tensor | None = None,
-        more: More | None = None,
-        /,
+        self, x_MK: Tensor, weight_NK: Tensor, bias_N: Tensor | None = None, /
     ) -> Tensor: ...
 
 
-def torch_linear(
-    x_MK: Tensor, weight_NK: Tensor, bias_N: Tensor | None = None, more: More | None = None
-) -> Tensor:
+def torch_linear(x_MK: Tensor, weight_NK: Tensor, bias_N: Tensor | None = None) -> Tensor:
     """What torch does."""
-    return added(functional.linear(x_MK, weight_NK, bias_N), more)
+    return functional.linear(x_MK, weight_NK, bias_N)
 
 
-def onednn_linear(
-    x_MK: Tensor, weight_NK: Tensor, bias_N: Tensor | None = None, more: More | None = None
-) -> Tensor:
+def onednn_linear(x_MK: Tensor, weight_NK: Tensor, bias_N: Tensor | None = None) -> Tensor:
     """float32 by oneDNN; other types, and the smallest products, as torch does them.
 
     oneDNN reads a bias without looking at its strides.
     """
     if x_MK.dtype != torch.float32 or x_MK.numel() * len(weight_NK) < SMALL:
-        return torch_linear(x_MK, weight_NK, bias_N, more)
-    return added(onednn(x_MK, weight_NK, bias_N), more)
-
-
-def added(out_MN: Tensor, more: More | None) -> Tensor:
-    if more is None:
-        return out_MN
-    low_MR, up_NR = more
-    return out_MN.addmm_(low_MR, up_NR.T)
+        return functional.linear(x_MK, weight_NK, bias_N)
+    return onednn(x_MK, weight_NK, bias_N)
 
 
 def onednn(x_MK: Tensor, weight_NK: Tensor, bias_N: Tensor | None = None) -> Tensor:
