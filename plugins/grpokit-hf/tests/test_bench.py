@@ -104,7 +104,7 @@ def test_the_floor_has_the_products_of_tiles(monkeypatch: pytest.MonkeyPatch) ->
         for linear in (two, three, three):
             linear(x, weight)
         three.adapted(x, weight, None, torch.randn(4, 80), torch.randn(96, 4))
-        three.crossed(low, x)
+        three.crossed(low.bfloat16(), x.bfloat16())
         three(x[:3], weight)
 
     assert floor.floor_of(products) == 6.0

@@ -14,6 +14,12 @@ typedef const int Parts;
 /* A matrix (rows, inner), float32 or bfloat16: one of the strides is 1. */
 typedef struct { const void *at; int64_t rows, inner, row, column; } Matrix;
 
+/* Numbers 0, 16, 1, 17 and so on of 32. */
+INLINE __m512i in_turn(__m512i x) {
+    const uvec lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    return _mm512_permutexvar_epi16((__m512i)(lane | (lane + 16) << 16), x);
+}
+
 /* Thirty-two float32 as `parts` vectors of bfloat16: each is what the former leave. */
 INLINE void split(Parts parts, __m512 low, __m512 high, __m512i *to) {
     for (int p = 0; p < parts; p++) {
@@ -26,11 +32,11 @@ INLINE void split(Parts parts, __m512 low, __m512 high, __m512i *to) {
 }
 /* Pairs: to[p] holds in the halves of 32 bits a part of `even` and of `odd`. */
 INLINE void split_pairs(Parts parts, __m512 even, __m512 odd, __m512i *to) {
+    const __m512i upper = _mm512_set1_epi32((int)0xffff0000u);
     for (int p = 0; p < parts; p++) {
-        __m512i a = _mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(even)), 16);
-        __m512i b = _mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(odd)), 16);
-        to[p] = _mm512_or_si512(_mm512_srli_epi32(a, 16), b);
-        even = even - (__m512)a, odd = odd - (__m512)b;
+        to[p] = in_turn((__m512i)_mm512_cvtne2ps_pbh(odd, even));
+        even = even - (__m512)_mm512_slli_epi32(to[p], 16);
+        odd = odd - (__m512)_mm512_and_si512(to[p], upper);
     }
 }
 
@@ -59,9 +65,9 @@ INLINE void columns_of(Parts parts, const Matrix *m, int64_t i, int64_t k, __m51
     const int64_t at = k * m->column + i;
     if (parts == 1) {
         const uint16_t *from = (const uint16_t *)m->at + at;
-        __m512i a = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(even, from));
-        __m512i b = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(odd, from + m->column));
-        to[0] = _mm512_or_si512(a, _mm512_slli_epi32(b, 16));
+        const __m256i a = _mm256_maskz_loadu_epi16(even, from);
+        const __m256i b = _mm256_maskz_loadu_epi16(odd, from + m->column);
+        to[0] = in_turn(_mm512_inserti64x4(_mm512_castsi256_si512(a), b, 1));
         return;
     }
     const float *from = (const float *)m->at + at;
@@ -87,6 +93,18 @@ INLINE void tile_of(Parts parts, const int right, const Matrix *m, int64_t i, in
     for (int p = 0; p < parts; p++) {
         if (by_row == right) transpose((uvec *)x[p], (uvec *)x[p]);
         for (int r = 0; r < TILE; r++) _mm512_store_si512(to + p * apart + r * DEEP, x[p][r]);
+    }
+}
+
+/* Two tiles side by side for the right, of bfloat16 whose columns lie together and are all there. */
+INLINE void two_tiles(const Matrix *m, int64_t i, int64_t k, uint16_t *to) {
+    const uvec lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    const __m512i low = (__m512i)(lane | (lane + 32) << 16), high = (__m512i)((lane + 16) | (lane + 48) << 16);
+    const uint16_t *from = (const uint16_t *)m->at + k * m->column + i;
+    for (int r = 0; r < TILE; r++, from += 2 * m->column) {
+        const __m512i even = _mm512_loadu_si512(from), odd = _mm512_loadu_si512(from + m->column);
+        _mm512_store_si512(to + r * DEEP, _mm512_permutex2var_epi16(even, low, odd));
+        _mm512_store_si512(to + WHOLE + r * DEEP, _mm512_permutex2var_epi16(even, high, odd));
     }
 }
 #endif

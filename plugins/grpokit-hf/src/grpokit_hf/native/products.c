@@ -19,11 +19,13 @@ typedef struct {
 
 #ifdef WHOLE
 #define CACHE (1200 << 10) /* bytes of tiles that a thread keeps */
+#define TOGETHER 1         /* steps of few rows */
 #define LONGEST 3456       /* bytes of a column that are multiplied at a time */
 
 typedef struct {
     int64_t steps, more, span, blocks, panels, chunk, down, across; /* 32 numbers; rows; columns */
     int direct;              /* a is read where it stands */
+    int few;                 /* rows: b is put into tiles for one block of them */
     uint16_t *left, *extra;  /* tiles of a and c: block, step, part, upper and lower */
     char *own;               /* of a thread: tiles of b and d; sums */
     int64_t own_size;
@@ -52,7 +54,9 @@ static char *plan(const Product *p, Plan *t, char *left, char *at) {
     t->extra = (uint16_t *)at, at += t->blocks * t->more * p->parts * 2048;
     t->own = at;
     t->own_size = t->chunk * ((t->span + t->more) * p->parts * 2048);
-    if (t->span < t->steps) t->own_size += t->chunk * t->blocks * 4096;
+    t->few = t->blocks == 1 && !t->direct && !t->more;
+    if (t->few) t->own_size = TOGETHER * p->parts * 2048 + up(t->panels, t->across) * 4096;
+    else if (t->span < t->steps) t->own_size += t->chunk * t->blocks * 4096;
     return at + p->threads * t->own_size;
 }
 
@@ -138,25 +142,33 @@ INLINE void prepare(Parts parts, const Matrix *m, int64_t blocks, int64_t count,
                         to + ((i * count + s) * parts * 2 + half) * WHOLE, 2 * WHOLE);
 }
 INLINE void pack(Parts parts, const Matrix *m, int64_t n, int64_t from, int64_t to, uint16_t *at) {
+    const int plain = parts == 1 && m->column != 1 && n * 32 + 32 <= m->rows;
     for (int64_t s = from; s < to; s++, at += parts * 2 * WHOLE)
-        for (int half = 0; half < 2; half++)
-            tile_of(parts, 1, m, n * 32 + half * 16, s * DEEP, at + half * WHOLE, 2 * WHOLE);
+        if (plain && s * DEEP + DEEP <= m->inner) two_tiles(m, n * 32, s * DEEP, at);
+        else
+            for (int half = 0; half < 2; half++)
+                tile_of(parts, 1, m, n * 32 + half * 16, s * DEEP, at + half * WHOLE, 2 * WHOLE);
 }
 
-/* Few rows: a panel is multiplied as it is put into tiles. */
-INLINE void thin(Parts parts, const Product *p, const Plan *t, int64_t n, uint16_t *right) {
+/* Few rows: what is multiplied once is put into tiles as it comes, rows of b from end to end. */
+INLINE void thin(Parts parts, const Product *p, const Plan *t, int64_t first, int64_t end, char *own) {
     const int64_t unit = parts * 2 * WHOLE;
-    float sums[1024] __attribute__((aligned(64)));
-    _tile_zero(0); _tile_zero(1); _tile_zero(2); _tile_zero(3);
-    for (int64_t s = 0; s < t->steps; s++) {
-        uint16_t *at = right + s % 2 * unit;
-        pack(parts, &t->b, n, s, s + 1, at);
-        __asm__ volatile("" ::: "memory");
-        steps(parts, 1, t->left + s * unit, 64, WHOLE, unit, at);
-    }
-    SUMS(_tile_stored, sums)
+    uint16_t *right = (uint16_t *)own;
+    float *sums = (float *)(own + 2 * TOGETHER * unit);
+    for (int64_t s = 0; s < t->steps; s += TOGETHER)
+        for (int64_t n = first; n < end; n++) {
+            const int64_t to = least(s + TOGETHER, t->steps);
+            float *at = sums + (n - first) * 1024;
+            pack(parts, &t->b, n, s, to, right);
+            __asm__ volatile("" ::: "memory");
+            if (s) SUMS(_tile_loadd, at)
+            else { _tile_zero(0); _tile_zero(1); _tile_zero(2); _tile_zero(3); }
+            steps(parts, to - s, t->left + s * unit, 64, WHOLE, unit, right);
+            SUMS(_tile_stored, at)
+        }
     __asm__ volatile("" ::: "memory");
-    put(parts, p, sums, 0, p->rows, n * 32, least(32, p->outputs - n * 32));
+    for (int64_t n = first; n < end; n++)
+        put(parts, p, sums + (n - first) * 1024, 0, p->rows, n * 32, least(32, p->outputs - n * 32));
 }
 
 INLINE void columns(Parts parts, const Product *p, const Plan *t, int64_t id) {
@@ -166,9 +178,9 @@ INLINE void columns(Parts parts, const Product *p, const Plan *t, int64_t id) {
     uint16_t *right = (uint16_t *)(t->own + id * t->own_size);
     const int64_t panel = (t->span + t->more) * unit;
     float *sums = (float *)(right + t->chunk * panel);
-    const int few = t->blocks == 1 && !t->direct && !t->more;
-    for (int64_t n = t->panels * i / t->across; few && top < bottom && n < end; n++) thin(parts, p, t, n, right);
-    for (int64_t n = t->panels * i / t->across; !few && n < end; n += t->chunk) {
+    if (t->few && top < bottom) thin(parts, p, t, t->panels * i / t->across, end, t->own + id * t->own_size);
+    if (t->few) return;
+    for (int64_t n = t->panels * i / t->across; n < end; n += t->chunk) {
         const int64_t count = least(t->chunk, end - n);
         for (int64_t from = 0; from < t->steps; from += t->span) {
             const int64_t to = least(from + t->span, t->steps);

@@ -106,9 +106,12 @@ class TileLinear:
         return out_MN, low_MR
 
     def crossed(self, a_MR: Tensor, b_MN: Tensor) -> Tensor:
-        """A' b, (R, N): what the tokens of a batch add up to; float32 where tiles multiply."""
-        few = len(a_MR) < SMALL or b_MN.shape[1] < SMALL or len(a_MR) > ROWS
-        if few or not fits(a_MR, b_MN):
+        """A' b, (R, N), what the tokens of a batch add up to: float32 of bfloat16.
+
+        Each number of b is read once; putting float32 into tiles for that takes longer than torch does.
+        """
+        half, size = a_MR.dtype == torch.bfloat16, min(len(a_MR), b_MN.shape[1])
+        if not half or size < SMALL or len(a_MR) > ROWS or not fits(a_MR, b_MN):
             return a_MR.T @ b_MN
         tell(TileLinear.crossed, self, a_MR, b_MN)
         out_RN = torch.empty(a_MR.shape[1], b_MN.shape[1])
