@@ -181,9 +181,10 @@ def test_completions_are_the_same(
 
     monkeypatch.setattr(Native, "__call__", counted)
     sampling = Sampling(group=4, max_tokens=14, temperature=1.0, seed=5)
-    ours = opened(open_backend, folder, lora=lora, dtype=dtype).generate(make_prompts(), sampling)
+    given = {"lora": lora, "dtype": dtype, "products": "torch"}
+    ours = opened(open_backend, folder, **given).generate(make_prompts(), sampling)
     assert calls == [False] + [True] * 13
-    slow = opened(open_backend, folder, lora=lora, dtype=dtype, native=False)
+    slow = opened(open_backend, folder, **given, native=False)
     theirs = slow.generate(make_prompts(), sampling)
     assert len(calls) == 14
     pairs = [(a, b) for a, b in zip(flat(ours), flat(theirs), strict=True) if a[0] == b[0]]
