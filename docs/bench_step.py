@@ -2,8 +2,8 @@
 
     python docs/bench_step.py [GRID ...]
 
-A grid is a name of :data:`GRIDS`; without one, all are measured but ``amx``, which is ``main`` on a processor
-that multiplies bfloat16 in tiles. Measurements stand below ``bench/step``: interrupted, it goes on; what was
+A grid is a name of :data:`GRIDS`; without one, all are measured but ``amx-float32`` and ``amx-bfloat16``, which
+are ``main`` on a processor that multiplies bfloat16 in tiles. Measurements stand below ``bench/step``: interrupted, it goes on; what was
 measured with other code or versions is measured anew. Needs matplotlib. ``make bench-step`` is the same.
 Nothing else should run on the machine.
 """
@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import commit
-
-from grpokit.bench.step.tables import facts_of, legend, markdown, memory
+from grpokit.bench.step.tables import cell_title, facts_of, legend, markdown, memory, verdicts
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/benchmarks.md"
@@ -28,10 +27,12 @@ IMAGES = ROOT / "docs/images"
 OTHER_TRL = ROOT / ".venv/trl-1.16"
 GROWTH = ["--dtype", "float32", "--prompt", "330", "--against", "grpokit", "--rounds", "2"]
 MAIN = ["--rounds", "2", "--prompt", "40,330", "--against", "grpokit,plain,trl"]
+AMX = ["--rounds", "2", "--prompt", "40,330", "--trl", str(OTHER_TRL)]
 KEEP = ["--keep", "1,0.5,0.125", "--against", "grpokit,plain"]
 GRIDS: dict[str, list[str]] = {
     "main": [*MAIN, "--trl", str(OTHER_TRL)],
-    "amx": [*MAIN, "--trl", str(OTHER_TRL)],
+    "amx-float32": [*AMX, "--dtype", "float32", "--against", "grpokit,bf16x3,plain,trl"],
+    "amx-bfloat16": [*AMX, "--dtype", "bfloat16", "--against", "grpokit,plain,trl"],
     "selection": ["--rounds", "2", "--dtype", "float32", "--prompt", "330", *KEEP],
     "group": [*GROWTH, "--group", "8,32,128"],
     "completion": [*GROWTH, "--completion", "8,32,128"],
@@ -82,9 +83,18 @@ def text(data: dict[str, Any], grid: str, made_from: str) -> str:
     """What stands in the block."""
     picture = f"![Stages of a step](images/bench-step-{grid}.svg)\n"
     planned = memory(data) if grid == "group" else ""
+    said = [
+        f"- {cell_title(cell, data)}: {line}\n"
+        for cell in data["cells"]
+        for line in verdicts(cell)
+        if not line.startswith("grpokit ")
+    ]
     words = " ".join(legend(data)) + "\n"
     return "\n".join(
-        filter(None, [facts(data, grid, made_from), picture, markdown(data), words, planned])
+        filter(
+            None,
+            [facts(data, grid, made_from), picture, markdown(data), "".join(said), words, planned],
+        )
     )
 
 
@@ -92,7 +102,7 @@ def main(grids: list[str]) -> None:
     wrong = [grid for grid in grids if grid not in GRIDS]
     if wrong:
         sys.exit(f"no grid {wrong[0]}; there are {', '.join(GRIDS)}")
-    for grid in grids or [each for each in GRIDS if each != "amx"]:
+    for grid in grids or [each for each in GRIDS if not each.startswith("amx")]:
         made_from = commit()
         out = measure(grid)
         data = json.loads((out / "results.json").read_text(encoding="utf-8"))

@@ -11,7 +11,7 @@ import pytest
 from doc_pages import ROOT
 
 PAGE = ROOT / "docs/benchmarks.md"
-GRIDS = ("main", "amx", "selection", "group", "completion")
+GRIDS = ("main", "amx-float32", "amx-bfloat16", "selection", "group", "completion")
 
 
 @pytest.mark.parametrize("grid", GRIDS)

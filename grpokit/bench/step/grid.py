@@ -227,14 +227,14 @@ def code_hash(spec: StepBenchSpec) -> str:
 
 
 def _sources(modules: Sequence[str]) -> list[Path]:
-    """Python files of packages, or the file of a module; nothing is imported but parents."""
+    """Python and C files of packages, or the file of a module; nothing is imported but parents."""
     found: set[Path] = set()
     for name in modules:
         spec = find_spec(name)
         if spec is None:
             continue
         for folder in spec.submodule_search_locations or ():
-            found |= set(Path(folder).rglob("*.py"))
+            found |= {path for end in ("py", "c", "h") for path in Path(folder).rglob(f"*.{end}")}
         if spec.origin and not spec.submodule_search_locations:
             found.add(Path(spec.origin))
     return sorted(found)

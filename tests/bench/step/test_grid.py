@@ -94,6 +94,10 @@ def test_the_hash_is_of_what_is_measured(tmp_path: Path, monkeypatch: pytest.Mon
     assert grid.code_hash(other) == before[1], "only the driver is ours"
     (package / "driver.py").write_text("SKILL = 2\n")
     assert grid.code_hash(other) != before[1]
+    later = grid.code_hash(own)
+    for name in ("engine.c", "engine.h"):
+        (package / name).write_text("int speed;\n")
+        assert later != (later := grid.code_hash(own)), "C is code too"
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ def grpokit_datasets() -> list[DatasetSpec]:
 
 @hookimpl
 def grpokit_step_benches() -> list[StepBenchSpec]:
-    """The contestants `grpokit` and `plain`."""
+    """The contestants `grpokit`, `bf16x3` and `plain`."""
     distributions = ("torch", "transformers", "peft")
     return [
         StepBenchSpec(
@@ -99,6 +99,14 @@ def grpokit_step_benches() -> list[StepBenchSpec]:
             prepare="grpokit_hf.bench.prepare:prepare",
             requires=("torch", "transformers", "peft"),
             versions=distributions,
+        ),
+        StepBenchSpec(
+            name="bf16x3",
+            summary="The same with `products: bf16x3`: a float32 product as three of bfloat16. Only when named.",
+            target="grpokit_hf.bench:run",
+            requires=("torch", "transformers", "peft"),
+            versions=distributions,
+            settings=(("products", "bf16x3"), ("asked", True)),
         ),
         StepBenchSpec(
             name="plain",

@@ -17,6 +17,7 @@ from grpokit.api import (
     Completion,
     GrpokitError,
     Message,
+    PreflightError,
     Prompt,
     Recipe,
     Rollout,
@@ -31,15 +32,27 @@ from grpokit_hf.bench.floor import floor_of
 from grpokit_hf.bench.weights import fill_adapter, samples_of
 from grpokit_hf.config import HfConfig
 from grpokit_hf.machine import versions
+from grpokit_hf.nn.amx import amx_works
 
 __all__ = ["measure", "recipe_of", "run", "timed_backward"]
 
 
 def run(work: StepWork, watch: StepWatch) -> None:
-    """The contestants `grpokit` and `plain`."""
+    """The contestants `grpokit`, `bf16x3` and `plain`.
+
+    Raises:
+        PreflightError: products in parts are asked for, and there are no tiles for them, or no parts.
+    """
     own = {key: value for key, value in work.settings.items() if key in HfConfig.model_fields}
     settings = {**own, "device": work.device, "threads": work.threads}
     config = HfConfig.model_validate(settings)
+    if config.products == "bf16x3" and (
+        work.recipe["model"]["dtype"] != "float32" or not amx_works()
+    ):
+        raise PreflightError(
+            "bf16x3 is float32 by AMX tiles",
+            remedy="measure it with --dtype float32 on a processor that has them, or leave it out",
+        )
     measure(work, watch, HfBackend(config), recipe_of(work, "hf", settings))
 
 
