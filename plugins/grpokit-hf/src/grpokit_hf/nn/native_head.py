@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from grpokit_hf.native import library
+from grpokit_hf.nn import amx
 from grpokit_hf.nn.amx import SCRATCH, WATCHERS, TileLinear
 from grpokit_hf.nn.products import Linear
 
@@ -44,7 +45,7 @@ def head_of(linear: Linear) -> NativeHead | None:
 class NativeHead:
     """A ``HeadValues``: takes float32 and bfloat16, without bias and softcap.
 
-    A token's numbers depend neither on the number of threads nor on the other tokens.
+    A token's numbers do not depend on the other tokens; on the number of threads by rounding.
 
     Attributes:
         linear: says how many bfloat16 stand for a float32.
@@ -67,14 +68,14 @@ class NativeHead:
         slope_NH: Tensor | None,
     ) -> bool:
         outputs = (logprobs_N, norm_N, *(x for x in (entropy_N, slope_NH) if x is not None))
-        if bias_V is not None or softcap is not None:
+        code: Any = library()
+        if code is None or bias_V is not None or softcap is not None:
             return False
         if not takes(hidden_NH, weight_VH, targets_N) or not all(map(is_plain, outputs)):
             return False
         if WATCHERS:
             self.tell(hidden_NH, weight_VH, slope=slope_NH is not None)
         targets_N = targets_N.contiguous()
-        code: Any = library()
         tensors = (hidden_NH, weight_VH, targets_N, logprobs_N, norm_N, entropy_N, slope_NH)
         call = CHead(
             self.linear.parts if hidden_NH.dtype == torch.float32 else 1,
@@ -93,13 +94,13 @@ class NativeHead:
 
     def tell(self, hidden_NH: Tensor, weight_VH: Tensor, *, slope: bool) -> None:
         """Tells watchers of the same products, as they are without this: in blocks."""
-        rows_of, blocks = hidden_NH.split(ROWS), weight_VH.split(BLOCK)
-        e_NV = hidden_NH.new_zeros(min(ROWS, len(hidden_NH)), min(BLOCK, len(weight_VH)))
-        for some_NH in rows_of:
-            for block_VH in blocks:
+        rows, columns = min(ROWS, len(hidden_NH)), min(BLOCK, len(weight_VH))
+        zeros_NV = hidden_NH.new_zeros(rows if slope else 0, columns)
+        for some_NH in torch.split(hidden_NH, ROWS):
+            for block_VH in torch.split(weight_VH, BLOCK):
                 given = [(some_NH, block_VH, None, None)]
                 if slope:
-                    weights_NV = e_NV[: len(some_NH), : len(block_VH)]
+                    weights_NV = zeros_NV[: len(some_NH), : len(block_VH)]
                     given.append((weights_NV, block_VH.T, None, None))
                 for tell in WATCHERS:
                     for args in given:
@@ -112,7 +113,8 @@ def takes(hidden_NH: Tensor, weight_VH: Tensor, targets_N: Tensor) -> bool:
         hidden_NH.dtype in (torch.float32, torch.bfloat16)
         and weight_VH.dtype == hidden_NH.dtype
         and all(x.device.type == "cpu" for x in (hidden_NH, weight_VH, targets_N))
-        and hidden_NH.numel() > 0
+        and min(len(hidden_NH), len(weight_VH)) >= amx.SMALL
+        and hidden_NH.shape[1] > 0
         and is_plain(hidden_NH)
         and is_plain(weight_VH)
         and targets_N.dtype == torch.int64
