@@ -9,17 +9,41 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-__all__ = ["Linear", "chunk_logits", "token_logprobs"]
+__all__ = ["HeadValues", "Linear", "chunk_logits", "token_logprobs"]
 
 Linear = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """(x_MK, weight_NK, bias_N or None) -> x W' + b."""
+
+
+class HeadValues(Protocol):
+    """Computes the forward of all tokens at once, as code for one kind of processor can.
+
+    Fills ``logprobs_N``, ``norm_N`` (log-sum-exp of z / temperature) and, unless they are None,
+    ``entropy_N`` and ``slope_NH`` (d log p / d hidden); ``scale`` is 1 / temperature. True where it has;
+    False, with nothing written, where it leaves this to torch. Without gradients.
+    """
+
+    def __call__(
+        self,
+        hidden_NH: Tensor,
+        weight_VH: Tensor,
+        targets_N: Tensor,
+        *,
+        bias_V: Tensor | None,
+        scale: float,
+        softcap: float | None,
+        logprobs_N: Tensor,
+        norm_N: Tensor,
+        entropy_N: Tensor | None,
+        slope_NH: Tensor | None,
+    ) -> bool: ...
 
 
 def token_logprobs(
@@ -33,6 +57,7 @@ def token_logprobs(
     softcap: float | None = None,
     entropy: bool = False,
     linear: Linear = functional.linear,
+    values: HeadValues | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """Log-probs of the targets: log softmax(z / temperature), with z = softcap(hidden weight^T + bias).
 
@@ -50,6 +75,8 @@ def token_logprobs(
         softcap: final logit cap c of models that have one: c * tanh(z / c).
         entropy: compute the entropy of softmax(z / temperature) too.
         linear: who multiplies: (x_MK, weight_NK, bias_N or None) -> x W' + b, without gradients.
+        values: who computes the forward, where it takes the case; logits that a backward needs are
+            computed here.
 
     Returns:
         logprobs_N and entropy_N (None if not asked for), both with gradients; first order only.
@@ -66,6 +93,7 @@ def token_logprobs(
         softcap,
         entropy,
         linear,
+        values,
         torch.is_grad_enabled() and hidden_NH.requires_grad,
     )
     return logprobs_N, entropy_N
@@ -115,6 +143,7 @@ class _TokenLogprobs(torch.autograd.Function):
         softcap: float | None,
         want_entropy: bool,
         linear: Linear,
+        values: HeadValues | None,
         trains: bool,
     ) -> tuple[Tensor, Tensor | None]:
         dtype = torch.promote_types(hidden_NH.dtype, torch.float32)
@@ -123,17 +152,29 @@ class _TokenLogprobs(torch.autograd.Function):
         entropy_N = torch.empty_like(logprobs_N) if want_entropy else None
         early = trains and not weight_VH.requires_grad
         slope_NH = torch.empty_like(hidden_NH) if early else None
-        head = Head(weight_VH, bias_V, scale, softcap, linear)
-        with torch.autocast(hidden_NH.device.type, enabled=False):
-            for rows in chunks(len(hidden_NH), chunk):
-                head.values(
-                    hidden_NH[rows],
-                    targets_N[rows],
-                    logprobs_N[rows],
-                    norm_N[rows],
-                    None if entropy_N is None else entropy_N[rows],
-                    None if slope_NH is None else slope_NH[rows],
-                )
+        if values is None or not values(
+            hidden_NH,
+            weight_VH,
+            targets_N,
+            bias_V=bias_V,
+            scale=scale,
+            softcap=softcap,
+            logprobs_N=logprobs_N,
+            norm_N=norm_N,
+            entropy_N=entropy_N,
+            slope_NH=slope_NH,
+        ):
+            head = Head(weight_VH, bias_V, scale, softcap, linear)
+            with torch.autocast(hidden_NH.device.type, enabled=False):
+                for rows in chunks(len(hidden_NH), chunk):
+                    head.values(
+                        hidden_NH[rows],
+                        targets_N[rows],
+                        logprobs_N[rows],
+                        norm_N[rows],
+                        None if entropy_N is None else entropy_N[rows],
+                        None if slope_NH is None else slope_NH[rows],
+                    )
         ctx.save_for_backward(hidden_NH, weight_VH, bias_V, targets_N, norm_N, entropy_N, slope_NH)
         ctx.chunk, ctx.scale, ctx.softcap, ctx.linear = chunk, scale, softcap, linear
         ctx.set_materialize_grads(False)
@@ -150,7 +191,7 @@ class _TokenLogprobs(torch.autograd.Function):
             grad_hidden_NH = None
             if want_hidden and grad_logprobs_N is not None:
                 grad_hidden_NH = (slope_NH * grad_logprobs_N[:, None]).to(slope_NH.dtype)
-            return grad_hidden_NH, *(None,) * 9
+            return grad_hidden_NH, *(None,) * 10
         grad_hidden_NH = torch.zeros_like(hidden_NH) if want_hidden else None
         grad_weight_VH = torch.zeros_like(weight_VH, dtype=norm_N.dtype) if want_weight else None
         grad_bias_V = torch.zeros_like(bias_V, dtype=norm_N.dtype) if want_bias else None
@@ -180,7 +221,7 @@ class _TokenLogprobs(torch.autograd.Function):
             grad_hidden_NH,
             None if grad_weight_VH is None else grad_weight_VH.to(weight_VH.dtype),
             None if grad_bias_V is None else grad_bias_V.to(bias_V.dtype),
-            *(None,) * 7,
+            *(None,) * 8,
         )
 
 

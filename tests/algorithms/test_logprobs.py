@@ -158,3 +158,23 @@ def test_settings_out_of_range(settings):
     made, targets = leaves(torch.float32)
     with pytest.raises(ValueError, match="must be positive"):
         token_logprobs(made["hidden"], made["weight"], targets, **settings)
+
+
+@pytest.mark.parametrize("takes", [False, True])
+def test_another_may_compute_the_forward(takes):
+    made, targets = leaves(torch.float64)
+    weight = made["weight"].detach()
+    right, _ = token_logprobs(made["hidden"], weight, targets, temperature=0.5)
+    seen = []
+
+    def values(hidden_NH, weight_VH, targets_N, *, logprobs_N, norm_N, slope_NH, **given):
+        seen.append(given)
+        if takes:
+            logprobs_N.fill_(3.0), norm_N.zero_(), slope_NH.fill_(2.0)
+        return takes
+
+    found, _ = token_logprobs(made["hidden"], weight, targets, temperature=0.5, values=values)
+    assert seen == [{"bias_V": None, "scale": 2.0, "softcap": None, "entropy_N": None}]
+    (slope,) = torch.autograd.grad(found.sum(), made["hidden"])
+    assert torch.equal(found, torch.full_like(found, 3.0) if takes else right)
+    assert (slope == 2.0).all() == takes

@@ -34,7 +34,7 @@ FLAGS = (
 )
 SIZED = (
     *("grpokit_scratch", "grpokit_size", "grpokit_attention_scratch"),
-    *("grpokit_products", "grpokit_product_scratch"),
+    *("grpokit_products", "grpokit_product_scratch", "grpokit_head_scratch"),
 )
 """Functions that return a number."""
 SECONDS = 120

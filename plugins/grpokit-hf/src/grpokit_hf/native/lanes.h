@@ -89,6 +89,19 @@ INLINE vec exponential(vec x) {
     vec out = p * (vec)((whole + 127) << 23);
     return choose(x < low, all(0.0f), out);
 }
+#ifdef __AVX512DQ__
+/* 2^x to about one unit in the last place; 0 for -infinity, and NaN stays NaN. */
+INLINE vec power(vec x) {
+    const vec f = (vec)_mm512_reduce_ps((__m512)x, 9); /* what is above the whole number below */
+    vec p = all(1.8775766584598031e-3f);
+    p = p * f + 8.989340130982714e-3f;
+    p = p * f + 5.58263180193244e-2f;
+    p = p * f + 2.4015361705584845e-1f;
+    p = p * f + 6.93153073198843e-1f;
+    p = p * f + 9.999999250635486e-1f;
+    return (vec)_mm512_scalef_ps((__m512)p, (__m512)x);
+}
+#endif
 INLINE float sum_of(vec x) {
     float s[LANES], total = 0;
     memcpy(s, &x, sizeof s);

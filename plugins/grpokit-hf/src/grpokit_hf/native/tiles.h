@@ -38,18 +38,6 @@ INLINE void four_tiles(Factor w, Factor x, int64_t steps, Sums to, const int add
     __asm__ volatile("" ::: "memory");
 }
 
-/* 2^x to about one unit in the last place; 0 for -infinity, and NaN stays NaN. */
-INLINE vec power(vec x) {
-    const vec f = (vec)_mm512_reduce_ps((__m512)x, 9); /* what is above the whole number below */
-    vec p = all(1.8775766584598031e-3f);
-    p = p * f + 8.989340130982714e-3f;
-    p = p * f + 5.58263180193244e-2f;
-    p = p * f + 2.4015361705584845e-1f;
-    p = p * f + 6.93153073198843e-1f;
-    p = p * f + 9.999999250635486e-1f;
-    return (vec)_mm512_scalef_ps((__m512)p, (__m512)x);
-}
-
 /* Two vectors as bfloat16, one after another. */
 INLINE uvec both(vec first, vec second) {
     return (uvec)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first);

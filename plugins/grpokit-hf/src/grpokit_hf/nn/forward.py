@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from grpokit.api import algorithms
 from grpokit_hf.nn.batch import Batch
+from grpokit_hf.nn.native_head import head_of
 from grpokit_hf.nn.pack import Pack, Twins, check_used
 from grpokit_hf.nn.products import Linear, torch_linear
 
@@ -118,6 +119,7 @@ class Forward:
                 softcap=self.softcap,
                 entropy=with_entropy,
                 linear=self.linear,
+                values=head_of(self.linear),
             )
         if twins is not None:
             logprobs_M = logprobs_M[twins.back_M]
