@@ -19,7 +19,7 @@ typedef struct {
     char *scratch;
 } Head;
 
-#ifdef TILES
+#ifdef WHOLE
 #define CACHE (900 << 10)  /* bytes of a block's tiles */
 #define HELD (1280 << 10)  /* numbers of hidden states that are multiplied with a block */
 #define ACROSS 4           /* parts of the vocabulary at most: each has slopes of its own */
@@ -28,7 +28,7 @@ typedef struct {
 #define LOWEST -3.0e38f    /* finite, so that what is impossible is further below it than it from itself */
 
 /* Of 32 tokens: the largest logit, lanes of the sums of e^(z - high) and of that times z - high. */
-typedef struct { float high[32], target[32]; vec total[32], first[32]; } Sums;
+typedef struct { float high[32], target[32]; vec total[32], first[32]; } Found;
 
 typedef struct {
     int64_t steps, panels, span;   /* 32 of inner; of the vocabulary, in all and in a block */
@@ -36,7 +36,7 @@ typedef struct {
     int64_t across, down;          /* parts of the vocabulary and of the tokens */
     int64_t unit, wide, own_size;  /* bfloat16 of a step and of a block's tiles for a product; bytes */
     uint16_t *left;                /* tiles of x */
-    Sums *sums;                    /* of each part of the vocabulary */
+    Found *sums;                    /* of each part of the vocabulary */
     float *slope;                  /* the same: squares for each 32 of inner */
     char *own;                     /* of a thread: tiles of w for logits, then for slopes; logits; exponentials */
     Matrix x, rows, columns;
@@ -55,65 +55,48 @@ static char *plan(const Head *h, Plan *t, char *at) {
     while (h->threads % t->across) t->across--;
     t->down = h->threads / t->across;
     t->held = least(t->blocks, most(up(HELD / h->inner, 32), t->down));
-    t->unit = h->parts * 2 * TILE;
+    t->unit = h->parts * 2 * WHOLE;
     t->span = least(most(2, CACHE / (t->steps * t->unit * 4)), up(t->panels, t->across));
     t->wide = t->span * t->steps * t->unit;
     t->own_size = (h->slope ? 4 : 2) * t->wide + t->span * (SQUARE * 4 + t->unit * 2);
     t->left = (uint16_t *)at, at += t->held * t->steps * t->unit * 2;
-    t->sums = (Sums *)at, at += t->across * t->held * (int64_t)sizeof(Sums);
+    t->sums = (Found *)at, at += t->across * t->held * (int64_t)sizeof(Found);
     t->slope = (float *)at, at += h->slope ? t->across * t->held * t->steps * SQUARE * 4 : 0;
     t->own = at;
     return at + h->threads * t->own_size;
 }
 
-#define AT(from, half, part) (from) + ((part) * 2 + (half)) * TILE
-#define LEFT(part) _tile_loadd(4, AT(left, 0, part), 64); _tile_loadd(5, AT(left, 1, part), 64)
-#define RIGHT(part) _tile_loadd(6, AT(right, 0, part), 64); _tile_loadd(7, AT(right, 1, part), 64)
-#define MULTIPLY \
-    _tile_dpbf16ps(0, 4, 6); _tile_dpbf16ps(1, 4, 7); _tile_dpbf16ps(2, 5, 6); _tile_dpbf16ps(3, 5, 7)
-#define SQUARES(verb, at) \
-    { verb(0, at, 128); verb(1, (at) + 16, 128); verb(2, (at) + 512, 128); verb(3, (at) + 528, 128); }
-
 /* A square of sums from `count` steps of tiles, added to what is there or not. Small parts come first. */
 INLINE void square(Parts parts, int64_t count, const uint16_t *left, const uint16_t *right, float *to,
                    const int add) {
     __asm__ volatile("" ::: "memory"); /* loads of tiles do not tell a compiler that they read */
-    if (add) SQUARES(_tile_loadd, to)
+    if (add) SUMS(_tile_loadd, to)
     else { _tile_zero(0); _tile_zero(1); _tile_zero(2); _tile_zero(3); }
-    for (int64_t s = 0; s < count; s++, left += parts * 2 * TILE, right += parts * 2 * TILE) {
-        if (parts == 1) {
-            LEFT(0); RIGHT(0); MULTIPLY;
-        } else if (parts == 2) {
-            LEFT(0); RIGHT(1); MULTIPLY; RIGHT(0); MULTIPLY; LEFT(1); MULTIPLY;
-        } else {
-            LEFT(0); RIGHT(2); MULTIPLY; RIGHT(1); MULTIPLY; LEFT(1); MULTIPLY;
-            RIGHT(0); MULTIPLY; LEFT(2); MULTIPLY; LEFT(0); MULTIPLY;
-        }
-    }
-    SQUARES(_tile_stored, to)
+    steps(parts, count, left, 64, WHOLE, parts * 2 * WHOLE, right);
+    SUMS(_tile_stored, to)
     __asm__ volatile("" ::: "memory");
 }
 
 /* Both tiles of a step, of rows 32 i .. and numbers k .. */
-INLINE void two_tiles(Parts parts, const int right, const Matrix *m, int64_t i, int64_t k, uint16_t *to) {
+INLINE void both_tiles(Parts parts, const int right, const Matrix *m, int64_t i, int64_t k, uint16_t *to) {
     for (int half = 0; half < 2; half++)
-        tile_of(parts, right, m, i * 32 + half * 16, k, to + half * TILE, 2 * TILE);
+        tile_of(parts, right, m, i * 32 + half * 16, k, to + half * WHOLE, 2 * WHOLE);
 }
 
 /* The tiles of `wide` times 32 entries of the vocabulary, from `from` times 32: for logits, and for slopes. */
 INLINE void pack_block(Parts parts, const Head *h, const Plan *t, int64_t from, int64_t wide, uint16_t *to) {
     for (int64_t c = 0; c < wide; c++)
         for (int64_t s = 0; s < t->steps; s++)
-            two_tiles(parts, 1, &t->rows, from + c, s * DEEP, to + (c * t->steps + s) * t->unit);
+            both_tiles(parts, 1, &t->rows, from + c, s * DEEP, to + (c * t->steps + s) * t->unit);
     if (!h->slope) return;
     to += t->wide;
     for (int64_t c = 0; c < wide; c++)
         for (int64_t s = 0; s < t->steps; s++)
-            two_tiles(parts, 1, &t->columns, s, (from + c) * DEEP, to + (s * t->span + c) * t->unit);
+            both_tiles(parts, 1, &t->columns, s, (from + c) * DEEP, to + (s * t->span + c) * t->unit);
 }
 
 /* Row r of 32: its logits become exponentials, in tiles if they are multiplied; the sums grow. */
-INLINE void exponentials(Parts parts, const Head *h, float *logits, int64_t count, int r, Sums *sums,
+INLINE void exponentials(Parts parts, const Head *h, float *logits, int64_t count, int r, Found *sums,
                          uint16_t *to, const int entropy, float *factor) {
     const float scale = (float)h->scale, old = sums->high[r];
     vec top = all(LOWEST), total[2] = {0}, first[2] = {0};
@@ -137,7 +120,7 @@ INLINE void exponentials(Parts parts, const Head *h, float *logits, int64_t coun
         __m512i x[3];
         split(parts, (__m512)e[0], (__m512)e[1], x);
         for (int p = 0; p < parts; p++)
-            _mm512_store_si512(to + c * parts * 2 * TILE + (p * 2 + r / 16) * TILE + r % 16 * DEEP, x[p]);
+            _mm512_store_si512(to + c * parts * 2 * WHOLE + (p * 2 + r / 16) * WHOLE + r % 16 * DEEP, x[p]);
     }
     const float by = high == old ? 1.0f : expf(old - high);
     if (entropy) sums->first[r] = (sums->first[r] + sums->total[r] * (old - high)) * by + (first[0] + first[1]);
@@ -148,7 +131,7 @@ INLINE void exponentials(Parts parts, const Head *h, float *logits, int64_t coun
 
 /* Tokens m .. m + 32, and entries from `from` times 32 of the vocabulary, whose tiles are at `block`. */
 INLINE void tokens(Parts parts, const Head *h, const Plan *t, int64_t from, int64_t wide, const uint16_t *block,
-                   int64_t m, const uint16_t *left, Sums *sums, float *slope) {
+                   int64_t m, const uint16_t *left, Found *sums, float *slope) {
     float *logits = (float *)(block + (h->slope ? 2 : 1) * t->wide), factor[32];
     uint16_t *weights = (uint16_t *)(logits + t->span * SQUARE);
     const int64_t last = h->vocabulary - from * 32, rows = least(32, h->rows - m);
@@ -175,10 +158,10 @@ INLINE void tokens(Parts parts, const Head *h, const Plan *t, int64_t from, int6
 
 /* Adds the sums of the vocabulary's other parts to those of the first. */
 INLINE void merge(const Head *h, const Plan *t, int64_t b) {
-    Sums *to = t->sums + b;
+    Found *to = t->sums + b;
     float *slope = t->slope + b * t->steps * SQUARE;
     for (int64_t i = 1; i < t->across; i++) {
-        const Sums *sums = to + i * t->held;
+        const Found *sums = to + i * t->held;
         const float *more = slope + i * t->held * t->steps * SQUARE;
         for (int r = 0; r < 32; r++) {
             const float high = to->high[r] > sums->high[r] ? to->high[r] : sums->high[r];
@@ -214,7 +197,7 @@ INLINE void put_slope(const Head *h, int64_t m, const float *sums, float total) 
 
 /* What is asked for of 32 tokens. */
 INLINE void finish(const Head *h, const Plan *t, int64_t m, int64_t b) {
-    const Sums *sums = t->sums + b;
+    const Found *sums = t->sums + b;
     merge(h, t, b);
     for (int64_t r = 0; r < least(32, h->rows - m); r++) {
         const float total = sum_of(sums->total[r]), log_total = logf(total);
@@ -231,10 +214,10 @@ INLINE void part(Parts parts, const Head *h, const Plan *t, int64_t id, int64_t 
     const int64_t top = count * j / t->down, bottom = count * (j + 1) / t->down;
     const int64_t end = t->panels * (i + 1) / t->across;
     uint16_t *block = (uint16_t *)(t->own + id * t->own_size);
-    Sums *sums = t->sums + i * t->held;
+    Found *sums = t->sums + i * t->held;
     float *slope = t->slope + i * t->held * t->steps * SQUARE;
     for (int64_t b = top; b < bottom; b++) {
-        memset(sums + b, 0, sizeof(Sums));
+        memset(sums + b, 0, sizeof(Found));
         for (int r = 0; r < 32; r++) sums[b].high[r] = LOWEST;
         if (h->slope) memset(slope + b * t->steps * SQUARE, 0, (size_t)(t->steps * SQUARE * 4));
     }
@@ -258,7 +241,7 @@ INLINE void run(Parts parts, const Head *h) {
             const int64_t count = least(t.held, t.blocks - first), begin = count * id / all;
             for (int64_t b = begin; b < count * (id + 1) / all; b++)
                 for (int64_t s = 0; s < t.steps; s++)
-                    two_tiles(parts, 0, &t.x, first + b, s * DEEP, t.left + (b * t.steps + s) * t.unit);
+                    both_tiles(parts, 0, &t.x, first + b, s * DEEP, t.left + (b * t.steps + s) * t.unit);
 #pragma omp barrier
             for (int64_t i = id; i < h->threads; i += all) part(parts, h, &t, i, first, count);
 #pragma omp barrier

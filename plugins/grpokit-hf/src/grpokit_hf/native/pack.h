@@ -107,4 +107,30 @@ INLINE void two_tiles(const Matrix *m, int64_t i, int64_t k, uint16_t *to) {
         _mm512_store_si512(to + WHOLE + r * DEEP, _mm512_permutex2var_epi16(even, high, odd));
     }
 }
+
+#define AT(tile, part) (left + (part) * 2 * WHOLE + (tile) * a_tile)
+#define FROM(tile, part) (right + (part) * 2 * WHOLE + (tile) * WHOLE)
+#define LEFT(part) _tile_loadd(4, AT(0, part), a_row); _tile_loadd(5, AT(1, part), a_row)
+#define RIGHT(part) _tile_loadd(6, FROM(0, part), 64); _tile_loadd(7, FROM(1, part), 64)
+#define MULTIPLY \
+    _tile_dpbf16ps(0, 4, 6); _tile_dpbf16ps(1, 4, 7); _tile_dpbf16ps(2, 5, 6); _tile_dpbf16ps(3, 5, 7)
+
+/* Adds to the four tiles of sums; a_row in bytes, a_tile and a_step in bfloat16. Small parts come first. */
+INLINE void steps(Parts parts, int64_t count, const uint16_t *left, int64_t a_row, int64_t a_tile,
+                  int64_t a_step, const uint16_t *right) {
+    for (int64_t s = 0; s < count; s++, left += a_step, right += parts * 2 * WHOLE) {
+        if (parts == 1) {
+            LEFT(0); RIGHT(0); MULTIPLY;
+        } else if (parts == 2) {
+            LEFT(0); RIGHT(1); MULTIPLY; RIGHT(0); MULTIPLY; LEFT(1); MULTIPLY;
+        } else {
+            LEFT(0); RIGHT(2); MULTIPLY; RIGHT(1); MULTIPLY; LEFT(1); MULTIPLY;
+            RIGHT(0); MULTIPLY; LEFT(2); MULTIPLY; LEFT(0); MULTIPLY;
+        }
+    }
+}
+
+/* The four tiles from, or to, a square of 32 by 32 sums. */
+#define SUMS(verb, at) \
+    { verb(0, at, 128); verb(1, (at) + 16, 128); verb(2, (at) + 512, 128); verb(3, (at) + 528, 128); }
 #endif

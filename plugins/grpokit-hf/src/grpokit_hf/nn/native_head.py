@@ -98,13 +98,10 @@ class NativeHead:
         zeros_NV = hidden_NH.new_zeros(rows if slope else 0, columns)
         for some_NH in torch.split(hidden_NH, ROWS):
             for block_VH in torch.split(weight_VH, BLOCK):
-                given = [(some_NH, block_VH, None, None)]
+                amx.tell(TileLinear.__call__, self.linear, some_NH, block_VH, None)
                 if slope:
                     weights_NV = zeros_NV[: len(some_NH), : len(block_VH)]
-                    given.append((weights_NV, block_VH.T, None, None))
-                for tell in WATCHERS:
-                    for args in given:
-                        tell(self.linear, args)
+                    amx.tell(TileLinear.__call__, self.linear, weights_NV, block_VH.T, None)
 
 
 def takes(hidden_NH: Tensor, weight_VH: Tensor, targets_N: Tensor) -> bool:
