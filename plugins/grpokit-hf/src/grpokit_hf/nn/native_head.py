@@ -20,7 +20,7 @@ from grpokit_hf.nn.products import Linear
 
 __all__ = ["NativeHead", "head_of"]
 
-ROWS, BLOCK = 256, 8192
+ROWS, BLOCK = 1024, 2048
 """Tokens, and entries of the vocabulary, of the products that watchers are told of."""
 
 
@@ -93,7 +93,7 @@ class NativeHead:
         return True
 
     def tell(self, hidden_NH: Tensor, weight_VH: Tensor, *, slope: bool) -> None:
-        """Tells watchers of the same products, as they are without this: in blocks."""
+        """Tells watchers of the same products, in blocks: operands of the whole would be large."""
         rows, columns = min(ROWS, len(hidden_NH)), min(BLOCK, len(weight_VH))
         zeros_NV = hidden_NH.new_zeros(rows if slope else 0, columns)
         for some_NH in torch.split(hidden_NH, ROWS):
