@@ -248,12 +248,12 @@ def test_watchers_are_told_of_the_same_products(dtype):
     told = []
     for native in (True, False):
         seen = []
-        with amx.watched(lambda linear, args, seen=seen: seen.append((linear, args))):
+        with amx.watched(lambda func, args, seen=seen: seen.append((func, args))):
             case.found(3, native=native)
         told.append(sum(args[1].numel() * len(args[2]) for _, args in seen))
-        for linear, (x_MK, weight_NK, *_) in seen:
+        for func, (linear, x_MK, weight_NK, *_) in seen:
             assert linear == TileLinear(3)
-            assert linear(x_MK, weight_NK).shape == (len(x_MK), len(weight_NK))
+            assert func(linear, x_MK, weight_NK).shape == (len(x_MK), len(weight_NK))
     assert told[0] == told[1] == 2 * 300 * 64 * 9000
 
 

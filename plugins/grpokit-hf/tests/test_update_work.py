@@ -24,7 +24,7 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Any]]:
             seen["head"].append((len(x_MK), tuple(weight_NK.shape)))
         return torch_linear(x_MK, weight_NK, bias_N)
 
-    monkeypatch.setattr(load, "pick_linear", lambda *_: counting)
+    monkeypatch.setattr(load, "pick_linear", lambda *_, native: counting)
     return seen
 
 
