@@ -92,19 +92,19 @@ def signature(leaf: Any) -> Any:
 
 def floor_of(run: Callable[[], object]) -> float:
     """Seconds that the products of ``run`` take alone."""
-    products, shapes = Products(), Counter[tuple[int, int, int]]()
+    products, shapes = Products(), Counter[tuple[packed_native.Shape, torch.dtype]]()
     by_tiles = amx.watched(lambda func, args: products.note(func, args, {}))
     with products, by_tiles, packed_native.watched(shapes.update):
         run()
-    calls = [*products.calls.values(), *(dense(shape, count) for shape, count in shapes.items())]
+    calls = [*products.calls.values(), *(dense(*each, count) for each, count in shapes.items())]
     with torch.no_grad():
         return sum(call.count * alone(call) for call in calls)
 
 
-def dense(shape: tuple[int, int, int], count: int) -> Call:
-    """A float32 product (M, K) by (K, N) that C code computed."""
+def dense(shape: packed_native.Shape, dtype: torch.dtype, count: int) -> Call:
+    """A product (M, K) by (K, N) that C code computed."""
     m, k, n = shape
-    return Call(count, torch.mm, (torch.ones(m, k), torch.ones(k, n)), {})
+    return Call(count, torch.mm, (torch.ones(m, k, dtype=dtype), torch.ones(k, n, dtype=dtype)), {})
 
 
 def alone(call: Call) -> float:

@@ -21,14 +21,18 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from grpokit_hf.native import library
+from grpokit_hf.nn.amx import amx_works
 from grpokit_hf.nn.native import HALVES, LANES
 from grpokit_hf.nn.pack import Block
 
 __all__ = ["Plan", "native_attention", "takes", "watched"]
 
+TILE = 32
+"""Numbers of a head that tiles take at once, where bfloat16 is multiplied in them."""
 TABLES = 1 << 28
 """Numbers in the threads' tables of gradients from which they are too many."""
-WATCHERS: list[Callable[[list[tuple[int, int, int]]], object]] = []
+Shape = tuple[int, int, int]
+WATCHERS: list[Callable[[Sequence[tuple[Shape, torch.dtype]]], object]] = []
 
 
 class CWork(ctypes.Structure):
@@ -61,7 +65,7 @@ class Plan:
     bounds: Tensor
     longest: int
 
-    def products(self, group: int, width: int, *, back: bool) -> list[tuple[int, int, int]]:
+    def products(self, group: int, width: int, *, back: bool) -> list[Shape]:
         """Shapes (M, K, N) of the products of a pass: two for each item, or five."""
         found = []
         for _, prefix, _, _, _, first, count in self.items.tolist():
@@ -103,8 +107,8 @@ class Plan:
 
 
 @contextmanager
-def watched(tell: Callable[[list[tuple[int, int, int]]], object]) -> Iterator[None]:
-    """Tells of the shapes of all products that are computed meanwhile."""
+def watched(tell: Callable[[Sequence[tuple[Shape, torch.dtype]]], object]) -> Iterator[None]:
+    """Tells of the shapes and types of all products that are computed meanwhile."""
     WATCHERS.append(tell)
     try:
         yield
@@ -139,8 +143,13 @@ def native_attention(
 def compute(plan: Plan, q_LHD: Tensor, k_LJD: Tensor, scale: float, **tensors: Tensor) -> None:
     code: Any = library()
     threads = len(plan.bounds) - 1
-    for tell in WATCHERS:
-        tell(plan.products(q_LHD.shape[1] // k_LJD.shape[1], q_LHD.shape[2], back="dq" in tensors))
+    if WATCHERS:
+        shapes = plan.products(
+            q_LHD.shape[1] // k_LJD.shape[1], q_LHD.shape[2], back="dq" in tensors
+        )
+        dtype = q_LHD.dtype if q_LHD.shape[2] % TILE == 0 and amx_works() else torch.float32
+        for tell in WATCHERS:
+            tell([(shape, dtype) for shape in shapes])
     work = CWork(
         half=HALVES[q_LHD.dtype],
         threads=threads,
