@@ -2,14 +2,13 @@
 
 Every product of one update is written down, with its numbers. Each distinct one (operation, shapes,
 strides, types) is then computed a few times by itself, by who multiplied it, and the times are added up
-as often as it occurred. Attention's products count where they are operations of their own or of grpokit's
-C code, whose products are then computed one by one by torch, and not inside torch's kernels.
+as often as it occurred. Attention's products count where they are operations of their own, and not inside
+attention that is one piece of code, torch's or grpokit's.
 """
 
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
@@ -20,7 +19,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from grpokit_hf.nn import amx, packed_native
+from grpokit_hf.nn import amx
 
 __all__ = ["PRODUCTS", "Products", "floor_of"]
 
@@ -92,19 +91,12 @@ def signature(leaf: Any) -> Any:
 
 def floor_of(run: Callable[[], object]) -> float:
     """Seconds that the products of ``run`` take alone."""
-    products, shapes = Products(), Counter[tuple[packed_native.Shape, torch.dtype]]()
+    products = Products()
     by_tiles = amx.watched(lambda func, args: products.note(func, args, {}))
-    with products, by_tiles, packed_native.watched(shapes.update):
+    with products, by_tiles:
         run()
-    calls = [*products.calls.values(), *(dense(*each, count) for each, count in shapes.items())]
     with torch.no_grad():
-        return sum(call.count * alone(call) for call in calls)
-
-
-def dense(shape: packed_native.Shape, dtype: torch.dtype, count: int) -> Call:
-    """A product (M, K) by (K, N) that C code computed."""
-    m, k, n = shape
-    return Call(count, torch.mm, (torch.ones(m, k, dtype=dtype), torch.ones(k, n, dtype=dtype)), {})
+        return sum(call.count * alone(call) for call in products.calls.values())
 
 
 def alone(call: Call) -> float:

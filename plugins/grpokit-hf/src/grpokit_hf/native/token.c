@@ -93,21 +93,33 @@ INLINE void lower(const Stack *s, const Mine *mine, int64_t blocks, vec *low, Ha
     for (int64_t i = from * blocks; i < to * blocks; i++) low[i] = rounded(low[i], half);
 }
 
+/* What B adds to O outputs, side by side so that none waits for itself. */
+INLINE void raised(const int O, const float *up, int64_t stride, int64_t rank, const vec *low,
+                   int64_t blocks, vec *more) {
+    for (int64_t r = 0; r < rank; r++)
+#pragma GCC unroll 8
+        for (int o = 0; o < O; o++) more[o] += up[o * stride + r] * low[r * blocks];
+}
+
 /* out[o] = W x + b + B A x for from <= o < to, rounded where torch's parts are. */
 INLINE void stacked(const Stack *s, int64_t from, int64_t to, const Mine *mine, int64_t blocks,
                     const vec *low, vec *out, Half half) {
     product(s->weight, s->inputs, from, to, mine->in, blocks, out, half);
     int member = 0;
-    for (int64_t o = from; o < to; o++) {
+    for (int64_t o = from, some; o < to; o += some) {
         while (member + 1 < s->members && o >= s->end[member]) member++;
-        float bias = s->bias ? weight_at(s->bias, o, half) : 0.0f;
         const float *up = s->up + o * s->stride;
         const vec *inner = low + s->first[member] * blocks;
+        some = (to < s->end[member] ? to : s->end[member]) - o >= 8 ? 8 : 1;
         for (int64_t n = 0; n < blocks; n++) {
-            vec sum = rounded(out[o * blocks + n] + bias, half);
-            vec more = {0};
-            for (int64_t r = 0; r < s->ranks[member]; r++) more += up[r] * inner[r * blocks + n];
-            out[o * blocks + n] = rounded(sum + more, half);
+            vec more[8] = {0};
+            if (some == 8) raised(8, up, s->stride, s->ranks[member], inner + n, blocks, more);
+            else raised(1, up, s->stride, s->ranks[member], inner + n, blocks, more);
+            for (int64_t i = 0; i < some; i++) {
+                vec *at = out + (o + i) * blocks + n;
+                float bias = s->bias ? weight_at(s->bias, o + i, half) : 0.0f;
+                *at = rounded(rounded(*at + bias, half) + more[i], half);
+            }
         }
     }
 }
