@@ -21,7 +21,11 @@ from grpokit_hf.bench.prepare import SHAPES, prepare
 from grpokit_hf.bench.weights import SAMPLES, fill_adapter, samples_of
 from grpokit_hf.hooks import PLAIN
 from grpokit_hf.locate import complete
-from grpokit_hf.nn import amx
+from grpokit_hf.native import library
+from grpokit_hf.nn import amx, packed_attention
+from grpokit_hf.nn.pack import Pack
+from grpokit_hf.nn.packed_attention import Layout
+from packed_pairs import CPU, row
 
 
 def work_of(folder: Path, *, keep: float = 1.0, **settings: Any) -> StepWork:
@@ -66,6 +70,36 @@ def test_autograd_is_as_it_was(tiny_model_folder: Path) -> None:
     before = torch.autograd.backward, torch.autograd.grad
     measured(work_of(tiny_model_folder, floor=False))
     assert (torch.autograd.backward, torch.autograd.grad) == before
+
+
+@pytest.mark.skipif(library() is None, reason="there is no C compiler")
+def test_the_floor_has_the_products_of_c_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of each item of a forward, five of a backward, as large as what a row sees."""
+    seen: list[floor.Call] = []
+    monkeypatch.setattr(floor, "alone", lambda call: seen.append(call) or 1.0)
+    rows = [row(n, 0, [5] * 10, [6 + n] * 4) for n in range(3)]
+    made = Pack.of(rows, CPU, tree=False)
+    query, key, value = (torch.randn(len(made.ids_L), n, 16, requires_grad=True) for n in (2, 1, 1))
+
+    def update() -> None:
+        layout = Layout(made, native=True)
+        packed_attention.packed_attention(query, key, value, layout, 0.25).sum().backward()
+
+    assert floor.floor_of(update) == len(seen)
+    shapes = {tuple(x.shape[1:] for x in call.args): call.args[0].shape[0] for call in seen}
+    lanes = 2 * 10
+    assert shapes[(lanes, 16), (16, 10)] == 3  # both heads of the prompt at once
+    assert sum(shapes.values()) == 4 * 7  # the prompt and three rows
+
+
+def test_many_equal_products_are_computed_together() -> None:
+    calls = floor.dense((3, 4, 5), torch.bfloat16, 2 * floor.BATCH + 7)
+    assert [(call.count, tuple(call.args[0].shape)) for call in calls] == [
+        (2, (floor.BATCH, 3, 4)),
+        (1, (7, 3, 4)),
+    ]
+    assert {x.dtype for call in calls for x in call.args} == {torch.bfloat16}
+    assert sum(call.count for call in floor.dense((3, 4, 5), torch.float32, floor.BATCH)) == 1
 
 
 @pytest.mark.skipif(not amx.amx_works(), reason="no AMX tiles, or no C compiler")

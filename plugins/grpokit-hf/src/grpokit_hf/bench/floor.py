@@ -2,13 +2,15 @@
 
 Every product of one update is written down, with its numbers. Each distinct one (operation, shapes,
 strides, types) is then computed a few times by itself, by who multiplied it, and the times are added up
-as often as it occurred. Attention's products count where they are operations of their own, and not inside
-attention that is one piece of code, torch's or grpokit's.
+as often as it occurred. Attention's products count where they are operations of their own or of grpokit's
+C code (torch then computes equal ones together, in the type they were multiplied in), and not inside
+torch's kernels.
 """
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
@@ -19,7 +21,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from grpokit_hf.nn import amx
+from grpokit_hf.nn import amx, packed_native
 
 __all__ = ["PRODUCTS", "Products", "floor_of"]
 
@@ -40,6 +42,8 @@ PRODUCTS = frozenset(
     }
 )
 REPEATS = 3
+BATCH = 64
+"""Equal products of C code that are computed at once."""
 
 
 @dataclass(frozen=True)
@@ -91,12 +95,29 @@ def signature(leaf: Any) -> Any:
 
 def floor_of(run: Callable[[], object]) -> float:
     """Seconds that the products of ``run`` take alone."""
-    products = Products()
+    products, shapes = Products(), Counter[tuple[packed_native.Shape, torch.dtype]]()
     by_tiles = amx.watched(lambda func, args: products.note(func, args, {}))
-    with products, by_tiles:
+    with products, by_tiles, packed_native.watched(shapes.update):
         run()
+    calls = list(products.calls.values())
+    for each, count in shapes.items():
+        calls += dense(*each, count)
     with torch.no_grad():
-        return sum(call.count * alone(call) for call in products.calls.values())
+        return sum(call.count * alone(call) for call in calls)
+
+
+def dense(shape: packed_native.Shape, dtype: torch.dtype, count: int) -> list[Call]:
+    """Products (M, K) by (K, N) that C code computed: by torch, many at once."""
+    m, k, n = shape
+    calls = []
+    for times, size in ((count // BATCH, BATCH), (1, count % BATCH)):
+        if times and size:
+            operands = (
+                torch.ones(size, m, k, dtype=dtype),
+                torch.ones(size, k, n, dtype=dtype),
+            )
+            calls.append(Call(times, torch.bmm, operands, {}))
+    return calls
 
 
 def alone(call: Call) -> float:

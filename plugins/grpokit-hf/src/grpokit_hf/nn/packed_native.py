@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import ctypes
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,13 +21,18 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from grpokit_hf.native import library
+from grpokit_hf.nn.amx import amx_works
 from grpokit_hf.nn.native import HALVES, LANES
 from grpokit_hf.nn.pack import Block
 
-__all__ = ["Plan", "native_attention", "takes"]
+__all__ = ["Plan", "native_attention", "takes", "watched"]
 
+TILE = 32
+"""Numbers of a head that tiles take at once, where bfloat16 is multiplied in them."""
 TABLES = 1 << 28
 """Numbers in the threads' tables of gradients from which they are too many."""
+Shape = tuple[int, int, int]
+WATCHERS: list[Callable[[Sequence[tuple[Shape, torch.dtype]]], object]] = []
 
 
 class CWork(ctypes.Structure):
@@ -59,6 +65,16 @@ class Plan:
     bounds: Tensor
     longest: int
 
+    def products(self, group: int, width: int, *, back: bool) -> list[Shape]:
+        """Shapes (M, K, N) of the products of a pass: two for each item, or five."""
+        found = []
+        for _, prefix, _, _, _, first, count in self.items.tolist():
+            keys = prefix + (first + count - 1) // group + 1
+            over_width, over_keys = (count, width, keys), (count, keys, width)
+            found += [over_width, over_keys]
+            found += [over_width, (keys, count, width), (keys, count, width)] if back else []
+        return found
+
     @classmethod
     def of(cls, blocks: Sequence[Block], end: int, heads: int, shared: int, threads: int) -> Plan:
         code = library()
@@ -90,6 +106,16 @@ class Plan:
         return cls(torch.tensor(places), torch.tensor(items), bounds_of(costs, threads), longest)
 
 
+@contextmanager
+def watched(tell: Callable[[Sequence[tuple[Shape, torch.dtype]]], object]) -> Iterator[None]:
+    """Tells of the shapes and types of all products that are computed meanwhile."""
+    WATCHERS.append(tell)
+    try:
+        yield
+    finally:
+        WATCHERS.remove(tell)
+
+
 def bounds_of(costs: Sequence[int], threads: int) -> Tensor:
     """Items in their order, cut so that each thread has about as much to do."""
     done = torch.tensor(costs).cumsum(0)
@@ -117,6 +143,13 @@ def native_attention(
 def compute(plan: Plan, q_LHD: Tensor, k_LJD: Tensor, scale: float, **tensors: Tensor) -> None:
     code: Any = library()
     threads = len(plan.bounds) - 1
+    if WATCHERS:
+        shapes = plan.products(
+            q_LHD.shape[1] // k_LJD.shape[1], q_LHD.shape[2], back="dq" in tensors
+        )
+        dtype = q_LHD.dtype if q_LHD.shape[2] % TILE == 0 and amx_works() else torch.float32
+        for tell in WATCHERS:
+            tell([(shape, dtype) for shape in shapes])
     work = CWork(
         half=HALVES[q_LHD.dtype],
         threads=threads,
