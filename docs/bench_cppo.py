@@ -11,7 +11,6 @@ from __future__ import annotations
 import shutil
 
 from bench import IMAGES, ROOT, commit, facts, measured, write
-
 from grpokit.bench.cppo.tables import legend, markdown
 
 PAGE = ROOT / "docs/benchmarks-cppo.md"

@@ -2,9 +2,10 @@
 
     python docs/bench_step.py [GRID ...]
 
-A grid is a name of :data:`GRIDS`; without one, all are measured but ``amx-float32`` and ``amx-bfloat16``, which
-are ``main`` on a processor that multiplies bfloat16 in tiles. Measurements stand below ``bench/step``: interrupted, it goes on; what was
-measured with other code or versions is measured anew. Needs matplotlib. ``make bench-step`` is the same.
+A grid is a name of :data:`GRIDS`; without one, all are measured but ``amx-float32`` and ``amx-bfloat16``,
+which are ``main`` on a processor that multiplies bfloat16 in tiles. Measurements stand below ``bench/step``:
+interrupted, it goes on; what was measured with other code or versions is measured anew. Needs matplotlib.
+``make bench-step`` is the same.
 Nothing else should run on the machine.
 """
 

@@ -12,6 +12,7 @@ import torch
 
 from grpokit.api import ExportRequest, ExportResult, Prompt, Recipe, Rollout, Sampling
 from grpokit_hf.backend import HfBackend
+from grpokit_hf.nn import amx
 from talks import TALKS
 from tiny_model import write_tiny_model
 from tiny_recipes import questions, tiny_recipe
@@ -21,6 +22,15 @@ from tiny_recipes import questions, tiny_recipe
 def one_thread() -> None:
     """Tiny products gain nothing from threads, and equal thread counts make runs bit-equal."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def small_products(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """AMX tiles multiply small matrices too; afterwards there are as many threads as before."""
+    monkeypatch.setattr(amx, "SMALL", 1)
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

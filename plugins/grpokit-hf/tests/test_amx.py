@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -12,7 +11,10 @@ from torch import Tensor
 from grpokit_hf.nn import amx
 from grpokit_hf.nn.amx import TileLinear, amx_works
 
-pytestmark = pytest.mark.skipif(not amx_works(), reason="no AMX tiles, or no C compiler")
+pytestmark = [
+    pytest.mark.skipif(not amx_works(), reason="no AMX tiles, or no C compiler"),
+    pytest.mark.usefixtures("small_products"),
+]
 
 SHAPES = [  # rows, terms, columns, rank of an adapter
     (33, 32, 16, 0),
@@ -28,15 +30,6 @@ SHAPES = [  # rows, terms, columns, rank of an adapter
     (1, 1, 1, 1),
 ]
 HALF, FULL = torch.bfloat16, torch.float32
-
-
-@pytest.fixture(autouse=True)
-def all_sizes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Small products too; as many threads as before."""
-    monkeypatch.setattr(amx, "SMALL", 1)
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
 
 
 def draw(rows: int, columns: int, dtype: torch.dtype, *, turned: bool, seed: int = 0) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -17,7 +16,10 @@ from grpokit_hf.nn.products import torch_linear
 from update_pairs import Case as UpdateCase
 from update_pairs import Pair
 
-pytestmark = pytest.mark.skipif(not amx_works(), reason="no AMX tiles, or no C compiler")
+pytestmark = [
+    pytest.mark.skipif(not amx_works(), reason="no AMX tiles, or no C compiler"),
+    pytest.mark.usefixtures("small_products"),
+]
 
 HALF, FULL = torch.bfloat16, torch.float32
 SHAPES = [  # tokens, hidden size, vocabulary
@@ -30,15 +32,6 @@ SHAPES = [  # tokens, hidden size, vocabulary
     (70, 2100, 333),
 ]
 KINDS = [(FULL, 3), (FULL, 2), (HALF, 3)]
-
-
-@pytest.fixture(autouse=True)
-def all_sizes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Few tokens too; as many threads as before."""
-    monkeypatch.setattr(amx, "SMALL", 1)
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
 
 
 class Counted(NativeHead):

@@ -30,9 +30,8 @@ from grpokit_hf.nn.flex import FlexLayout
 from grpokit_hf.nn.forward import Forward, Layouts
 from grpokit_hf.nn.head import Head, logit_changes
 from grpokit_hf.nn.keys import plain_decoder
-from grpokit_hf.nn.multiplier import pick_linear
+from grpokit_hf.nn.multiplier import Linear, pick_linear
 from grpokit_hf.nn.packed_attention import Layout
-from grpokit_hf.nn.products import Linear
 from grpokit_hf.nn.tiles import pick_tiles
 from grpokit_hf.nn.token import TokenStep
 from grpokit_hf.parallel import Copies, Team, several

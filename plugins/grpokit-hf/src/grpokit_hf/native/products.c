@@ -19,7 +19,6 @@ typedef struct {
 
 #ifdef WHOLE
 #define CACHE (1200 << 10) /* bytes of tiles that a thread keeps */
-#define TOGETHER 1         /* steps of few rows */
 #define LONGEST 3456       /* bytes of a column that are multiplied at a time */
 
 typedef struct {
@@ -55,7 +54,7 @@ static char *plan(const Product *p, Plan *t, char *left, char *at) {
     t->own = at;
     t->own_size = t->chunk * ((t->span + t->more) * p->parts * 2048);
     t->few = t->blocks == 1 && !t->direct && !t->more;
-    if (t->few) t->own_size = TOGETHER * p->parts * 2048 + up(t->panels, t->across) * 4096;
+    if (t->few) t->own_size = p->parts * 2048 + up(t->panels, t->across) * 4096;
     else if (t->span < t->steps) t->own_size += t->chunk * t->blocks * 4096;
     return at + p->threads * t->own_size;
 }
@@ -130,16 +129,15 @@ INLINE void pack(Parts parts, const Matrix *m, int64_t n, int64_t from, int64_t 
 INLINE void thin(Parts parts, const Product *p, const Plan *t, int64_t first, int64_t end, char *own) {
     const int64_t unit = parts * 2 * WHOLE;
     uint16_t *right = (uint16_t *)own;
-    float *sums = (float *)(own + 2 * TOGETHER * unit);
-    for (int64_t s = 0; s < t->steps; s += TOGETHER)
+    float *sums = (float *)(own + 2 * unit);
+    for (int64_t s = 0; s < t->steps; s++)
         for (int64_t n = first; n < end; n++) {
-            const int64_t to = least(s + TOGETHER, t->steps);
             float *at = sums + (n - first) * 1024;
-            pack(parts, &t->b, n, s, to, right);
+            pack(parts, &t->b, n, s, s + 1, right);
             __asm__ volatile("" ::: "memory");
             if (s) SUMS(_tile_loadd, at)
             else { _tile_zero(0); _tile_zero(1); _tile_zero(2); _tile_zero(3); }
-            steps(parts, to - s, t->left + s * unit, 64, WHOLE, unit, right);
+            steps(parts, 1, t->left + s * unit, 64, WHOLE, unit, right);
             SUMS(_tile_stored, at)
         }
     __asm__ volatile("" ::: "memory");

@@ -6,7 +6,7 @@ decode_attention  the next token of a sampling batch
 flex              a packed sequence on GPUs: torch's flex attention with the pack's block mask; flex_check
 pack              rows -> one sequence without padding, and who continues whom; tree: what stands where in it
 batch             rows -> micro-batches, and padded tensors
-head              hidden states -> logits
+head              hidden states -> logits; native_head: -> log-probs, in C with AMX tiles
 forward           hidden states and log-probs of completion tokens, from a pack or from padded rows
 products          matrix products by torch and by oneDNN; amx: by tiles of Intel's processors; multiplier: who does it
 linear            a linear layer with its adapter as one step of autograd; lora: puts it into PEFT's layers

@@ -12,7 +12,7 @@ from grpokit_hf.nn import products
 from grpokit_hf.nn.amx import TileLinear, amx_works
 from grpokit_hf.nn.products import Linear, onednn_linear, torch_linear
 
-__all__ = ["Wanted", "pick_linear", "types_of"]
+__all__ = ["Linear", "Wanted", "pick_linear", "types_of"]
 
 log = logging.getLogger("grpokit.hf")
 
