@@ -12,7 +12,6 @@ from safetensors.torch import load_file
 from grpokit.api import CheckpointError, PreflightError, Recipe, derive_seed
 from grpokit_hf import state
 from grpokit_hf.load import misfit
-from grpokit_hf.nn import lora
 from grpokit_unsloth.policy import UnslothPolicy
 from grpokit_unsloth.start import first_line, quiet, steady_random
 
@@ -76,8 +75,6 @@ def add_adapter(policy: UnslothPolicy, recipe: Recipe, adapter: Adapter) -> None
             place="model.id",
             remedy="take a model whose tokenizer needs no new tokens, or `backend.use: hf`",
         )
-    if not policy.patched:
-        lora.install(policy.model)
 
 
 def saved_adapter(folder: Path) -> Adapter:

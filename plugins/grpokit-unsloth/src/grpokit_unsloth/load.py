@@ -12,7 +12,7 @@ import torch
 from grpokit.api import GrpokitError, OutOfMemoryError, PreflightError, Recipe
 from grpokit_hf.kernels import pick_kernel
 from grpokit_hf.load import check_head, pick_device, silence_dropout
-from grpokit_hf.nn import attention
+from grpokit_hf.nn import attention, lora
 from grpokit_hf.text.tokenizer import ChatTokenizer, read_json
 from grpokit_unsloth.adapter import Adapter, add_adapter
 from grpokit_unsloth.config import UnslothConfig
@@ -71,6 +71,8 @@ def load_policy(
     check(policy)
     if adapter is not None:
         add_adapter(policy, recipe, adapter)
+    if not policy.patched:  # sampled and trained by the same products, as under `hf`
+        lora.install(policy.model, policy.linear)
     policy.base.config.use_cache = True  # Unsloth turns it off; the setting would be saved
     policy.model.eval()
     return policy
