@@ -22,9 +22,10 @@ from grpokit_hf.bench.weights import SAMPLES, fill_adapter, samples_of
 from grpokit_hf.hooks import PLAIN
 from grpokit_hf.locate import complete
 from grpokit_hf.native import library
-from grpokit_hf.nn import amx, packed_attention
+from grpokit_hf.nn import amx, packed_attention, packed_native
 from grpokit_hf.nn.pack import Pack
 from grpokit_hf.nn.packed_attention import Layout
+from grpokit_hf.nn.products import Linear, torch_linear
 from packed_pairs import CPU, row
 
 
@@ -90,6 +91,22 @@ def test_the_floor_has_the_products_of_c_code(monkeypatch: pytest.MonkeyPatch) -
     lanes = 2 * 10
     assert shapes[(lanes, 16), (16, 10)] == 3  # both heads of the prompt at once
     assert sum(shapes.values()) == 4 * 7  # the prompt and three rows
+
+
+@pytest.mark.skipif(not amx.amx_works(), reason="no AMX tiles, or no C compiler")
+@pytest.mark.parametrize(("linear", "times"), [(torch_linear, 1), (amx.TileLinear(), 6)])
+def test_products_of_attention_count_as_they_are_computed(linear: Linear, times: int) -> None:
+    """A float32 product in tiles is several of bfloat16."""
+    made = Pack.of([row(0, 0, [5] * 10, [6] * 4)], CPU, tree=False)
+    query, key = torch.randn(len(made.ids_L), 2, 32), torch.randn(len(made.ids_L), 1, 32)
+    layout = Layout(made, linear, native=True)
+    told: list[tuple[packed_native.Shape, torch.dtype]] = []
+    with packed_native.watched(told.extend):
+        packed_attention.packed_attention(query, key, key, layout, 0.25)
+    assert {dtype for _, dtype in told} == {
+        torch.float32 if linear is torch_linear else torch.bfloat16
+    }
+    assert len(told) == 2 * 2 * times  # of the prompt, and of the row
 
 
 def test_many_equal_products_are_computed_together() -> None:

@@ -1,5 +1,5 @@
 /* Attention of a packed sequence in float32, forward and backward, arithmetic of arXiv 2205.14135.
- * bfloat16 goes to attention_tiles.h where the processor has AMX.
+ * Where the processor has AMX, bfloat16 goes to attention_tiles.h, and float32 if it is told to.
  *
  * Up to 64 queries of a row, of all heads that share keys, lie side by side in vectors. Their keys (what the
  * row continues, and its own up to each query) are gathered into one place, so that all products are of

@@ -12,8 +12,8 @@
 typedef struct { int64_t prefix_at, prefix, own_at, own, head, first, count; } Item;
 
 typedef struct {
-    int64_t half, threads, heads, shared, width, tokens, longest;
-    const int64_t *places, *bounds; /* bounds: items of each thread */
+    int64_t half, tiles, threads, heads, shared, width, tokens, longest;
+    const int64_t *places, *bounds; /* bounds: items of each thread; tiles: float32 is multiplied in them */
     const Item *item;
     const void *q, *k, *v; /* (tokens, heads or shared, width) */
     void *out;

@@ -4,6 +4,7 @@
  * weight once, whatever the number of rows, and no row's result depends on which others there are.
  * GCC's and Clang's vector types become what the processor has (AVX-512, AVX2, NEON).
  */
+#pragma once
 #include <math.h>
 #include <stdint.h>
 #include <string.h>

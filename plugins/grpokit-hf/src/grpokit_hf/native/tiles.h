@@ -1,16 +1,33 @@
 /* Products of bfloat16 in AMX tiles, and what brings numbers into their order. */
+#pragma once
 
 #define TILE 16  /* vectors of a tile */
 #define KEYS 32  /* keys of a step: what one product of two tiles sums over */
 #define BYTES 64 /* of a vector */
 
-/* Tiles of a factor. Bytes from row to row, to the next 16 rows (of x: columns), to the next 32 of the sum. */
-typedef struct { const void *at; int64_t row, apart, step; } Factor;
+typedef const int Parts; /* bfloat16 that stand for a number, whose sum is it */
+
+/* Tiles of a factor. Bytes from row to row, to the next 16 rows (of x: columns), to the next 32 of the sum, to
+ * the next part. */
+typedef struct { const void *at; int64_t row, apart, step, part; } Factor;
 /* Of a product: to the next 16 rows, to the next 16 columns. */
 typedef struct { void *at; int64_t row, below, beside; } Sums;
 
-/* 32 rows of w by 32 columns of x, over `steps` times 32 numbers. */
-INLINE void four_tiles(Factor w, Factor x, int64_t steps, Sums to, const int add) {
+/* Part i of w and part j of x, times each other; what is loaded already is not loaded again. */
+#define LOAD_W(tile, i, below) _tile_loadd(tile, wa + (i) * w.part + (below) * w.apart, w.row)
+#define LOAD_X(tile, i, beside) _tile_loadd(tile, xa + (i) * x.part + (beside) * x.apart, x.row)
+#define BOTH_PARTS(i, j) \
+    LOAD_W(4, i, 0); LOAD_X(6, j, 0); _tile_dpbf16ps(0, 4, 6); LOAD_X(7, j, 1); _tile_dpbf16ps(1, 4, 7); \
+    LOAD_W(5, i, 1); _tile_dpbf16ps(2, 5, 6); _tile_dpbf16ps(3, 5, 7)
+#define OTHER_X(j) \
+    LOAD_X(6, j, 0); _tile_dpbf16ps(0, 4, 6); _tile_dpbf16ps(2, 5, 6); \
+    LOAD_X(7, j, 1); _tile_dpbf16ps(1, 4, 7); _tile_dpbf16ps(3, 5, 7)
+#define OTHER_W(i) \
+    LOAD_W(4, i, 0); _tile_dpbf16ps(0, 4, 6); _tile_dpbf16ps(1, 4, 7); \
+    LOAD_W(5, i, 1); _tile_dpbf16ps(2, 5, 6); _tile_dpbf16ps(3, 5, 7)
+
+/* 32 rows of w by 32 columns of x, over `steps` times 32 numbers, of one part or three; small ones come first. */
+INLINE void four_tiles(Parts parts, Factor w, Factor x, int64_t steps, Sums to, const int add) {
     const char *wa = w.at, *xa = x.at;
     char *t = to.at;
     __asm__ volatile("" ::: "memory"); /* loads of tiles do not tell a compiler that they read */
@@ -22,16 +39,12 @@ INLINE void four_tiles(Factor w, Factor x, int64_t steps, Sums to, const int add
     } else {
         _tile_zero(0); _tile_zero(1); _tile_zero(2); _tile_zero(3);
     }
-    for (int64_t i = 0; i < steps; i++, wa += w.step, xa += x.step) {
-        _tile_loadd(4, wa, w.row);
-        _tile_loadd(6, xa, x.row);
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_loadd(7, xa + x.apart, x.row);
-        _tile_dpbf16ps(1, 4, 7);
-        _tile_loadd(5, wa + w.apart, w.row);
-        _tile_dpbf16ps(2, 5, 6);
-        _tile_dpbf16ps(3, 5, 7);
-    }
+    for (int64_t s = 0; s < steps; s++, wa += w.step, xa += x.step)
+        if (parts == 1) {
+            BOTH_PARTS(0, 0);
+        } else {
+            BOTH_PARTS(0, 2); OTHER_X(1); OTHER_W(1); OTHER_X(0); OTHER_W(2); OTHER_W(0);
+        }
     _tile_stored(0, t, to.row); _tile_stored(1, t + to.beside, to.row);
     t += to.below;
     _tile_stored(2, t, to.row); _tile_stored(3, t + to.beside, to.row);

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from grpokit_hf.nn.amx import TileLinear
 from grpokit_hf.nn.pack import Block, Pack
 from grpokit_hf.nn.packed_native import Plan, native_attention, takes
 from grpokit_hf.nn.products import Linear, onednn_linear, torch_linear
@@ -96,7 +97,8 @@ class Layout:
         """The same for the C code."""
         key = (heads, shared, torch.get_num_threads())
         if key not in self.plans:
-            self.plans[key] = Plan.of(self.pack.blocks, len(self.pack.ids_L), *key)
+            tiles = isinstance(self.linear, TileLinear)
+            self.plans[key] = Plan.of(self.pack.blocks, len(self.pack.ids_L), *key, tiles=tiles)
         return self.plans[key]
 
     def places(self, heads: int, shared: int) -> tuple[Places, ...]:

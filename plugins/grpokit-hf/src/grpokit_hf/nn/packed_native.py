@@ -3,8 +3,9 @@
 It computes what :mod:`grpokit_hf.nn.packed_attention` computes, from queries, keys and values where they
 stand: nothing is gathered into padded blocks, and a row's later keys are left out. Each thread sums
 gradients of keys in a table of its own; the tables are added in their order. Inside it is float32; on a
-processor with AMX, bfloat16 with heads a multiple of 32 wide is multiplied as bfloat16 and summed in
-float32. Suffixes as there.
+processor with AMX, heads a multiple of 32 wide are multiplied in tiles and summed in float32: bfloat16 as
+it is, and float32 as the sum of three bfloat16 numbers, where tiles multiply the layers too (``amx``).
+Suffixes as there.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ __all__ = ["Plan", "native_attention", "takes", "watched"]
 
 TILE = 32
 """Numbers of a head that tiles take at once, where bfloat16 is multiplied in them."""
+OF_PARTS = 6
+"""Products of bfloat16 that a float32 product is in tiles."""
 TABLES = 1 << 28
 """Numbers in the threads' tables of gradients from which they are too many."""
 Shape = tuple[int, int, int]
@@ -41,7 +44,16 @@ class CWork(ctypes.Structure):
     _fields_ = (
         *(
             (name, ctypes.c_int64)
-            for name in ("half", "threads", "heads", "shared", "width", "tokens", "longest")
+            for name in (
+                "half",
+                "tiles",
+                "threads",
+                "heads",
+                "shared",
+                "width",
+                "tokens",
+                "longest",
+            )
         ),
         *((name, ctypes.c_void_p) for name in ("places", "bounds", "item", "q", "k", "v", "out")),
         *((name, ctypes.c_void_p) for name in ("norm", "grad", "dq", "dk", "dv", "scratch")),
@@ -58,12 +70,14 @@ class Plan:
         items: fields of ``Item``, for each some queries of a row.
         bounds: the first item of each thread, and the end.
         longest: most keys of an item.
+        tiles: float32 is multiplied in tiles, where there are some.
     """
 
     places: Tensor
     items: Tensor
     bounds: Tensor
     longest: int
+    tiles: bool = False
 
     def products(self, group: int, width: int, *, back: bool) -> list[Shape]:
         """Shapes (M, K, N) of the products of a pass: two for each item, or five."""
@@ -76,7 +90,16 @@ class Plan:
         return found
 
     @classmethod
-    def of(cls, blocks: Sequence[Block], end: int, heads: int, shared: int, threads: int) -> Plan:
+    def of(
+        cls,
+        blocks: Sequence[Block],
+        end: int,
+        heads: int,
+        shared: int,
+        threads: int,
+        *,
+        tiles: bool = False,
+    ) -> Plan:
         code = library()
         assert code is not None
         lanes, group = int(code.grpokit_attention_lanes()), heads // shared
@@ -103,7 +126,8 @@ class Plan:
                         items.append((*prefix, *own, head, first, count))
                         keys = prefix[1] + (first + count) // group
                         costs.append(keys * (-count // LANES * -LANES))
-        return cls(torch.tensor(places), torch.tensor(items), bounds_of(costs, threads), longest)
+        bounds = bounds_of(costs, threads)
+        return cls(torch.tensor(places), torch.tensor(items), bounds, longest, tiles)
 
 
 @contextmanager
@@ -144,14 +168,12 @@ def compute(plan: Plan, q_LHD: Tensor, k_LJD: Tensor, scale: float, **tensors: T
     code: Any = library()
     threads = len(plan.bounds) - 1
     if WATCHERS:
-        shapes = plan.products(
-            q_LHD.shape[1] // k_LJD.shape[1], q_LHD.shape[2], back="dq" in tensors
-        )
-        dtype = q_LHD.dtype if q_LHD.shape[2] % TILE == 0 and amx_works() else torch.float32
+        told = multiplied(plan, q_LHD, k_LJD, back="dq" in tensors)
         for tell in WATCHERS:
-            tell([(shape, dtype) for shape in shapes])
+            tell(told)
     work = CWork(
         half=HALVES[q_LHD.dtype],
+        tiles=plan.tiles,
         threads=threads,
         heads=q_LHD.shape[1],
         shared=k_LJD.shape[1],
@@ -169,6 +191,17 @@ def compute(plan: Plan, q_LHD: Tensor, k_LJD: Tensor, scale: float, **tensors: T
     scratch = torch.empty(code.grpokit_attention_scratch(ctypes.byref(work)), dtype=torch.uint8)
     work.scratch = scratch.data_ptr()
     code.grpokit_attention(ctypes.byref(work))
+
+
+def multiplied(
+    plan: Plan, q_LHD: Tensor, k_LJD: Tensor, *, back: bool
+) -> list[tuple[Shape, torch.dtype]]:
+    """Shapes and types of the products of a pass."""
+    shapes = plan.products(q_LHD.shape[1] // k_LJD.shape[1], q_LHD.shape[2], back=back)
+    half = q_LHD.dtype == torch.bfloat16
+    if (half or plan.tiles) and q_LHD.shape[2] % TILE == 0 and amx_works():
+        return [(shape, torch.bfloat16) for shape in shapes] * (1 if half else OF_PARTS)
+    return [(shape, torch.float32) for shape in shapes]
 
 
 class _Attention(torch.autograd.Function):
