@@ -213,23 +213,28 @@ INLINE void item(const Work *a, const Item *t, Mine *mine, const int N, Half hal
     else forward(a, t, mine, N, half);
 }
 
-INLINE void run(const Work *a, Half half) {
-#pragma omp parallel num_threads((int)a->threads)
-    for (int64_t id = omp_get_thread_num(); id < a->threads; id += omp_get_num_threads()) {
-        Mine mine;
-        lay_out(a, (int)id, &mine);
-        if (a->dk) memset(mine.dkey, 0, (size_t)((char *)mine.query_rows - (char *)mine.dkey));
-        for (int64_t i = a->bounds[id]; i < a->bounds[id + 1]; i++) {
-            const Item *t = a->item + i;
+INLINE void items(const Work *a, int64_t id, Half half) {
+    Mine mine;
+    lay_out(a, (int)id, &mine);
+    if (a->dk) memset(mine.dkey, 0, (size_t)((char *)mine.query_rows - (char *)mine.dkey));
+    for (int64_t i = a->bounds[id]; i < a->bounds[id + 1]; i++) {
+        const Item *t = a->item + i;
 #if WIDE == 4
-            if (t->count > 2 * LANES) item(a, t, &mine, 4, half);
-            else if (t->count > LANES) item(a, t, &mine, 2, half);
-            else
+        if (t->count > 2 * LANES) item(a, t, &mine, 4, half);
+        else if (t->count > LANES) item(a, t, &mine, 2, half);
+        else
 #endif
-                item(a, t, &mine, 1, half);
-        }
-        gather(a, 0, &mine, half);
+            item(a, t, &mine, 1, half);
     }
+    gather(a, 0, &mine, half);
+}
+
+/* A parallel region becomes a function of its own, so what is constant is named within it. */
+static void run(const Work *a) {
+#pragma omp parallel num_threads((int)a->threads)
+    for (int64_t id = omp_get_thread_num(); id < a->threads; id += omp_get_num_threads())
+        if (a->half) items(a, id, 1);
+        else items(a, id, 0);
 }
 
 int64_t grpokit_attention_lanes(void) { return WIDE * LANES; }
@@ -238,6 +243,5 @@ int64_t grpokit_attention_scratch(const Work *a) {
 }
 void grpokit_attention(const Work *a) {
     if (in_tiles(a)) run_tiled(a);
-    else if (a->half) run(a, 1);
-    else run(a, 0);
+    else run(a);
 }

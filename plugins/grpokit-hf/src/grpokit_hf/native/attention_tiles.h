@@ -195,27 +195,27 @@ INLINE void tiled_item(Parts parts, const Work *a, const Item *t, Tiled *mine, c
     else tiled_forward(parts, a, t, mine, N);
 }
 
-INLINE void items_in_tiles(Parts parts, const Work *a) {
+INLINE void items_in_tiles(Parts parts, const Work *a, int64_t id) {
+    Tiled mine;
+    tiled_lay_out(a, (int)id, &mine);
+    for (int64_t i = a->bounds[id]; i < a->bounds[id + 1]; i++) {
+        const Item *t = a->item + i;
+        if (t->count > 2 * LANES) tiled_item(parts, a, t, &mine, 4);
+        else tiled_item(parts, a, t, &mine, 2);
+    }
+    tiled_gather(parts, a, 0, &mine);
+}
+
+/* A parallel region becomes a function of its own, so what is constant is named within it. */
+static void run_tiled(const Work *a) {
 #pragma omp parallel num_threads((int)a->threads)
     {
         tiles_begin();
-        for (int64_t id = omp_get_thread_num(); id < a->threads; id += omp_get_num_threads()) {
-            Tiled mine;
-            tiled_lay_out(a, (int)id, &mine);
-            for (int64_t i = a->bounds[id]; i < a->bounds[id + 1]; i++) {
-                const Item *t = a->item + i;
-                if (t->count > 2 * LANES) tiled_item(parts, a, t, &mine, 4);
-                else tiled_item(parts, a, t, &mine, 2);
-            }
-            tiled_gather(parts, a, 0, &mine);
-        }
+        for (int64_t id = omp_get_thread_num(); id < a->threads; id += omp_get_num_threads())
+            if (a->half) items_in_tiles(1, a, id);
+            else items_in_tiles(3, a, id);
         tiles_end();
     }
-}
-
-static void run_tiled(const Work *a) {
-    if (parts_of(a) == 1) items_in_tiles(1, a);
-    else items_in_tiles(3, a);
 }
 #else
 INLINE int in_tiles(const Work *a) { return a->half * 0; }
