@@ -148,6 +148,70 @@ def test_numbers_of_every_size(scale: float, parts: int):
     assert gap(TileLinear(parts)(x_MK, weight_NK), right) <= {2: 6e-6, 3: 4e-7}[parts]
 
 
+def of_bits(bits: Tensor) -> Tensor:
+    return bits.to(torch.int32).view(FULL)
+
+
+@pytest.mark.parametrize("turned", TURNED)
+def test_three_parts_are_the_number(turned):
+    """To the last bit, for numbers whose third part is not too small for bfloat16."""
+    generator = torch.Generator().manual_seed(0)
+    bits = torch.randint(2**31, (70, 96), generator=generator)
+    bits = (
+        bits.clamp(30 << 23, (254 << 23) + 0x7F7FFF)
+        | torch.randint(2, (70, 96), generator=generator) << 31
+    )
+    bits[0, :4] = torch.tensor([0x3F800000, 0x3F808000, 0x3F818000, 0x3FFFFFFF])
+    numbers = of_bits(bits)
+    x_MK = numbers.T.contiguous().T if turned[0] else numbers
+    one_KK = torch.eye(96).T if turned[1] else torch.eye(96)
+    assert torch.equal(TileLinear()(x_MK, one_KK), numbers)
+    assert torch.equal(TileLinear()(one_KK, x_MK), numbers.T)
+
+
+NANS = [
+    0x7F800001,
+    0x7F808000,
+    0x7F80FFFF,
+    0x7FBFFFFF,
+    0x7FC00000,
+    0x7FFF7FFF,
+    0x7FFF8000,
+    0x7FFFFFFF,
+]
+
+
+@pytest.mark.parametrize("parts", [2, 3])
+@pytest.mark.parametrize("turned", TURNED)
+def test_every_nan_stays_one(turned, parts: int):
+    """Whatever its sign and the rest of its bits."""
+    linear = TileLinear(parts)
+    for bits in [*NANS, *(bits - 2**31 for bits in NANS)]:
+        x_MK, weight_NK, _, _ = case((70, 100, 50, 0), FULL, *turned)
+        clean = linear(x_MK, weight_NK)
+        x_MK[37, 99] = weight_NK[49, 3] = of_bits(torch.tensor(bits))
+        found = linear(x_MK, weight_NK)
+        there = torch.zeros(70, 50, dtype=torch.bool)
+        there[37] = there[:, 49] = True
+        assert found[there].isnan().all()
+        assert torch.equal(found[~there], clean[~there])
+
+
+@pytest.mark.parametrize("parts", [2, 3])
+def test_the_largest_and_the_smallest_numbers(parts: int):
+    """What rounds to a bfloat16 is right, what is beyond is not finite; the smallest may count as 0."""
+    largest = float(of_bits(torch.tensor(0x7F7F7FFF)))
+    x_MK, weight_NK = torch.zeros(50, 64), torch.eye(64)
+    x_MK[0, :3] = torch.tensor([largest, -largest, largest])
+    x_MK[1, 40] = torch.finfo(FULL).max
+    x_MK[2] = of_bits(torch.arange(64) * 131071)
+    x_MK[3] = -x_MK[2]
+    found = TileLinear(parts)(x_MK, weight_NK)
+    assert torch.allclose(found[0], x_MK[0], rtol=0 if parts == 3 else 1e-5, atol=0)
+    assert not found[1].isfinite()[40]
+    assert (found[2:4] - x_MK[2:4]).abs().max() <= 3 * torch.finfo(FULL).tiny
+
+
 @pytest.mark.parametrize("dtype", [FULL, HALF])
 def test_threads_change_no_bit(dtype: torch.dtype):
     given = case((300, 2049, 700, 16), dtype, False, True)
@@ -170,14 +234,14 @@ def test_rows_do_not_depend_on_each_other(dtype: torch.dtype, monkeypatch):
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-@pytest.mark.parametrize("dtype", [FULL, HALF])
+@pytest.mark.parametrize(("dtype", "parts"), [(FULL, 3), (FULL, 2), (HALF, 3)])
 @pytest.mark.parametrize("turned", TURNED)
-def test_what_is_not_finite_stays_where_it_is(bad: float, dtype: torch.dtype, turned):
+def test_what_is_not_finite_stays_where_it_is(bad: float, dtype: torch.dtype, parts: int, turned):
     x_MK, weight_NK, bias_N, adapter = case((70, 100, 50, 5), dtype, *turned)
-    clean = multiplied(x_MK, weight_NK, bias_N, adapter)
+    clean = multiplied(x_MK, weight_NK, bias_N, adapter, parts)
     x_MK[37, 99] = bad
     weight_NK[49, 3] = bad
-    found = multiplied(x_MK, weight_NK, bias_N, adapter)
+    found = multiplied(x_MK, weight_NK, bias_N, adapter, parts)
     there = torch.zeros(70, 50, dtype=torch.bool)
     there[37] = there[:, 49] = True
     assert not found[there].isfinite().any()

@@ -118,7 +118,8 @@ INLINE void exponentials(Parts parts, const Head *h, float *logits, int64_t coun
         }
         if (!h->slope) continue;
         __m512i x[3];
-        split(parts, (__m512)e[0], (__m512)e[1], x);
+        if (parts == 1) split(parts, (__m512)e[0], (__m512)e[1], x);
+        else split_pairs(parts, (__m512)e[0], (__m512)e[1], x);
         for (int p = 0; p < parts; p++)
             _mm512_store_si512(to + c * parts * 2 * WHOLE + (p * 2 + r / 16) * WHOLE + r % 16 * DEEP, x[p]);
     }
@@ -230,25 +231,21 @@ INLINE void part(Parts parts, const Head *h, const Plan *t, int64_t id, int64_t 
     }
 }
 
-INLINE void run(Parts parts, const Head *h) {
-    Plan t;
-    plan(h, &t, h->scratch);
-#pragma omp parallel num_threads((int)h->threads)
-    {
-        const int64_t id = omp_get_thread_num(), all = omp_get_num_threads();
-        tiles_begin();
-        for (int64_t first = 0; first < t.blocks; first += t.held) {
-            const int64_t count = least(t.held, t.blocks - first), begin = count * id / all;
-            for (int64_t b = begin; b < count * (id + 1) / all; b++)
-                for (int64_t s = 0; s < t.steps; s++)
-                    both_tiles(parts, 0, &t.x, first + b, s * DEEP, t.left + (b * t.steps + s) * t.unit);
+/* What each thread does. */
+INLINE void share(Parts parts, const Head *h, const Plan *t) {
+    const int64_t id = omp_get_thread_num(), all = omp_get_num_threads();
+    tiles_begin();
+    for (int64_t first = 0; first < t->blocks; first += t->held) {
+        const int64_t count = least(t->held, t->blocks - first), begin = count * id / all;
+        for (int64_t b = begin; b < count * (id + 1) / all; b++)
+            for (int64_t s = 0; s < t->steps; s++)
+                both_tiles(parts, 0, &t->x, first + b, s * DEEP, t->left + (b * t->steps + s) * t->unit);
 #pragma omp barrier
-            for (int64_t i = id; i < h->threads; i += all) part(parts, h, &t, i, first, count);
+        for (int64_t i = id; i < h->threads; i += all) part(parts, h, t, i, first, count);
 #pragma omp barrier
-            for (int64_t b = begin; b < count * (id + 1) / all; b++) finish(h, &t, (first + b) * 32, b);
-        }
-        tiles_end();
+        for (int64_t b = begin; b < count * (id + 1) / all; b++) finish(h, t, (first + b) * 32, b);
     }
+    tiles_end();
 }
 
 int64_t grpokit_head_scratch(const Head *h) {
@@ -256,9 +253,13 @@ int64_t grpokit_head_scratch(const Head *h) {
     return plan(h, &t, 0) - (char *)0;
 }
 void grpokit_head(const Head *h) {
-    if (h->parts == 1) run(1, h);
-    else if (h->parts == 2) run(2, h);
-    else run(3, h);
+    Plan t;
+    plan(h, &t, h->scratch);
+    /* Not around the parallel region: it becomes a function to which even a constant is a variable. */
+#pragma omp parallel num_threads((int)h->threads)
+    if (h->parts == 1) share(1, h, &t);
+    else if (h->parts == 2) share(2, h, &t);
+    else share(3, h, &t);
 }
 #else
 int64_t grpokit_head_scratch(const Head *h) { return h->threads; }

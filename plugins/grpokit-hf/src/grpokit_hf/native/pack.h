@@ -14,30 +14,37 @@ typedef const int Parts;
 /* A matrix (rows, inner), float32 or bfloat16: one of the strides is 1. */
 typedef struct { const void *at; int64_t rows, inner, row, column; } Matrix;
 
-/* Numbers 0, 16, 1, 17 and so on of 32. */
+/* Numbers 0, 16, 1, 17 and so on of 32, and back. */
 INLINE __m512i in_turn(__m512i x) {
     const uvec lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     return _mm512_permutexvar_epi16((__m512i)(lane | (lane + 16) << 16), x);
 }
-
-/* Thirty-two float32 as `parts` vectors of bfloat16: each is what the former leave. */
-INLINE void split(Parts parts, __m512 low, __m512 high, __m512i *to) {
-    for (int p = 0; p < parts; p++) {
-        to[p] = (__m512i)_mm512_cvtne2ps_pbh(high, low);
-        __m512i a = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(to[p]));
-        __m512i b = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(to[p], 1));
-        low = low - (__m512)_mm512_slli_epi32(a, 16);
-        high = high - (__m512)_mm512_slli_epi32(b, 16);
-    }
+INLINE __m512i in_order(__m512i x) {
+    const uvec lane = {0, 4, 8, 12, 16, 20, 24, 28, 1, 5, 9, 13, 17, 21, 25, 29};
+    return _mm512_permutexvar_epi16((__m512i)(lane | (lane + 2) << 16), x);
 }
-/* Pairs: to[p] holds in the halves of 32 bits a part of `even` and of `odd`. */
+
+/* To the nearest bfloat16, ties away from 0, the lower half 0. Of a NaN it may be anything. */
+INLINE __m512 near(__m512 x) {
+    const __m512i half = _mm512_set1_epi32(0x8000), upper = _mm512_set1_epi32((int)0xffff0000u);
+    return (__m512)_mm512_and_si512(_mm512_add_epi32((__m512i)x, half), upper);
+}
+/* Thirty-two float32 as `parts` vectors of bfloat16: each is what the former leave. Lane i holds one of
+ * `even` in its lower and one of `odd` in its upper half. A NaN is one in the last part. */
 INLINE void split_pairs(Parts parts, __m512 even, __m512 odd, __m512i *to) {
     const __m512i upper = _mm512_set1_epi32((int)0xffff0000u);
     for (int p = 0; p < parts; p++) {
-        to[p] = in_turn((__m512i)_mm512_cvtne2ps_pbh(odd, even));
-        even = even - (__m512)_mm512_slli_epi32(to[p], 16);
-        odd = odd - (__m512)_mm512_and_si512(to[p], upper);
+        const __m512 a = p < 2 ? near(even) : even, b = p < 2 ? near(odd) : odd;
+        if (p < 2 && p == parts - 1) to[p] = in_turn((__m512i)_mm512_cvtne2ps_pbh(odd, even));
+        else to[p] = _mm512_ternarylogic_epi32(upper, (__m512i)b, _mm512_srli_epi32((__m512i)a, 16), 0xca);
+        even = even - a, odd = odd - b;
     }
+}
+/* The same, the numbers of `low` before those of `high`. */
+INLINE void split(Parts parts, __m512 low, __m512 high, __m512i *to) {
+    if (parts > 1) split_pairs(parts, low, high, to);
+    if (parts == 1) to[0] = (__m512i)_mm512_cvtne2ps_pbh(high, low);
+    else for (int p = 0; p < parts; p++) to[p] = in_order(to[p]);
 }
 
 /* As many ones as numbers are left, from `done` on. */
@@ -46,53 +53,54 @@ INLINE uint32_t mask_of(int64_t left, int64_t done) {
     return left <= 0 ? 0 : left >= 32 ? 0xffffffffu : (1u << left) - 1;
 }
 
-/* Row i, numbers k .. k + 32, of a matrix whose rows lie together; 0 where there is none. */
-INLINE void row_of(Parts parts, const Matrix *m, int64_t i, int64_t k, __m512i *to) {
+/* Row i, numbers k .. k + 32, of a bfloat16 matrix whose rows lie together; 0 where there is none. */
+INLINE __m512i row_of(const Matrix *m, int64_t i, int64_t k) {
     const uint32_t there = i < m->rows ? mask_of(m->inner, k) : 0;
-    const int64_t at = i * m->row + k;
-    if (parts == 1) {
-        to[0] = _mm512_maskz_loadu_epi16(there, (const uint16_t *)m->at + at);
-        return;
-    }
-    const float *from = (const float *)m->at + at;
-    split(parts, _mm512_maskz_loadu_ps((__mmask16)there, from),
-          _mm512_maskz_loadu_ps((__mmask16)(there >> 16), from + 16), to);
+    return _mm512_maskz_loadu_epi16(there, (const uint16_t *)m->at + i * m->row + k);
 }
-/* Numbers k and k + 1 of rows i .. i + 16, of a matrix whose columns lie together. */
-INLINE void columns_of(Parts parts, const Matrix *m, int64_t i, int64_t k, __m512i *to) {
+/* Numbers k and k + 1 of rows i .. i + 16, of a bfloat16 matrix whose columns lie together. */
+INLINE __m512i columns_of(const Matrix *m, int64_t i, int64_t k) {
     const __mmask16 there = (__mmask16)mask_of(m->rows, i);
     const __mmask16 even = k < m->inner ? there : 0, odd = k + 1 < m->inner ? there : 0;
-    const int64_t at = k * m->column + i;
-    if (parts == 1) {
-        const uint16_t *from = (const uint16_t *)m->at + at;
-        const __m256i a = _mm256_maskz_loadu_epi16(even, from);
-        const __m256i b = _mm256_maskz_loadu_epi16(odd, from + m->column);
-        to[0] = in_turn(_mm512_inserti64x4(_mm512_castsi256_si512(a), b, 1));
-        return;
-    }
-    const float *from = (const float *)m->at + at;
-    split_pairs(parts, _mm512_maskz_loadu_ps(even, from), _mm512_maskz_loadu_ps(odd, from + m->column), to);
+    const uint16_t *from = (const uint16_t *)m->at + k * m->column + i;
+    const __m256i a = _mm256_maskz_loadu_epi16(even, from);
+    const __m256i b = _mm256_maskz_loadu_epi16(odd, from + m->column);
+    return in_turn(_mm512_inserti64x4(_mm512_castsi256_si512(a), b, 1));
+}
+
+/* Sixteen vectors of a float32 matrix, `apart` from each other, of which `count` are there. */
+INLINE void vectors_of(const float *from, int64_t apart, int64_t count, uint32_t there, uvec *to) {
+    if (count >= TILE && (uint16_t)there == 0xffff)
+        for (int r = 0; r < TILE; r++) to[r] = (uvec)_mm512_loadu_ps(from + r * apart);
+    else
+        for (int r = 0; r < TILE; r++)
+            to[r] = (uvec)_mm512_maskz_loadu_ps(r < count ? (__mmask16)there : 0, from + r * apart);
 }
 
 /* The tiles (one for each part, `apart` bfloat16 from each other) of rows i .. and numbers k ..: for the left
- * of a product as they are, for the right in pairs of numbers, row by row of the tile. */
+ * of a product as they are, for the right in pairs of numbers, row by row of the tile. Numbers k and k + 1
+ * are a pair of bfloat16, k and k + 16 of float32: of what is summed the order is free. */
 INLINE void tile_of(Parts parts, const int right, const Matrix *m, int64_t i, int64_t k,
                     uint16_t *to, int64_t apart) {
-    __m512i x[3][16], one[3];
     const int by_row = m->column == 1;
-    if (by_row)
-        for (int r = 0; r < TILE; r++) {
-            row_of(parts, m, i + r, k, one);
-            for (int p = 0; p < parts; p++) x[p][r] = one[p];
-        }
-    else
-        for (int r = 0; r < TILE; r++) {
-            columns_of(parts, m, i, k + 2 * r, one);
-            for (int p = 0; p < parts; p++) x[p][r] = one[p];
-        }
-    for (int p = 0; p < parts; p++) {
-        if (by_row == right) transpose((uvec *)x[p], (uvec *)x[p]);
-        for (int r = 0; r < TILE; r++) _mm512_store_si512(to + p * apart + r * DEEP, x[p][r]);
+    uvec x[2][TILE];
+    if (parts == 1) {
+        if (by_row) for (int r = 0; r < TILE; r++) x[0][r] = (uvec)row_of(m, i + r, k);
+        else for (int r = 0; r < TILE; r++) x[0][r] = (uvec)columns_of(m, i, k + 2 * r);
+        if (by_row == right) transpose(x[0], x[0]);
+        for (int r = 0; r < TILE; r++) _mm512_store_si512(to + r * DEEP, (__m512i)x[0][r]);
+        return;
+    }
+    for (int half = 0; half < 2; half++, k += TILE) {
+        const float *from = (const float *)m->at;
+        if (by_row) vectors_of(from + i * m->row + k, m->row, m->rows - i, mask_of(m->inner, k), x[half]);
+        else vectors_of(from + k * m->column + i, m->column, m->inner - k, mask_of(m->rows, i), x[half]);
+        if (by_row == right) transpose(x[half], x[half]);
+    }
+    for (int r = 0; r < TILE; r++) {
+        __m512i one[3];
+        split_pairs(parts, (__m512)x[0][r], (__m512)x[1][r], one);
+        for (int p = 0; p < parts; p++) _mm512_store_si512(to + p * apart + r * DEEP, one[p]);
     }
 }
 
@@ -115,19 +123,23 @@ INLINE void two_tiles(const Matrix *m, int64_t i, int64_t k, uint16_t *to) {
 #define MULTIPLY \
     _tile_dpbf16ps(0, 4, 6); _tile_dpbf16ps(1, 4, 7); _tile_dpbf16ps(2, 5, 6); _tile_dpbf16ps(3, 5, 7)
 
-/* Adds to the four tiles of sums; a_row in bytes, a_tile and a_step in bfloat16. Small parts come first. */
-INLINE void steps(Parts parts, int64_t count, const uint16_t *left, int64_t a_row, int64_t a_tile,
-                  int64_t a_step, const uint16_t *right) {
-    for (int64_t s = 0; s < count; s++, left += a_step, right += parts * 2 * WHOLE) {
-        if (parts == 1) {
+/* Adds to the four tiles of sums; a_row in bytes, a_tile and a_step in bfloat16. Small parts come first.
+ * A function of its own: among other code its pointers are in memory, which costs bfloat16 a tenth. */
+static __attribute__((noinline)) void steps(int parts, int64_t count, const uint16_t *left, int64_t a_row,
+                                            int64_t a_tile, int64_t a_step, const uint16_t *right) {
+    if (parts == 1)
+        for (int64_t s = 0; s < count; s++, left += a_step, right += 2 * WHOLE) {
             LEFT(0); RIGHT(0); MULTIPLY;
-        } else if (parts == 2) {
+        }
+    else if (parts == 2)
+        for (int64_t s = 0; s < count; s++, left += a_step, right += 4 * WHOLE) {
             LEFT(0); RIGHT(1); MULTIPLY; RIGHT(0); MULTIPLY; LEFT(1); MULTIPLY;
-        } else {
+        }
+    else
+        for (int64_t s = 0; s < count; s++, left += a_step, right += 6 * WHOLE) {
             LEFT(0); RIGHT(2); MULTIPLY; RIGHT(1); MULTIPLY; LEFT(1); MULTIPLY;
             RIGHT(0); MULTIPLY; LEFT(2); MULTIPLY; LEFT(0); MULTIPLY;
         }
-    }
 }
 
 /* The four tiles from, or to, a square of 32 by 32 sums. */

@@ -18,7 +18,7 @@ typedef struct {
 } Product;
 
 #ifdef WHOLE
-#define CACHE (1200 << 10) /* bytes of tiles that a thread keeps */
+#define CACHE (1000 << 10) /* bytes of tiles that a thread keeps */
 #define LONGEST 3456       /* bytes of a column that are multiplied at a time */
 
 typedef struct {
@@ -107,22 +107,38 @@ INLINE void block(Parts parts, const Product *p, const Plan *t, int64_t b, int64
     put(parts, p, plain, m, least(32, p->rows - m), n * 32, least(32, p->outputs - n * 32));
 }
 
+/* Both tiles of steps from .. to, of rows i .. i + 32; of float32, rows are read further before the next. */
+INLINE void both_tiles(Parts parts, const int right, const Matrix *m, int64_t i, int64_t from, int64_t to,
+                       uint16_t *at) {
+    const int64_t count = to - from, wide = parts == 1 ? 2 : 1;
+    for (int64_t first = 0; first < 2; first += wide)
+        for (int64_t s = 0; s < count; s++)
+            for (int64_t half = first; half < first + wide; half++)
+                tile_of(parts, right, m, i + half * 16, (from + s) * DEEP,
+                        at + (s * parts * 2 + half) * WHOLE, 2 * WHOLE);
+}
 /* This thread's part of the tiles of `m`, for the left. */
 INLINE void prepare(Parts parts, const Matrix *m, int64_t blocks, int64_t count, int64_t moved, uint16_t *to) {
-    const int64_t id = omp_get_thread_num(), all = omp_get_num_threads();
+    const int64_t id = omp_get_thread_num(), all = omp_get_num_threads(), unit = parts * 2 * WHOLE;
     for (int64_t i = blocks * id / all; i < blocks * (id + 1) / all; i++)
-        for (int64_t s = 0; s < count; s++)
-            for (int half = 0; half < 2; half++)
-                tile_of(parts, 0, m, i * 32 - (i == blocks - 1 ? moved : 0) + half * 16, s * DEEP,
-                        to + ((i * count + s) * parts * 2 + half) * WHOLE, 2 * WHOLE);
+        both_tiles(parts, 0, m, i * 32 - (i == blocks - 1 ? moved : 0), 0, count, to + i * count * unit);
 }
 INLINE void pack(Parts parts, const Matrix *m, int64_t n, int64_t from, int64_t to, uint16_t *at) {
-    const int plain = parts == 1 && m->column != 1 && n * 32 + 32 <= m->rows;
-    for (int64_t s = from; s < to; s++, at += parts * 2 * WHOLE)
-        if (plain && s * DEEP + DEEP <= m->inner) two_tiles(m, n * 32, s * DEEP, at);
-        else
-            for (int half = 0; half < 2; half++)
-                tile_of(parts, 1, m, n * 32 + half * 16, s * DEEP, at + half * WHOLE, 2 * WHOLE);
+    const int whole = parts == 1 && m->column != 1 && n * 32 + 32 <= m->rows;
+    for (; whole && from < least(to, m->inner / DEEP); from++, at += 2 * WHOLE)
+        two_tiles(m, n * 32, from * DEEP, at);
+    both_tiles(parts, 1, m, n * 32, from, to, at);
+}
+/* The tiles of `count` panels from n on, numbers in the order in which they lie. */
+INLINE void pack_chunk(Parts parts, const Plan *t, int64_t n, int64_t count, int64_t from, int64_t to,
+                       uint16_t *at) {
+    const int64_t unit = parts * 2 * WHOLE, panel = (t->span + t->more) * unit;
+    const int64_t by = t->b.column == 1 ? to - from : 1;
+    for (int64_t s = from; s < to; s += by)
+        for (int64_t c = 0; c < count; c++)
+            pack(parts, &t->b, n + c, s, s + by, at + c * panel + (s - from) * unit);
+    for (int64_t c = 0; c < count && to == t->steps; c++)
+        pack(parts, &t->d, n + c, 0, t->more, at + c * panel + (to - from) * unit);
 }
 
 /* Few rows: what is multiplied once is put into tiles as it comes, rows of b from end to end. */
@@ -158,11 +174,7 @@ INLINE void columns(Parts parts, const Product *p, const Plan *t, int64_t id) {
         const int64_t count = least(t->chunk, end - n);
         for (int64_t from = 0; from < t->steps; from += t->span) {
             const int64_t to = least(from + t->span, t->steps);
-            for (int64_t c = 0; c < count; c++) {
-                pack(parts, &t->b, n + c, from, to, right + c * panel);
-                if (to == t->steps)
-                    pack(parts, &t->d, n + c, 0, t->more, right + c * panel + (to - from) * unit);
-            }
+            pack_chunk(parts, t, n, count, from, to, right);
             for (int64_t b = top; b < bottom; b++)
                 for (int64_t c = 0; c < count; c++)
                     block(parts, p, t, b, n + c, from, to, right + c * panel, sums + (b * count + c) * 1024);
@@ -194,25 +206,19 @@ INLINE char *plans(const Product *p, const Product *low, Plan *t, Plan *tl) {
     return other > end ? other : end;
 }
 
-INLINE void run(Parts parts, const Product *p) {
-    Plan t, tl;
-    const Product low = reader(p);
-    plans(p, &low, &t, &tl);
-    const int64_t moved = t.direct ? t.blocks * 32 - p->rows : 0;
-#pragma omp parallel num_threads((int)p->threads)
-    {
-        if (!t.direct) prepare(parts, &t.a, t.blocks, t.steps, 0, t.left);
+/* What each thread does. */
+INLINE void share(Parts parts, const Product *p, const Plan *t, const Product *low, const Plan *tl) {
+    if (!t->direct) prepare(parts, &t->a, t->blocks, t->steps, 0, t->left);
 #pragma omp barrier
-        tiles_begin();
-        if (t.more) {
-            each(parts, &low, &tl);
+    tiles_begin();
+    if (t->more) {
+        each(parts, low, tl);
 #pragma omp barrier
-            prepare(parts, &t.c, t.blocks, t.more, moved, t.extra);
+        prepare(parts, &t->c, t->blocks, t->more, t->direct ? t->blocks * 32 - p->rows : 0, t->extra);
 #pragma omp barrier
-        }
-        each(parts, p, &t);
-        tiles_end();
     }
+    each(parts, p, t);
+    tiles_end();
 }
 
 /* Whether this processor and system have tiles. */
@@ -223,9 +229,14 @@ int64_t grpokit_product_scratch(const Product *p) {
     return plans(p, &low, &t, &tl) - p->scratch;
 }
 void grpokit_product(const Product *p) {
-    if (p->parts == 1) run(1, p);
-    else if (p->parts == 2) run(2, p);
-    else run(3, p);
+    Plan t, tl;
+    const Product low = reader(p);
+    plans(p, &low, &t, &tl);
+    /* Not around the parallel region: it becomes a function to which even a constant is a variable. */
+#pragma omp parallel num_threads((int)p->threads)
+    if (p->parts == 1) share(1, p, &t, &low, &tl);
+    else if (p->parts == 2) share(2, p, &t, &low, &tl);
+    else share(3, p, &t, &low, &tl);
 }
 #else
 int64_t grpokit_products(void) { return 0; }
