@@ -118,7 +118,7 @@ INLINE void exponentials(Parts parts, const Head *h, float *logits, int64_t coun
         }
         if (!h->slope) continue;
         __m512i x[3];
-        if (parts == 1) split(parts, (__m512)e[0], (__m512)e[1], x);
+        if (parts == 1) x[0] = (__m512i)both(e[0], e[1]);
         else split_pairs(parts, (__m512)e[0], (__m512)e[1], x);
         for (int p = 0; p < parts; p++)
             _mm512_store_si512(to + c * parts * 2 * WHOLE + (p * 2 + r / 16) * WHOLE + r % 16 * DEEP, x[p]);

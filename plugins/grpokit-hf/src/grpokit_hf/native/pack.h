@@ -9,19 +9,14 @@
 
 #define DEEP 32   /* bfloat16 of a tile's row */
 #define WHOLE 512 /* bfloat16 of a tile */
-typedef const int Parts;
 
 /* A matrix (rows, inner), float32 or bfloat16: one of the strides is 1. */
 typedef struct { const void *at; int64_t rows, inner, row, column; } Matrix;
 
-/* Numbers 0, 16, 1, 17 and so on of 32, and back. */
+/* Numbers 0, 16, 1, 17 and so on of 32. */
 INLINE __m512i in_turn(__m512i x) {
     const uvec lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     return _mm512_permutexvar_epi16((__m512i)(lane | (lane + 16) << 16), x);
-}
-INLINE __m512i in_order(__m512i x) {
-    const uvec lane = {0, 4, 8, 12, 16, 20, 24, 28, 1, 5, 9, 13, 17, 21, 25, 29};
-    return _mm512_permutexvar_epi16((__m512i)(lane | (lane + 2) << 16), x);
 }
 
 /* To the nearest bfloat16, ties away from 0, the lower half 0. Of a NaN it may be anything. */
@@ -39,12 +34,6 @@ INLINE void split_pairs(Parts parts, __m512 even, __m512 odd, __m512i *to) {
         else to[p] = _mm512_ternarylogic_epi32(upper, (__m512i)b, _mm512_srli_epi32((__m512i)a, 16), 0xca);
         even = even - a, odd = odd - b;
     }
-}
-/* The same, the numbers of `low` before those of `high`. */
-INLINE void split(Parts parts, __m512 low, __m512 high, __m512i *to) {
-    if (parts > 1) split_pairs(parts, low, high, to);
-    if (parts == 1) to[0] = (__m512i)_mm512_cvtne2ps_pbh(high, low);
-    else for (int p = 0; p < parts; p++) to[p] = in_order(to[p]);
 }
 
 /* As many ones as numbers are left, from `done` on. */
