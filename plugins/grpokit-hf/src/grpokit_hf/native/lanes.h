@@ -132,16 +132,21 @@ INLINE void tile_float(const int O, const int N, const float *w, int64_t row, in
     for (int i = 0; i < O * N; i++) acc[i] = a[i];
 }
 
-/* The same from 0, for weights that come from memory once: O rows are read 16 numbers at a time. */
-INLINE void tile_stream(const int O, const int N, const float *w, int64_t row, int64_t K, const vec *x,
-                        vec *out) {
+/* Weights that come from memory once are read 64 bytes a row at a time, rows STRIDE apart: a processor that
+ * looks ahead within pages then sees one row in each. What is read next is asked for as these are read. */
+#define STRIDE 4
+#define NEXT(w, next, k, K, ahead) ((k) + (ahead) < (K) ? (w) + (k) + (ahead) : (next) + (k) + (ahead) - (K))
+
+/* out[o][n] of O rows of w, `row` from each other and `apart` in out; then come those of `next`. */
+INLINE void tile_stream(const int O, const int N, const float *w, int64_t row, const float *next, int64_t K,
+                        const vec *x, vec *out, int64_t apart) {
     vec a[24];
     for (int i = 0; i < O * N; i++) a[i] = all(0);
     int64_t k = 0;
     for (; k + LANES <= K; k += LANES) {
+        const float *then = NEXT(w, next, k, K, 128);
 #pragma GCC unroll 24
-        for (int o = 0; o < O; o++) /* the next rows are on their way as these are read */
-            __builtin_prefetch(w + O * row + k * O + o * LANES, 0, 2);
+        for (int o = 0; o < O; o++) __builtin_prefetch(then + o * row, 0, 3);
 #pragma GCC unroll 16
         for (int j = 0; j < LANES; j++)
 #pragma GCC unroll 24
@@ -156,7 +161,8 @@ INLINE void tile_stream(const int O, const int N, const float *w, int64_t row, i
         for (int o = 0; o < O; o++)
 #pragma GCC unroll 4
             for (int n = 0; n < N; n++) a[o * N + n] += w[o * row + k] * x[k * N + n];
-    for (int i = 0; i < O * N; i++) out[i] = a[i];
+    for (int o = 0; o < O; o++)
+        for (int n = 0; n < N; n++) out[o * apart + n] = a[o * N + n];
 }
 
 /* The same of bfloat16: x holds two features of a row in the halves of 32 bits. */
@@ -209,36 +215,26 @@ INLINE void tiles_end(void) {
     if (tiles_work) _tile_release();
 }
 
-/* 64 rows of w against one block: out[o][0], o < 64. K is a whole number of 32. */
-INLINE void tile_amx(const uint16_t *w, int64_t row, int64_t K, const uvec *x, int64_t stride,
+/* out[o][n] of 16 rows of w, `row` from each other and `apart` in out, against N blocks; then come those of
+ * `next`. K is a whole number of 32. */
+INLINE void tile_amx(const int N, const uint16_t *w, int64_t row, const uint16_t *next, int64_t K, const uvec *x,
                      vec *out, int64_t apart) {
     _tile_zero(0); _tile_zero(1); _tile_zero(2); _tile_zero(3);
-    for (int64_t k = 0; k < K; k += 32) {
-        _tile_loadd(7, x + (k / 2) * stride, stride * 64);
+    for (int64_t k = 0; k < K; k += 32, x += 16 * N) {
+        const uint16_t *then = NEXT(w, next, k, K, 64);
+#pragma GCC unroll 16
+        for (int o = 0; o < 16; o++) __builtin_prefetch(then + o * row, 0, 3);
         _tile_loadd(4, w + k, row * 2);
-        _tile_dpbf16ps(0, 4, 7);
-        _tile_loadd(5, w + 16 * row + k, row * 2);
-        _tile_dpbf16ps(1, 5, 7);
-        _tile_loadd(6, w + 32 * row + k, row * 2);
-        _tile_dpbf16ps(2, 6, 7);
-        _tile_loadd(4, w + 48 * row + k, row * 2);
-        _tile_dpbf16ps(3, 4, 7);
+        _tile_loadd(5, x, N * 64);
+        _tile_dpbf16ps(0, 4, 5);
+        if (N > 1) { _tile_loadd(6, x + 1, N * 64); _tile_dpbf16ps(1, 4, 6); }
+        if (N > 2) { _tile_loadd(7, x + 2, N * 64); _tile_dpbf16ps(2, 4, 7); }
+        if (N > 3) { _tile_loadd(5, x + 3, N * 64); _tile_dpbf16ps(3, 4, 5); }
     }
     _tile_stored(0, out, apart * 64);
-    _tile_stored(1, out + 16 * apart, apart * 64);
-    _tile_stored(2, out + 32 * apart, apart * 64);
-    _tile_stored(3, out + 48 * apart, apart * 64);
-}
-/* 16 rows of w. */
-INLINE void tile_amx_small(const uint16_t *w, int64_t row, int64_t K, const uvec *x, int64_t stride,
-                           vec *out, int64_t apart) {
-    _tile_zero(0);
-    for (int64_t k = 0; k < K; k += 32) {
-        _tile_loadd(7, x + (k / 2) * stride, stride * 64);
-        _tile_loadd(4, w + k, row * 2);
-        _tile_dpbf16ps(0, 4, 7);
-    }
-    _tile_stored(0, out, apart * 64);
+    if (N > 1) _tile_stored(1, out + 1, apart * 64);
+    if (N > 2) _tile_stored(2, out + 2, apart * 64);
+    if (N > 3) _tile_stored(3, out + 3, apart * 64);
 }
 #else
 INLINE void tiles_ask(void) {}

@@ -43,45 +43,69 @@ INLINE void product_block(const int O, const int N, const void *w, int64_t input
         for (int n = 0; n < N; n++) out[o * blocks + n] = acc[o * N + n];
 }
 
-/* out[o][n] = rows o of w times `in`, float32; from <= o < to. */
-static inline void product(const void *w, int64_t inputs, int64_t from, int64_t to, const vec *in,
-                           int64_t blocks, vec *out, Half half) {
+#ifdef __AVX512F__
+/* Rows of w from `o` on, O at once, against N blocks; returns the first that is left. */
+INLINE int64_t streamed(const int O, const int N, const float *w, int64_t inputs, int64_t o, int64_t to,
+                        const vec *in, vec *out) {
+    for (int64_t far = STRIDE; far; far = far > 1)
+        for (; o + O * far <= to; o += O * far)
+            for (int64_t i = o; i < o + far; i++) {
+                const int64_t next = i + 1 < o + far ? i + 1 : o + O * far;
+                tile_stream(O, N, w + i * inputs, far * inputs, w + next * inputs, inputs, in, out + i * N,
+                            far * N);
+            }
+    return o;
+}
+#ifdef __AMX_BF16__
+INLINE int64_t tiled(const int N, const uint16_t *w, int64_t inputs, int64_t o, int64_t to, const uvec *in,
+                     vec *out) {
+    for (int64_t far = STRIDE; far; far = far > 1)
+        for (; o + 16 * far <= to; o += 16 * far)
+            for (int64_t i = o; i < o + far; i++) {
+                const int64_t next = i + 1 < o + far ? i + 1 : o + 16 * far;
+                tile_amx(N, w + i * inputs, far * inputs, w + next * inputs, inputs, in, out + i * N, far * N);
+            }
+    return o;
+}
+#endif
+
+INLINE void product_of(const int N, const void *w, int64_t inputs, int64_t o, int64_t to, const vec *in,
+                       vec *out, Half half) {
     const char *at = (const char *)w;
     const int64_t size = half ? 2 : 4;
-    int64_t o = from;
+    const int tall = N > 2 ? 4 : TALL;
+    if (!half) o = streamed(N == 4 ? 6 : 8, N, w, inputs, o, to, in, out);
 #ifdef __AMX_BF16__
-    if (half && tiles_work && inputs % 32 == 0)
-        for (; o + 64 <= to; o += 64)
-            for (int64_t n = 0; n < blocks; n++)
-                tile_amx((const uint16_t *)w + o * inputs, inputs, inputs, (const uvec *)in + n,
-                         blocks, out + o * blocks + n, blocks);
-    if (half && tiles_work && inputs % 32 == 0)
-        for (; o + 16 <= to; o += 16)
-            for (int64_t n = 0; n < blocks; n++)
-                tile_amx_small((const uint16_t *)w + o * inputs, inputs, inputs,
-                               (const uvec *)in + n, blocks, out + o * blocks + n, blocks);
+    if (half && tiles_work && inputs % 32 == 0) o = tiled(N, w, inputs, o, to, (const uvec *)in, out);
 #endif
-#define ROWS(O, N) \
-    for (; o + (O) <= to; o += (O)) \
-        product_block(O, N, at + o * inputs * size, inputs, in, blocks, out + o * blocks, half)
-#ifdef __AVX512F__
-#define STREAM(O, N) \
-    for (; o + (O) <= to; o += (O)) \
-        tile_stream(O, N, (const float *)w + o * inputs, inputs, inputs, in, out + o * blocks)
-    if (!half && blocks == 1) STREAM(24, 1);
-    if (!half && blocks == 2) STREAM(12, 2);
-    if (!half && blocks == 3) STREAM(8, 3);
-    if (!half && blocks == 4) STREAM(6, 4);
-#undef STREAM
-    if (blocks == 1) { ROWS(TALL, 1); ROWS(1, 1); }
-    else if (blocks == 2) { ROWS(TALL, 2); ROWS(1, 2); }
-    else if (blocks == 3) { ROWS(4, 3); ROWS(1, 3); }
-    else { ROWS(4, 4); ROWS(1, 4); }
+    for (; o + tall <= to; o += tall)
+        product_block(tall, N, at + o * inputs * size, inputs, in, N, out + o * N, half);
+    for (; o < to; o++) product_block(1, N, at + o * inputs * size, inputs, in, N, out + o * N, half);
+}
 #else /* fewer registers: a block at a time */
-    const int64_t begin = o;
-    for (const vec *end = in + blocks; in < end; in++, out++, o = begin) { ROWS(TALL, 1); ROWS(1, 1); }
+INLINE void product_of(const int N, const void *w, int64_t inputs, int64_t from, int64_t to, const vec *in,
+                       vec *out, Half half) {
+    const char *at = (const char *)w;
+    const int64_t size = half ? 2 : 4;
+    for (int n = 0; n < N; n++, in++, out++) {
+        int64_t o = from;
+        for (; o + TALL <= to; o += TALL)
+            product_block(TALL, 1, at + o * inputs * size, inputs, in, N, out + o * N, half);
+        for (; o < to; o++) product_block(1, 1, at + o * inputs * size, inputs, in, N, out + o * N, half);
+    }
+}
 #endif
-#undef ROWS
+
+/* out[o][n] = rows o of w times `in`, float32; from <= o < to. */
+static void product(const void *w, int64_t inputs, int64_t from, int64_t to, const vec *in, int64_t blocks,
+                    vec *out, int half) {
+#define OF(N) \
+    if (blocks == (N)) { \
+        if (half) product_of(N, w, inputs, from, to, in, out, 1); \
+        else product_of(N, w, inputs, from, to, in, out, 0); \
+    }
+    OF(1) OF(2) OF(3) OF(4)
+#undef OF
 }
 
 /* What a stack's adapters read: this thread's share of A x. */
@@ -176,6 +200,13 @@ INLINE void attend_prompt(const float *key, const float *value, int64_t count, i
     }
 }
 
+/* B vectors of the values of `count` keys, by their weights; side by side so that none waits for itself. */
+INLINE void mix(const int B, const float *value, int64_t count, int64_t w, const float *weights, vec *mixed) {
+    for (int64_t t = 0; t < count; t++)
+#pragma GCC unroll 4
+        for (int b = 0; b < B; b++) mixed[b] += weights[t] * load(value, t * w + b * LANES, 0);
+}
+
 /* Over a row's own keys, added to lane l of what its prompt's gave; 16 numbers of a key at once. */
 static void attend_own(const float *key, const float *value, int64_t count, int64_t w,
                        const float *query, float *scores, vec *out, int l, float top, float total) {
@@ -198,15 +229,14 @@ static void attend_own(const float *key, const float *value, int64_t count, int6
         sum += sum_of(s);
         memcpy(scores + t, &s, sizeof(float) * (size_t)(count - t < LANES ? count - t : LANES));
     }
-    for (int64_t i = 0; i < w; i += LANES) {
-        vec mixed = {0}, v;
-        for (int64_t t = 0; t < count; t++) {
-            memcpy(&v, value + t * w + i, sizeof v);
-            mixed += scores[t] * v;
-        }
-        for (int j = 0; j < LANES; j++) {
+    for (int64_t i = 0, some; i < w; i += some) {
+        vec mixed[4] = {0};
+        some = w - i < 4 * LANES ? LANES : 4 * LANES;
+        if (some == LANES) mix(1, value + i, count, w, scores, mixed);
+        else mix(4, value + i, count, w, scores, mixed);
+        for (int64_t j = 0; j < some; j++) {
             float *place = of_row(out + i + j, l);
-            *place = (*place * before + *of_row(&mixed, j)) / sum;
+            *place = (*place * before + ((float *)mixed)[j]) / sum;
         }
     }
 }
@@ -312,23 +342,12 @@ INLINE void finish(const Call *c, Shared *all, const Mine *mine, Half half) {
     }
 }
 
-INLINE void run(const Call *c, Half half) {
-    Shared all;
-    Mine each[c->threads];
-    lay_out(c, &all, each, c->scratch);
-    gather(c, c->x, c->hidden, all.x, half);
-    gather(c, c->cos, c->width, all.cos, half);
-    gather(c, c->sin, c->width, all.sin, half);
-    all.tasks = plan(c, all.task);
-#pragma omp parallel num_threads((int)c->threads)
-    {
-        Mine *mine = each + omp_get_thread_num();
-        mine->id = omp_get_thread_num(), mine->count = omp_get_num_threads();
-        if (half) tiles_begin();
-        for (int64_t i = 0; i < c->layers; i++) layer(c, c->layer + i, c->keys + i, &all, mine, half);
-        finish(c, &all, mine, half);
-        if (half) tiles_end();
-    }
+/* What a thread does. */
+INLINE void compute(const Call *c, Shared *all, const Mine *mine, Half half) {
+    if (half) tiles_begin();
+    for (int64_t i = 0; i < c->layers; i++) layer(c, c->layer + i, c->keys + i, all, mine, half);
+    finish(c, all, mine, half);
+    if (half) tiles_end();
 }
 
 int64_t grpokit_scratch(const Call *c) {
@@ -338,8 +357,21 @@ int64_t grpokit_scratch(const Call *c) {
 }
 
 void grpokit_token(const Call *c) {
-    if (c->half) run(c, 1);
-    else run(c, 0);
+    Shared all;
+    Mine each[c->threads];
+    lay_out(c, &all, each, c->scratch);
+    gather(c, c->x, c->hidden, all.x, (int)c->half);
+    gather(c, c->cos, c->width, all.cos, (int)c->half);
+    gather(c, c->sin, c->width, all.sin, (int)c->half);
+    all.tasks = plan(c, all.task);
+    /* Not around the parallel region: it becomes a function to which even a constant is a variable. */
+#pragma omp parallel num_threads((int)c->threads)
+    {
+        Mine *mine = each + omp_get_thread_num();
+        mine->id = omp_get_thread_num(), mine->count = omp_get_num_threads();
+        if (c->half) compute(c, &all, mine, 1);
+        else compute(c, &all, mine, 0);
+    }
 }
 
 #ifdef __AMX_BF16__
