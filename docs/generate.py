@@ -59,6 +59,7 @@ HF_CODES = {
     "HF016": "The processes do not fit the GPUs, or `parallel` has nothing to share.",
     "HF017": "A setting of vLLM that nothing reads.",
     "HF018": "What draws cannot do so while the model trains (`rollout.staleness`).",
+    "HF019": "There is no C compiler for the code that makes a CPU faster.",
 }
 
 TRL_CODES = {

@@ -132,3 +132,21 @@ def test_it_imports_no_torch_and_is_fast(tiny_model_folder: Path):
     assert float(first.split()[0]) < 1.0  # a third of that on an idle machine
     assert first.endswith("True")
     assert second == "[]"
+
+
+def test_a_cpu_without_a_compiler_is_told(make_recipe, monkeypatch, tmp_path: Path):
+    """And only there: not where the C code is not wanted, and not for a compiler that is there."""
+    from grpokit_hf import preflight as module
+
+    monkeypatch.setattr(module, "gpu_names", list)
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    off = make_recipe(backend={"use": "hf", "with": {"native": False}})
+    (problem,) = preflight(make_recipe()).problems
+    assert (problem.level, problem.code) == ("warning", "HF019")
+    assert "no C compiler: cc, gcc, clang not found" in problem.fact
+    assert preflight(off).problems == ()
+    clang = tmp_path / "clang"
+    clang.write_text("#!/bin/sh\n", encoding="utf-8")
+    clang.chmod(0o755)
+    assert preflight(make_recipe()).problems == ()

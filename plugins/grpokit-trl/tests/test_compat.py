@@ -228,3 +228,11 @@ def test_trls_own_algorithm_has_no_say(make_recipe, open_backend):
     assert args.vllm_importance_sampling_correction is False
     assert args.report_to == []
     assert args.save_strategy == "no"
+
+
+def test_no_compiler_is_missed(make_recipe, monkeypatch, tmp_path):
+    """None of grpokit's C code runs under TRL's loop."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    codes = {p.code for p in preflight.preflight(make_recipe()).problems}
+    assert "HF019" not in codes

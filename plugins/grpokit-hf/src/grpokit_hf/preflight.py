@@ -22,6 +22,7 @@ from grpokit_hf.machine import (
     versions,
 )
 from grpokit_hf.memory import memory_facts
+from grpokit_hf.native.build import NoLibraryError, compiler
 from grpokit_hf.text.tokenizer import ChatTokenizer, read_json
 from grpokit_hf.vllm import preflight as vllm
 
@@ -40,6 +41,7 @@ def preflight(recipe: Recipe) -> Preflight:
     device = device_words(config, found)
     on_cpu = device.startswith("cpu")
     problems += process_problems(recipe, config, 0 if on_cpu else len(gpu_names()))
+    problems += compiler_problems(config) if on_cpu else []
     if config.rollouts == "vllm" and (engine := vllm.vllm_version()):
         found |= {engine[0]: engine[1]}
     located, folder = None, None
@@ -149,6 +151,25 @@ def device_words(config: HfConfig, found: Mapping[str, str]) -> str:
         return f"cuda ({gpus[0]})"
     cores = config.threads or physical_cores()
     return f"cpu ({cores} core{'s' if cores != 1 else ''})"
+
+
+def compiler_problems(config: HfConfig) -> list[Problem]:
+    """Without a C compiler a CPU computes everything by torch: right, and slower."""
+    try:
+        if config.native:
+            compiler(os.environ)
+    except NoLibraryError as error:
+        return [
+            Problem(
+                level="warning",
+                code="HF019",
+                key="backend.with.native",
+                fact=f"{error}; grpokit's C code needs one, and without it a step takes longer",
+                remedy="install gcc or clang (on Debian and Ubuntu: `apt install gcc`); with "
+                "`backend.with.native: false` hf does without",
+            )
+        ]
+    return []
 
 
 def process_problems(recipe: Recipe, config: HfConfig, gpus: int) -> list[Problem]:

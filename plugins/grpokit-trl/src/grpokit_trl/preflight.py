@@ -21,9 +21,8 @@ PACKAGES = ("torch", "transformers", "peft", "accelerate", "trl", "datasets")
 def preflight(recipe: Recipe) -> Preflight:
     """Packages, releases, device and model, in well under a second."""
     config = TrlConfig.model_validate(recipe.backend.with_)
-    section = recipe.backend.model_copy(
-        update={"use": "hf", "with_": {"device": config.device, "threads": config.threads}}
-    )
+    settings = {"device": config.device, "threads": config.threads, "native": False}
+    section = recipe.backend.model_copy(update={"use": "hf", "with_": settings})
     found = hf_preflight(recipe.model_copy(update={"backend": section}))
     return replace(
         found,
