@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-STEPS = 60
+STEPS = 90
 COMMAND = ("train", "bench-sums", "--set", "backend.use=unsloth", "--steps", str(STEPS))
 
 WATCH = """
@@ -55,6 +55,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def test_it_learns(done: Any) -> None:
+    """Four seeds gained 0.11 to 0.24 by this step; by the 60th one of them had gained 0.05."""
     place, _ = done
     (run,) = (place / "work/runs").iterdir()
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
