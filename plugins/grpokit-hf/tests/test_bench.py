@@ -94,29 +94,33 @@ def test_the_floor_has_the_products_of_c_code(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.skipif(not amx.amx_works(), reason="no AMX tiles, or no C compiler")
-@pytest.mark.parametrize(("linear", "times"), [(torch_linear, 1), (amx.TileLinear(), 6)])
-def test_products_of_attention_count_as_they_are_computed(linear: Linear, times: int) -> None:
-    """A float32 product in tiles is several of bfloat16."""
+@pytest.mark.parametrize("linear", [torch_linear, amx.TileLinear()])
+def test_products_of_attention_count_as_they_are_computed(linear: Linear) -> None:
+    """Those of float32 in tiles are told as such, and computed alone by tiles."""
     made = Pack.of([row(0, 0, [5] * 10, [6] * 4)], CPU, tree=False)
     query, key = torch.randn(len(made.ids_L), 2, 32), torch.randn(len(made.ids_L), 1, 32)
     layout = Layout(made, linear, native=True)
-    told: list[tuple[packed_native.Shape, torch.dtype]] = []
+    told: list[packed_native.Told] = []
     with packed_native.watched(told.extend):
         packed_attention.packed_attention(query, key, key, layout, 0.25)
-    assert {dtype for _, dtype in told} == {
-        torch.float32 if linear is torch_linear else torch.bfloat16
-    }
-    assert len(told) == 2 * 2 * times  # of the prompt, and of the row
+    assert len(told) == 2 * 2  # of the prompt, and of the row
+    assert {each[1:] for each in told} == {(torch.float32, linear is not torch_linear)}
+    (call,) = floor.dense(*told[0], 7)
+    by = torch.bmm if linear is torch_linear else linear
+    assert (call.func, call.count) == (by, 1)
+    assert call.func(*call.args).numel() == 7 * told[0][0][0] * told[0][0][2]
 
 
 def test_many_equal_products_are_computed_together() -> None:
-    calls = floor.dense((3, 4, 5), torch.bfloat16, 2 * floor.BATCH + 7)
+    calls = floor.dense((3, 4, 5), torch.bfloat16, False, 2 * floor.BATCH + 7)
     assert [(call.count, tuple(call.args[0].shape)) for call in calls] == [
         (2, (floor.BATCH, 3, 4)),
         (1, (7, 3, 4)),
     ]
     assert {x.dtype for call in calls for x in call.args} == {torch.bfloat16}
-    assert sum(call.count for call in floor.dense((3, 4, 5), torch.float32, floor.BATCH)) == 1
+    assert (
+        sum(call.count for call in floor.dense((3, 4, 5), torch.float32, False, floor.BATCH)) == 1
+    )
 
 
 @pytest.mark.skipif(not amx.amx_works(), reason="no AMX tiles, or no C compiler")

@@ -3,8 +3,8 @@
 Every product of one update is written down, with its numbers. Each distinct one (operation, shapes,
 strides, types) is then computed a few times by itself, by who multiplied it, and the times are added up
 as often as it occurred. Attention's products count where they are operations of their own or of grpokit's
-C code (torch then computes equal ones together, in the type they were multiplied in), and not inside
-torch's kernels.
+C code, and not inside torch's kernels. Equal ones of C code are computed together: by torch, in the type they
+were multiplied in, and those of float32 in tiles by the tiles that multiply the layers, as one of many rows.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def signature(leaf: Any) -> Any:
 
 def floor_of(run: Callable[[], object]) -> float:
     """Seconds that the products of ``run`` take alone."""
-    products, shapes = Products(), Counter[tuple[packed_native.Shape, torch.dtype]]()
+    products, shapes = Products(), Counter[packed_native.Told]()
     by_tiles = amx.watched(lambda func, args: products.note(func, args, {}))
     with products, by_tiles, packed_native.watched(shapes.update):
         run()
@@ -106,12 +106,20 @@ def floor_of(run: Callable[[], object]) -> float:
         return sum(call.count * alone(call) for call in calls)
 
 
-def dense(shape: packed_native.Shape, dtype: torch.dtype, count: int) -> list[Call]:
-    """Products (M, K) by (K, N) that C code computed: by torch, many at once."""
+def dense(
+    shape: packed_native.Shape,
+    dtype: torch.dtype,
+    tiled: bool,
+    count: int,
+) -> list[Call]:
+    """Products (M, K) by (K, N) that C code computed, many at once."""
     m, k, n = shape
     calls = []
     for times, size in ((count // BATCH, BATCH), (1, count % BATCH)):
-        if times and size:
+        if times and size and tiled:
+            one = (torch.ones(size * m, k, dtype=dtype), torch.ones(n, k, dtype=dtype))
+            calls.append(Call(times, amx.TileLinear(), one, {}))
+        elif times and size:
             operands = (
                 torch.ones(size, m, k, dtype=dtype),
                 torch.ones(size, k, n, dtype=dtype),

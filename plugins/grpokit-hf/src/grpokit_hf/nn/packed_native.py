@@ -30,12 +30,12 @@ __all__ = ["Plan", "native_attention", "takes", "watched"]
 
 TILE = 32
 """Numbers of a head that tiles take at once, where bfloat16 is multiplied in them."""
-OF_PARTS = 6
-"""Products of bfloat16 that a float32 product is in tiles."""
 TABLES = 1 << 28
 """Numbers in the threads' tables of gradients from which they are too many."""
 Shape = tuple[int, int, int]
-WATCHERS: list[Callable[[Sequence[tuple[Shape, torch.dtype]]], object]] = []
+Told = tuple[Shape, torch.dtype, bool]
+"""Shape and type of a product, and whether it is of float32 in tiles."""
+WATCHERS: list[Callable[[Sequence[Told]], object]] = []
 
 
 class CWork(ctypes.Structure):
@@ -131,7 +131,7 @@ class Plan:
 
 
 @contextmanager
-def watched(tell: Callable[[Sequence[tuple[Shape, torch.dtype]]], object]) -> Iterator[None]:
+def watched(tell: Callable[[Sequence[Told]], object]) -> Iterator[None]:
     """Tells of the shapes and types of all products that are computed meanwhile."""
     WATCHERS.append(tell)
     try:
@@ -193,15 +193,13 @@ def compute(plan: Plan, q_LHD: Tensor, k_LJD: Tensor, scale: float, **tensors: T
     code.grpokit_attention(ctypes.byref(work))
 
 
-def multiplied(
-    plan: Plan, q_LHD: Tensor, k_LJD: Tensor, *, back: bool
-) -> list[tuple[Shape, torch.dtype]]:
-    """Shapes and types of the products of a pass."""
+def multiplied(plan: Plan, q_LHD: Tensor, k_LJD: Tensor, *, back: bool) -> list[Told]:
+    """The products of a pass."""
     shapes = plan.products(q_LHD.shape[1] // k_LJD.shape[1], q_LHD.shape[2], back=back)
-    half = q_LHD.dtype == torch.bfloat16
-    if (half or plan.tiles) and q_LHD.shape[2] % TILE == 0 and amx_works():
-        return [(shape, torch.bfloat16) for shape in shapes] * (1 if half else OF_PARTS)
-    return [(shape, torch.float32) for shape in shapes]
+    fits = q_LHD.shape[2] % TILE == 0 and amx_works()
+    half = q_LHD.dtype == torch.bfloat16 and fits
+    dtype = torch.bfloat16 if half else torch.float32
+    return [(shape, dtype, plan.tiles and fits and not half) for shape in shapes]
 
 
 class _Attention(torch.autograd.Function):
