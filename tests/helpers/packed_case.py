@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,7 +16,16 @@ from grpokit_hf.nn.packed_attention import Layout
 from grpokit_hf.nn.products import Linear, torch_linear
 from packed_pairs import CPU, naive
 
-__all__ = ["Case", "apart", "places_of"]
+__all__ = ["SHAPES", "Case", "apart", "check_nan", "places_of"]
+
+SHAPES: dict[str, tuple[int, list[int]]] = {
+    "a query alone": (2, [1, 1]),
+    "as many keys as a step has": (32, [33]),
+    "one key more": (33, [34, 2]),
+    "more keys than a backward holds": (700, [60, 3]),
+    "a long row": (5, [1100, 40]),
+}
+"""Tokens of a prompt and of its completions: around the 64 queries and 32 keys that are computed at once."""
 
 
 @dataclass(frozen=True)
@@ -98,3 +108,25 @@ def places_of(made: Pack, rows: Sequence[Row]) -> list[list[int]]:
         places = [next(wanted) for _ in item.tokens]
         found.append([*made.prompts[item.prompt], *places[1:]])
     return found
+
+
+def check_nan(case: Case, rows: Sequence[Row], name: str, nan: Tensor, threads: int = 2) -> None:
+    """One in the second row, of six: it stays in what sees it, and in gradients of what that sees."""
+    clean = case.run(threads=threads)
+    places = places_of(case.made, rows)
+    prompt = len(rows[1].prompt_ids)
+    sick = places[1][prompt + 50 :]  # seen by the last queries, whose keys are padded
+    tensors = dict(zip(("query", "key", "value"), case.inputs, strict=True))
+    tensors.get(name, case.slope)[sick[0]] = nan
+    out, *grads = case.run(threads=threads)
+    later = sick if name in {"key", "value"} else sick[:1] if name == "query" else []
+    assert bool(out[later].isnan().all())
+    others = sorted(set(itertools.chain(*places)) - set(places[1][prompt:]))
+    assert torch.equal(out[others], clean[0][others])
+    assert torch.equal(grads[0][others], clean[1][others])
+    assert bool(grads[0][sick[0]].isnan().any()) or name == "value"
+    # what the row's queries see has gradients of them; no more
+    unseen = sorted(set(others) - set(places[1]))
+    for grad in grads[1:]:
+        assert bool(grad[unseen].isfinite().all())
+    assert bool(grads[1][places[1][0]].isnan().all())

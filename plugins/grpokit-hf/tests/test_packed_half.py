@@ -7,7 +7,6 @@ no multiple of 32 wide, all inside is float32.
 from __future__ import annotations
 
 import ctypes
-import itertools
 import platform
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ import torch
 
 from grpokit_hf.native import library
 from grpokit_hf.nn.batch import Row
-from packed_case import Case, apart, places_of
+from packed_case import SHAPES, Case, apart, check_nan, places_of
 from packed_pairs import row, scattered, visible
 
 pytestmark = pytest.mark.skipif(library() is None, reason="there is no C compiler")
@@ -53,15 +52,6 @@ def test_it_is_as_near_as_rounding_allows(width: int, seed: int):
 def test_flat_and_sharp_scores(sharp: float, far: float, width: int):
     rows = scattered(4)
     close(Case.of(rows, (6, 2), width, sharp=sharp), rows, far)
-
-
-SHAPES: dict[str, tuple[int, list[int]]] = {
-    "a query alone": (2, [1, 1]),
-    "as many keys as a step has": (32, [33]),
-    "one key more": (33, [34, 2]),
-    "more keys than a backward holds": (700, [60, 3]),
-    "a long row": (5, [1100, 40]),
-}
 
 
 @pytest.mark.parametrize("heads", [(1, 1), (6, 2)])
@@ -137,21 +127,4 @@ def test_what_is_not_a_number_stays_in_its_row(width: int, name: str, threads: i
     lengths = [75, 60, 3, 40, 66, 20]
     rows = [row(n, n // 3, [n // 3] * (39 - n // 3), [n + 9] * lengths[n]) for n in range(6)]
     case = Case.of(rows, (6, 2), width, tree=False)
-    clean = case.run(threads=threads)
-    places = places_of(case.made, rows)
-    prompt = len(rows[1].prompt_ids)
-    sick = places[1][prompt + 50 :]  # seen by the last queries, whose keys are padded
-    tensors = dict(zip(("query", "key", "value"), case.inputs, strict=True))
-    tensors.get(name, case.slope)[sick[0]] = torch.nan
-    out, *grads = case.run(threads=threads)
-    later = sick if name in {"key", "value"} else sick[:1] if name == "query" else []
-    assert bool(out[later].isnan().all())
-    others = sorted(set(itertools.chain(*places)) - set(places[1][prompt:]))
-    assert torch.equal(out[others], clean[0][others])
-    assert torch.equal(grads[0][others], clean[1][others])
-    assert bool(grads[0][sick[0]].isnan().any()) or name == "value"
-    # what the row's queries see has gradients of them; no more
-    unseen = sorted(set(others) - set(places[1]))
-    for grad in grads[1:]:
-        assert bool(grad[unseen].isfinite().all())
-    assert bool(grads[1][places[1][0]].isnan().all())
+    check_nan(case, rows, name, torch.tensor(torch.nan), threads)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 
 import pytest
@@ -11,7 +10,7 @@ import torch
 from grpokit_hf.nn.amx import TileLinear, amx_works
 from grpokit_hf.nn.batch import Row
 from grpokit_hf.nn.products import torch_linear
-from packed_case import Case, apart, places_of
+from packed_case import SHAPES, Case, apart, check_nan, places_of
 from packed_pairs import row, scattered, visible
 
 pytestmark = pytest.mark.skipif(not amx_works(), reason="no AMX tiles, or no C compiler")
@@ -64,15 +63,6 @@ def test_tiles_are_no_further_than_float32_is(sharp: float):
         assert not torch.equal(ours, float32)  # it was computed in another way
 
 
-SHAPES: dict[str, tuple[int, list[int]]] = {
-    "a query alone": (2, [1, 1]),
-    "as many keys as a step has": (32, [33]),
-    "one key more": (33, [34, 2]),
-    "more keys than a backward holds": (700, [60, 3]),
-    "a long row": (5, [1100, 40]),
-}
-
-
 @pytest.mark.parametrize("heads", [(1, 1), (6, 2)])
 @pytest.mark.parametrize("name", SHAPES)
 def test_lengths(name: str, heads: tuple[int, int]):
@@ -112,21 +102,5 @@ def test_what_is_not_a_number_stays_in_its_row(name: str, bits: int):
     lengths = [75, 60, 3, 40, 66, 20]
     rows = [row(n, n // 3, [n // 3] * (39 - n // 3), [n + 9] * lengths[n]) for n in range(6)]
     case = of(rows, (6, 2), 64, tree=False)
-    clean = case.run()
-    places = places_of(case.made, rows)
-    prompt = len(rows[1].prompt_ids)
-    sick = places[1][prompt + 50 :]  # seen by the last queries, whose keys are padded
-    tensors = dict(zip(("query", "key", "value"), case.inputs, strict=True))
     nan = torch.tensor(bits).to(torch.int32).view(torch.float32)
-    tensors.get(name, case.slope)[sick[0]] = nan
-    out, *grads = case.run()
-    later = sick if name in {"key", "value"} else sick[:1] if name == "query" else []
-    assert bool(out[later].isnan().all())
-    others = sorted(set(itertools.chain(*places)) - set(places[1][prompt:]))
-    assert torch.equal(out[others], clean[0][others])
-    assert torch.equal(grads[0][others], clean[1][others])
-    assert bool(grads[0][sick[0]].isnan().any()) or name == "value"
-    unseen = sorted(set(others) - set(places[1]))
-    for grad in grads[1:]:
-        assert bool(grad[unseen].isfinite().all())
-    assert bool(grads[1][places[1][0]].isnan().all())
+    check_nan(case, rows, name, nan)
