@@ -18,9 +18,9 @@ from grpokit.api import (
     Sampling,
 )
 from grpokit_hf.backend import HfBackend
-from grpokit_hf.load import Policy
 from grpokit_hf.nn import caches, decode_attention
 from grpokit_hf.nn.decode import Decoder
+from grpokit_hf.policy import Policy
 from grpokit_hf.window import check_window
 from tiny_model import LETTERS, SPECIAL
 

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from grpokit.api import Prompt, Rollout, Sampling
 from grpokit_hf.backend import HfBackend
-from grpokit_hf.load import Policy, load_adapter
+from grpokit_hf.load import load_adapter
 from grpokit_hf.nn import caches, stack, token
 from grpokit_hf.nn.decode import Decoder
 from grpokit_hf.nn.stack import TURNED
+from grpokit_hf.policy import Policy
 from stirred import opened, stir
 from update_pairs import KINDS
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-from grpokit_hf import load
+from grpokit_hf import policy
 from grpokit_hf.nn.products import torch_linear
 from update_pairs import Case, Pair
 
@@ -24,7 +24,7 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Any]]:
             seen["head"].append((len(x_MK), tuple(weight_NK.shape)))
         return torch_linear(x_MK, weight_NK, bias_N)
 
-    monkeypatch.setattr(load, "pick_linear", lambda *_, native: counting)
+    monkeypatch.setattr(policy, "pick_linear", lambda *_, native: counting)
     return seen
 
 

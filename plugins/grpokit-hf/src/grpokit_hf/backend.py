@@ -36,7 +36,7 @@ from grpokit_hf import state
 from grpokit_hf.config import HfConfig
 from grpokit_hf.groups import Finished, Groups, grouped, row_seeds, rows_of
 from grpokit_hf.job import free_memory
-from grpokit_hf.load import Policy, load_adapter, load_policy, pick_team, use_threads
+from grpokit_hf.load import load_adapter, load_policy, pick_team, use_threads
 from grpokit_hf.locate import Located, ensure, locate
 from grpokit_hf.machine import versions
 from grpokit_hf.measure import Limits, measure
@@ -45,6 +45,7 @@ from grpokit_hf.nn.batch import make_rows
 from grpokit_hf.nn.decode import Drawn
 from grpokit_hf.nn.pick import row_uniforms
 from grpokit_hf.parallel import Team
+from grpokit_hf.policy import Policy
 from grpokit_hf.text.tokenizer import ChatTokenizer
 from grpokit_hf.update import Job, Trainer
 from grpokit_hf.weights import weights_hash

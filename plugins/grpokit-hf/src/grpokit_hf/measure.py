@@ -13,9 +13,9 @@ import torch
 
 from grpokit.api import Measurement, OutOfMemoryError, Rollout, ShouldStop, Wanted
 from grpokit_hf.job import free_memory
-from grpokit_hf.load import Policy
 from grpokit_hf.nn.batch import Row, micro_batches, to_batch
 from grpokit_hf.nn.forward import Forward
+from grpokit_hf.policy import Policy
 
 __all__ = ["Limits", "measure"]
 

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from grpokit.api import CheckpointError, Recipe, derive_seed
-from grpokit_hf.load import Policy, read_model
+from grpokit_hf.load import read_model
 from grpokit_hf.parallel import Team
+from grpokit_hf.policy import Policy
 
 __all__ = ["check_fit", "copy_of", "first_weights", "put", "put_whole", "swapped"]
 

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from grpokit.api import CheckpointError, NonFiniteError
-from grpokit_hf.load import Policy
+from grpokit_hf.policy import Policy
 from grpokit_hf.reset import check_fit
 from grpokit_hf.update import Trainer
 

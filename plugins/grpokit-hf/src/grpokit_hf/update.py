@@ -30,10 +30,10 @@ from grpokit.api import (
 )
 from grpokit_hf.inputs import loss_inputs
 from grpokit_hf.job import Job, Share, Tally, free_memory
-from grpokit_hf.load import Policy
 from grpokit_hf.nn.batch import Batch, Row, filler, micro_batches, minibatches, to_batch
 from grpokit_hf.nn.forward import Forward, TokenValues
 from grpokit_hf.optim import apply, learning_rate, make_optimizer
+from grpokit_hf.policy import Policy
 from grpokit_hf.reset import check_fit, copy_of, first_weights, put, swapped
 
 __all__ = ["Job", "Trainer"]

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from grpokit_hf.load import Policy
 from grpokit_hf.nn.forward import Forward
 from grpokit_hf.nn.head import logit_changes
+from grpokit_hf.policy import Policy
 from grpokit_unsloth.forward import HiddenStates
 
 __all__ = ["UnslothPolicy"]

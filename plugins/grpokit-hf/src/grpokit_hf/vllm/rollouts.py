@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 import torch
 
 from grpokit.api import GrpokitError, PreflightError, Sampling, ShouldStop
-from grpokit_hf.load import Policy
 from grpokit_hf.nn.batch import Row, to_batch
 from grpokit_hf.nn.decode import Drawn
+from grpokit_hf.policy import Policy
 from grpokit_hf.vllm.canary import SURE, Canary, distance, noise_floor
 from grpokit_hf.vllm.choices import LogprobsMode, cuts, logprobs_usable
 from grpokit_hf.vllm.config import VllmConfig

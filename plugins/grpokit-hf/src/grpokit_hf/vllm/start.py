@@ -28,7 +28,7 @@ from grpokit_hf.vllm.sync import Sync
 
 if TYPE_CHECKING:
     from grpokit_hf.config import HfConfig
-    from grpokit_hf.load import Policy
+    from grpokit_hf.policy import Policy
 
 __all__ = ["join", "start_sampler", "window"]
 

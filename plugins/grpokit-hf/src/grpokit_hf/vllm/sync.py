@@ -15,8 +15,8 @@ from peft.utils.other import AuxiliaryTrainingWrapper
 
 from grpokit.api import CheckpointError, GrpokitError, OutOfMemoryError, PreflightError
 from grpokit_hf import state
-from grpokit_hf.load import Policy
 from grpokit_hf.parallel import Several
+from grpokit_hf.policy import Policy
 from grpokit_hf.vllm.sampler import Weights
 from grpokit_hf.vllm.scratch import Scratch
 
