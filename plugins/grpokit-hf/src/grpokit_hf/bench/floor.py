@@ -1,4 +1,4 @@
-"""What the matrix products of an update take alone: the floor below which no arrangement gets.
+"""What the matrix products of an update take alone, each with its whole result written to memory.
 
 Every product of one update is written down, with its numbers. Each distinct one (operation, shapes,
 strides, types) is then computed a few times by itself, by who multiplied it, and the times are added up
