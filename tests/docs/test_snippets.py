@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from doc_pages import ROOT, blocks, pages, write_project
+from warm import warm
 
 LANGUAGES = {"", "text", "python", "yaml", "console", "bash", "toml", "json", "jsonl"}
 
@@ -30,7 +31,7 @@ def test_snippets(page: Path, tmp_path: Path) -> None:
     search = [ROOT / "docs", ROOT / "tests/helpers", *([site] if site else [])]
     environ = {k: v for k, v in os.environ.items() if not k.startswith("GRPOKIT_")} | {
         "PYTHONPATH": os.pathsep.join(map(str, search)),
-        "GRPOKIT_CACHE": str(tmp_path / "cache"),
+        "GRPOKIT_CACHE": str(warm(tmp_path / "cache")),
         "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": "1",
         "COLUMNS": "100",

@@ -13,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from warm import warm
+
 
 class Commands:
     """Runs commands one after the other; each is a process of its own."""
@@ -20,7 +22,11 @@ class Commands:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.log = folder / "command.log"
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "GRPOKIT_CACHE": str(folder / "cache")}
+        environment = {
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "GRPOKIT_CACHE": str(warm(folder / "cache")),
+        }
         self._process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("zygote.py"))],
             stdin=subprocess.PIPE,

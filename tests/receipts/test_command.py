@@ -64,10 +64,10 @@ def test_the_list_says_what_was_reached(capsys: pytest.CaptureFixture[str]) -> N
     assert main(["recipes", "list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     (line,) = (line for line in lines if line.startswith("quickstart "))
-    assert "74.0% (+58.3)" in line
+    assert "80.7% (+63.7)" in line
     assert main(["recipes", "list", "--json"]) == 0
     rows = {row["name"]: row["receipt"] for row in json.loads(capsys.readouterr().out)["recipes"]}
-    assert rows["quickstart"] == "74.0% (+58.3)"
+    assert rows["quickstart"] == "80.7% (+63.7)"
     assert rows["gsm8k-qwen"] is None
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from warm import warm
+
 
 class Fresh:
     """A virtual environment that reads the installed packages, less the example plugin.
@@ -39,7 +41,7 @@ class Fresh:
             script = self.bin / name
             script.write_text(f"#!{self.bin / 'python'}\n{code}\n")
             script.chmod(0o755)
-        self.cache = folder / "cache"
+        self.cache = warm(folder / "cache")
 
     @property
     def environ(self) -> Mapping[str, str]:

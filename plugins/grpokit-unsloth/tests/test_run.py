@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from warm import warm
+
 STEPS = 90
 COMMAND = ("train", "bench-sums", "--set", "backend.use=unsloth", "--steps", str(STEPS))
 
@@ -39,7 +41,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Any:
         cwd=place / "work",
         env=kept
         | {
-            "GRPOKIT_CACHE": str(place / "cache"),
+            "GRPOKIT_CACHE": str(warm(place / "cache")),
             "XDG_CACHE_HOME": str(place / "cache"),
             "CONNECTIONS": str(place / "connections"),
             "PYTHONPATH": str(place / "site"),
