@@ -17,7 +17,7 @@ from grpokit.engine.session import make_backend, train
 from grpokit.engine.signals import StopFlag
 from grpokit.errors import CheckpointError, Interrupted, NonFiniteError
 from grpokit.evaluate.records import write_evaluation
-from grpokit.evaluate.run import Exam, evaluate, prepare
+from grpokit.evaluate.run import Exam, evaluate, prepare_single
 
 if TYPE_CHECKING:
     from grpokit.registry.catalog import Catalog
@@ -70,7 +70,7 @@ def run_all(
     Raises:
         Interrupted: a signal came. Called again, it goes on where it stopped.
     """
-    exam = prepare(matrix.recipe, catalog)
+    exam = prepare_single(matrix.recipe, catalog, place="a comparison of algorithms")
     marks = _marks(exam)
     found: list[Finished] = []
     try:

@@ -51,6 +51,13 @@ def evaluate_command(
     limit: Annotated[
         int | None, typer.Option(min=1, help="Questions; eval.limit otherwise.")
     ] = None,
+    samples: Annotated[
+        int | None,
+        typer.Option(min=1, help="Answers to each question; eval.samples otherwise."),
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option(min=0, help="0 is greedy; eval.temperature otherwise.")
+    ] = None,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace one value.")
     ] = None,
@@ -64,7 +71,7 @@ def evaluate_command(
 
     Prints the accuracy with its 95% interval. With --base or --against it compares two models on
     the same questions: the paired difference with its interval, the answers that changed in both
-    directions, and some of them side by side.
+    directions, and some of them side by side. With several answers to each question it prints pass@k as well.
     """
     from grpokit.compose.load import load_recipe
     from grpokit.evaluate.run import prepare
@@ -74,7 +81,9 @@ def evaluate_command(
     subjects, source, folder = find_subjects(
         target, recipe=recipe, base=base, against=against, checkpoint=checkpoint
     )
-    changes = [*(overrides or []), *([f"eval.limit={limit}"] if limit else [])]
+    given = {"limit": limit, "samples": samples, "temperature": temperature}
+    named = [f"eval.{key}={value}" for key, value in given.items() if value is not None]
+    changes = [*(overrides or []), *named]
     loaded = load_recipe(source, overrides=changes, catalog=catalog)
     tell(loaded.notes)
     exam = prepare(loaded.recipe, catalog)

@@ -18,6 +18,8 @@ TEXT = 600
 """Characters of an answer that are shown."""
 ROWS = 8
 """Rows of a list that are shown."""
+TESTS = {"mcnemar": "McNemar", "sign-flip": "sign-flip test"}
+CHANGES = ("wrong to right", "right to wrong")
 
 
 def show_evaluation(evaluations: Sequence[Evaluation], comparison: Comparison | None) -> None:
@@ -25,14 +27,20 @@ def show_evaluation(evaluations: Sequence[Evaluation], comparison: Comparison | 
     first = evaluations[0]
     temperature = first.fingerprint["sampling"]["temperature"]
     drawn = f"sampled at temperature {temperature:g}" if temperature else "greedy"
+    often = f", {first.samples} answers to each" if first.samples > 1 else ""
     render.say(
-        f"{len(first.items)} held-out questions, {drawn}; correct means {first.decides} >= "
+        f"{len(first.counts)} held-out questions{often}, {drawn}; correct means {first.decides} >= "
         f"{first.threshold:g}"
     )
     render.say()
     _accuracies(evaluations)
+    if first.samples > 1:
+        render.say()
+        _passes(evaluations)
     render.say()
     _rewards(evaluations)
+    render.say()
+    _answers(evaluations)
     if comparison is not None:
         render.say()
         _comparison(evaluations[0], evaluations[1], comparison)
@@ -58,13 +66,46 @@ def _accuracies(evaluations: Sequence[Evaluation]) -> None:
                 each.label,
                 f"{each.right}/{len(each.items)}",
                 percent(each.accuracy),
-                f"[{percent(low)}, {percent(high)}]",
+                _within((low, high)),
                 percent(each.truncated),
                 each.failed,
             )
         )
     columns = ["model", ">correct", ">accuracy", ">95% interval", ">truncated", ">not scored"]
     render.table(columns, rows)
+
+
+def _passes(evaluations: Sequence[Evaluation]) -> None:
+    """A row a k: the chance that one of k answers is right."""
+    found = [each.passes for each in evaluations]
+    rows = [
+        (
+            f"pass@{k}",
+            *(text for each in found for text in (percent(each[k][0]), _within(each[k][1]))),
+        )
+        for k in found[0]
+    ]
+    columns = ["one of k answers is right"]
+    for each in evaluations:
+        columns += [f">{each.label}", ">95% interval"]
+    render.table(columns, rows)
+
+
+def _within(interval: tuple[float, float]) -> str:
+    low, high = interval
+    return f"[{percent(low)}, {percent(high)}]"
+
+
+def _answers(evaluations: Sequence[Evaluation]) -> None:
+    """How long right and wrong answers are, and how much they repeat."""
+    rows = []
+    for name, correct in (("right", True), ("wrong", False)):
+        for each in evaluations:
+            found = each.lengths(correct=correct)
+            if found is not None:
+                numbers = (f"{found['mean']:.1f}", found["median"], found["p95"], found["most"])
+                rows.append((f"{each.label}, {name}", *numbers))
+    render.table(["tokens of answers", ">mean", ">median", ">95% below", ">most"], rows)
 
 
 def _rewards(evaluations: Sequence[Evaluation]) -> None:
@@ -91,11 +132,19 @@ def _comparison(first: Evaluation, second: Evaluation, found: Comparison) -> Non
     render.say(f"{second.label} against {first.label}: {found.sentence}", style)
     render.say(
         f"  difference  {points(found.difference)} points, 95% interval "
-        f"[{points(low)}, {points(high)}], McNemar {_p(found.p)}"
+        f"[{points(low)}, {points(high)}], {TESTS[found.test]} {_p(found.p)}"
     )
     rows = {item.id: item.index for item in first.items}
-    render.say(f"  wrong to right  {_listed([rows[each] for each in found.gained])}")
-    render.say(f"  right to wrong  {_listed([rows[each] for each in found.lost])}")
+    words = ("right more often", "right less often") if found.samples > 1 else CHANGES
+    for word, changed in zip(words, (found.gained, found.lost), strict=True):
+        render.say(f"  {word}  {_listed([rows[each] for each in changed])}")
+    if found.samples > 1:
+        render.say(
+            f"  solved only by {second.label}  {_listed([rows[each] for each in found.support_gained])}"
+        )
+        render.say(
+            f"  solved only by {first.label}  {_listed([rows[each] for each in found.support_lost])}"
+        )
     same = all(a.text == b.text for a, b in zip(first.items, second.items, strict=True))
     if same and first.items:
         render.say("  every answer is the same, word for word: is this a trained model?", "yellow")
@@ -116,12 +165,12 @@ def _listed(rows: Sequence[int]) -> str:
 
 def _samples(evaluations: Sequence[Evaluation], comparison: Comparison | None) -> None:
     """Changed answers first: a gain, a loss, then what comes."""
-    items = {item.id: item for item in evaluations[-1].items}
+    items = _first_answers(evaluations[-1])
     wanted: list[str] = []
     if comparison is not None:
         wanted = [*comparison.gained[:1], *comparison.lost[:1], *comparison.gained[1:2]]
     wanted += [each for each in items if each not in wanted]
-    by_label = [(each.label, {item.id: item for item in each.items}) for each in evaluations]
+    by_label = [(each.label, _first_answers(each)) for each in evaluations]
     for each in wanted[:SAMPLES]:
         item = items[each]
         render.say()
@@ -131,6 +180,11 @@ def _samples(evaluations: Sequence[Evaluation], comparison: Comparison | None) -
             _block("gold", str(item.answer))
         for label, found in by_label:
             _answer(label, found[each])
+
+
+def _first_answers(evaluation: Evaluation) -> dict[str, Item]:
+    """Question -> the first of its answers."""
+    return {item.id: item for item in evaluation.items if item.sample == 0}
 
 
 def _answer(label: str, item: Item) -> None:

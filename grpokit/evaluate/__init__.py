@@ -1,7 +1,11 @@
 """Sampling a model on held-out questions, and honest comparisons.
 
 intervals  Wilson and Tango intervals, exact McNemar test, the smallest detectable change
+means      the same for shares by question, over questions or clusters of them
+flips      the sign-flip test
+passes     pass@k
+texts      lengths and repetition of answers
 paired     base against trained on the same items: difference, verdict, flips
-records    one evaluated item, and the files of an evaluation
+records    one answer, a whole evaluation, and the files of an evaluation
 run        evaluate(): prompts, completions, scores; the same code paths as training
 """

@@ -12,6 +12,7 @@ __all__ = [
     "minimum_detectable",
     "paired_difference",
     "wilson",
+    "wilson_of",
 ]
 
 Interval = tuple[float, float]
@@ -30,19 +31,21 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
     """
     if not 0 <= successes <= n:
         raise ValueError(f"{successes} successes of {n}")
-    if n == 0:
-        return 0.0, 1.0
+    return wilson_of(successes / n, n, level) if n else (0.0, 1.0)
+
+
+def wilson_of(share: float, size: float, level: float = 0.95) -> Interval:
+    """Wilson's interval for a share of ``size`` items, which need not be a whole number."""
     z = _z(level)
-    share = successes / n
-    centre = share + z * z / (2 * n)
-    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    scale = 1 + z * z / n
-    low = 0.0 if successes == 0 else (centre - half) / scale
-    high = 1.0 if successes == n else (centre + half) / scale
+    centre = share + z * z / (2 * size)
+    half = z * math.sqrt(share * (1 - share) / size + z * z / (4 * size * size))
+    scale = 1 + z * z / size
+    low = 0.0 if share == 0 else (centre - half) / scale
+    high = 1.0 if share == 1 else (centre + half) / scale
     return low, high
 
 
-def paired_difference(gained: int, lost: int, n: int, level: float = 0.95) -> Interval:
+def paired_difference(gained: float, lost: float, n: float, level: float = 0.95) -> Interval:
     """Tango's score interval for the difference of two shares measured on the same n items.
 
     ``gained`` items are right only in the second measurement, ``lost`` only in the first. The
@@ -53,7 +56,7 @@ def paired_difference(gained: int, lost: int, n: int, level: float = 0.95) -> In
     equality, and because it keeps a width where the two measurements never differ: the bootstrap
     would then print +-0. Without items it is [-1, 1].
     """
-    if gained < 0 or lost < 0 or gained + lost > n:
+    if gained < 0 or lost < 0 or gained + lost > n * (1 + 1e-12):
         raise ValueError(f"{gained} gained and {lost} lost of {n}")
     if n == 0:
         return -1.0, 1.0
@@ -64,7 +67,7 @@ def paired_difference(gained: int, lost: int, n: int, level: float = 0.95) -> In
     return low, high
 
 
-def _tango(gained: int, lost: int, n: int, d: float) -> float:
+def _tango(gained: float, lost: float, n: float, d: float) -> float:
     """The score statistic for "the difference is d"; falls as d grows."""
     linear = -gained - lost + (2 * n - gained + lost) * d
     constant = -lost * d * (1 - d)
@@ -99,7 +102,7 @@ def mcnemar_exact(gained: int, lost: int) -> float:
 
 
 def minimum_detectable(
-    n: int, discordant: float, *, power: float = 0.8, level: float = 0.95
+    n: float, discordant: float, *, power: float = 0.8, level: float = 0.95
 ) -> float:
     """The smallest true difference that a paired comparison of n items would show.
 

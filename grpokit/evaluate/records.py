@@ -1,7 +1,7 @@
-"""One evaluated item, a whole evaluation, and the two files it leaves.
+"""One answer, a whole evaluation, and the two files it leaves.
 
 eval/20260131-184502/
-    samples.jsonl   a line an item and model: text, scores, correct, finish
+    samples.jsonl   a line an answer and model: text, scores, correct, finish
     summary.json    accuracy with its interval, the comparison, and the fingerprint
 """
 
@@ -11,13 +11,17 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from grpokit.errors import CheckpointError
-from grpokit.evaluate.intervals import Interval, wilson
+from grpokit.errors import CheckpointError, PreflightError
+from grpokit.evaluate.intervals import Interval
+from grpokit.evaluate.means import share_interval
 from grpokit.evaluate.paired import Comparison, compare
+from grpokit.evaluate.passes import pass_at_k
+from grpokit.evaluate.texts import lengths, repetition
 
 __all__ = [
     "Evaluation",
@@ -31,10 +35,12 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """One question, one answer.
+    """One answer to one question.
 
     Attributes:
         id: identity of messages and gold answer; a repeated question gets ``#2``, ``#3``.
+        sample: which of the answers to that question this is, from 0.
+        cluster: of the question, where the recipe names a column for it.
         correct: the deciding reward reached the threshold. An abstention or a failure is wrong.
         failures: rewards that could not score this answer, with the reason.
     """
@@ -50,15 +56,17 @@ class Item:
     total: float | None
     correct: bool
     failures: Mapping[str, str] = field(default_factory=dict)
+    sample: int = 0
+    cluster: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """One model on all items.
+    """One model on all questions.
 
     Attributes:
         label: what the tables call the model.
-        items: in the order of the data set.
+        items: every answer, in the order of the data set; those to one question one after the other.
         decides: name of the reward that means "correct".
         threshold: score from which an answer is correct.
         fingerprint: everything that a repetition must have in common.
@@ -71,19 +79,58 @@ class Evaluation:
     threshold: float
     fingerprint: Mapping[str, Any]
     seconds: float = 0.0
+    pass_at: tuple[int, ...] = (1,)
 
     @property
     def right(self) -> int:
+        """Right answers, of all questions."""
         return sum(item.correct for item in self.items)
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """Right answers by question, in the order of the data set."""
+        found: dict[str, int] = {}
+        for item in self.items:
+            found[item.id] = found.get(item.id, 0) + item.correct
+        return found
+
+    @property
+    def samples(self) -> int:
+        """Answers to each question."""
+        return len(self.items) // len(self.counts) if self.items else 1
+
+    @property
+    def clusters(self) -> dict[str, str] | None:
+        """The cluster of each question; None where there are none."""
+        found = {item.id: item.cluster for item in self.items if item.cluster is not None}
+        return found or None
 
     @property
     def accuracy(self) -> float:
+        """The mean over questions of the share of right answers, avg@n."""
         return self.right / len(self.items) if self.items else 0.0
 
     @property
     def interval(self) -> Interval:
-        """The 95 % Wilson interval of the accuracy."""
-        return wilson(self.right, len(self.items))
+        """The 95 % interval of the accuracy: Wilson's where questions have one answer."""
+        return self._interval([count / self.samples for count in self.counts.values()])
+
+    @property
+    def passes(self) -> dict[int, tuple[float, Interval]]:
+        """pass@k with its 95 % interval, by k."""
+        found = {}
+        for k in self.pass_at if self.items else ():
+            shares = [pass_at_k(self.samples, count, k) for count in self.counts.values()]
+            found[k] = (fmean(shares), self._interval(shares))
+        return found
+
+    def _interval(self, shares: Sequence[float]) -> Interval:
+        clusters = list(self.clusters.values()) if self.clusters else None
+        return share_interval(shares, samples=self.samples, clusters=clusters)
+
+    def lengths(self, *, correct: bool) -> dict[str, Any] | None:
+        """Tokens of the right or of the wrong answers."""
+        return lengths([item.tokens for item in self.items if item.correct == correct])
 
     @property
     def truncated(self) -> float:
@@ -92,19 +139,19 @@ class Evaluation:
 
     @property
     def failed(self) -> int:
-        """Items that at least one reward could not score; for the deciding one they count as wrong."""
+        """Answers that at least one reward could not score; for the deciding one they count as wrong."""
         return sum(bool(item.failures) for item in self.items)
 
     @property
     def abstained(self) -> int:
-        """Items to which the deciding reward does not apply; they count as wrong."""
+        """Answers to which the deciding reward does not apply; they count as wrong."""
         return sum(
             item.scores.get(self.decides) is None and self.decides not in item.failures
             for item in self.items
         )
 
     def rewards(self) -> dict[str, float | None]:
-        """Mean score of each reward over the items it scored; None if there is none."""
+        """Mean score of each reward over the answers it scored; None if there is none."""
         names = self.items[0].scores if self.items else ()
         return {name: self._mean_score(name) for name in names}
 
@@ -116,10 +163,15 @@ class Evaluation:
         """What ``summary.json`` and ``--json`` say about this model."""
         return {
             "label": self.label,
-            "items": len(self.items),
+            "items": len(self.counts),
+            "samples": self.samples,
             "correct": self.right,
             "accuracy": self.accuracy,
             "interval": list(self.interval),
+            "pass_at": {
+                str(k): {"value": value, "interval": list(interval)}
+                for k, (value, interval) in self.passes.items()
+            },
             "decides": self.decides,
             "threshold": self.threshold,
             "truncated": self.truncated,
@@ -130,6 +182,9 @@ class Evaluation:
             "failed": self.failed,
             "abstained": self.abstained,
             "tokens_mean": _mean([item.tokens for item in self.items]),
+            "tokens_right": self.lengths(correct=True),
+            "tokens_wrong": self.lengths(correct=False),
+            "repetition": _mean([repetition(item.text) for item in self.items]),
             "seconds": round(self.seconds, 3),
             "fingerprint": dict(self.fingerprint),
         }
@@ -140,15 +195,19 @@ def _mean(values: Sequence[float]) -> float | None:
 
 
 def compare_evaluations(first: Evaluation, second: Evaluation) -> Comparison:
-    """Pairs two evaluations item by item.
+    """Pairs two evaluations question by question.
 
     Raises:
-        PreflightError: they did not answer the same items.
+        PreflightError: they did not answer the same questions, or not equally often.
     """
-    return compare(
-        {item.id: item.correct for item in first.items},
-        {item.id: item.correct for item in second.items},
-    )
+    if first.samples != second.samples:
+        raise PreflightError(
+            f"{first.label} answered each question {first.samples} times, "
+            f"{second.label} {second.samples} times",
+            place="comparison",
+            remedy="evaluate both with the same eval.samples",
+        )
+    return compare(first.counts, second.counts, samples=first.samples, clusters=first.clusters)
 
 
 def summary(evaluations: Sequence[Evaluation], comparison: Comparison | None) -> dict[str, Any]:

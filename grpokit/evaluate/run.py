@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import count, takewhile
 from typing import TYPE_CHECKING, Any
 
 from grpokit import __version__
@@ -29,12 +30,21 @@ from grpokit.spec.flow import Prompt, Rollout, Sampling, ScoreFailure, Scores
 if TYPE_CHECKING:
     from grpokit.registry.catalog import Catalog
     from grpokit.scoring.scorer import RewardSetup, Share
-    from grpokit.spec.recipe import Recipe, ScoringSection
+    from grpokit.spec.recipe import EvalSection, Recipe, ScoringSection
 
-__all__ = ["BATCH", "Exam", "Progress", "digest", "during_training", "evaluate", "prepare"]
+__all__ = [
+    "BATCH",
+    "Exam",
+    "Progress",
+    "digest",
+    "during_training",
+    "evaluate",
+    "prepare",
+    "prepare_single",
+]
 
 BATCH = 32
-"""Questions a call of ``generate``; constant, because batching can change the last bits."""
+"""Answers a call of ``generate``; constant, because batching can change the last bits."""
 
 Progress = Callable[[int, int], None]
 """(questions done, of how many)."""
@@ -51,6 +61,13 @@ class Exam:
     threshold: float
     scoring: ScoringSection
     fingerprint: Mapping[str, Any]
+    pass_at: tuple[int, ...] = (1,)
+    cluster: str | None = None
+
+    @property
+    def batch(self) -> int:
+        """Questions a call of ``generate``."""
+        return max(1, BATCH // self.sampling.group)
 
     def scorer(self) -> Scorer:
         """A new scorer; use it as a context manager."""
@@ -61,9 +78,11 @@ def prepare(recipe: Recipe, catalog: Catalog, *, limit: int | None = None) -> Ex
     """Opens the held-out data set and renders its first ``limit`` questions.
 
     Raises:
-        PreflightError: the recipe names no held-out data set, or a row lacks a column.
+        PreflightError: the recipe names no held-out data set, a row lacks a column, or several answers are
+            asked for that would all be the same.
     """
     section = recipe.eval
+    _check_samples(section)
     if section.dataset is None:
         raise PreflightError(
             "the recipe names no held-out data set",
@@ -71,11 +90,13 @@ def prepare(recipe: Recipe, catalog: Catalog, *, limit: int | None = None) -> Ex
             remedy="add `eval: {dataset: {use: ...}}` to the recipe, or --set eval.dataset.use=NAME",
         )
     dataset = open_dataset(catalog, section.dataset)
-    count = _count(dataset, limit or section.limit)
-    prompts = tuple(make_prompts(recipe.prompt, dataset, range(count)))
+    wanted = _count(dataset, limit or section.limit)
+    prompts = tuple(make_prompts(recipe.prompt, dataset, range(wanted)))
+    if section.cluster is not None:
+        _check_clusters(prompts, section.cluster)
     rewards = setups(catalog, section.rewards or recipe.rewards)
     sampling = Sampling(
-        group=1,
+        group=section.samples,
         max_tokens=section.max_tokens or recipe.rollout.max_tokens,
         temperature=section.temperature,
         top_p=section.top_p,
@@ -87,7 +108,7 @@ def prepare(recipe: Recipe, catalog: Catalog, *, limit: int | None = None) -> Ex
         "items": digest([prompt.id for prompt in prompts]),
         "prompt": recipe.prompt.model_dump(mode="json"),
         "sampling": asdict(sampling),
-        "batch": BATCH,
+        "batch": max(1, BATCH // section.samples),
         "rewards": {reward.name: _reward_print(reward) for reward in rewards},
     }
     return Exam(
@@ -98,7 +119,60 @@ def prepare(recipe: Recipe, catalog: Catalog, *, limit: int | None = None) -> Ex
         threshold=section.threshold,
         scoring=recipe.scoring,
         fingerprint=fingerprint,
+        pass_at=_pass_at(section),
+        cluster=section.cluster,
     )
+
+
+def prepare_single(recipe: Recipe, catalog: Catalog, *, place: str) -> Exam:
+    """The same for what holds one answer a question: :func:`prepare`, which it raises as well.
+
+    Raises:
+        PreflightError: the recipe asks for several answers, or for clusters of questions.
+    """
+    section = recipe.eval
+    if section.samples > 1 or section.cluster is not None:
+        key = "eval.samples: 1" if section.samples > 1 else "eval.cluster: null"
+        raise PreflightError(
+            f"{place} counts one answer to each question, each for itself, and the recipe asks for "
+            + (f"{section.samples} answers" if section.samples > 1 else "clusters of questions"),
+            place=key.partition(":")[0],
+            remedy=f"set {key} for it",
+        )
+    return prepare(recipe, catalog)
+
+
+def _check_samples(section: EvalSection) -> None:
+    if section.samples > 1 and not section.temperature:
+        raise PreflightError(
+            f"{section.samples} greedy answers to a question are {section.samples} times the same",
+            place="eval.samples",
+            remedy="set eval.temperature, to what the rollouts have for example",
+        )
+    if section.pass_at and max(section.pass_at) > section.samples:
+        raise PreflightError(
+            f"pass@{max(section.pass_at)} cannot be told from {section.samples} answers to a question",
+            place="eval.pass_at",
+            remedy=f"set eval.samples to {max(section.pass_at)} or more, or name smaller ones",
+        )
+
+
+def _pass_at(section: EvalSection) -> tuple[int, ...]:
+    """Powers of two and the number of answers, unless some are named."""
+    if section.pass_at:
+        return tuple(sorted(set(section.pass_at)))
+    powers = takewhile(lambda k: k < section.samples, (1 << n for n in count()))
+    return (*powers, section.samples)
+
+
+def _check_clusters(prompts: Sequence[Prompt], column: str) -> None:
+    missing = [prompt.index for prompt in prompts if prompt.row.get(column) is None]
+    if missing:
+        raise PreflightError(
+            f"{len(missing)} questions have no {column!r}, the first is row {missing[0]}",
+            place="eval.cluster",
+            remedy="name a column that every row has",
+        )
 
 
 def _count(dataset: Dataset, wanted: int | None) -> int:
@@ -146,9 +220,9 @@ def evaluate(
     should_stop: ShouldStop | None = None,
     share: Share | None = None,
 ) -> Evaluation:
-    """Asks every question once and marks the answers.
+    """Asks every question as often as the exam says and marks the answers.
 
-    The seed of an answer derives from (seed, prompt), so neither order nor batch matters to what
+    The seed of an answer derives from (seed, prompt, sample), so neither order nor batch matters to what
     is sampled. An answer that the deciding reward cannot mark is wrong, and counted. ``should_stop``
     is called while answers are drawn and scored, and nowhere else: processes that ``share`` the
     work tell each other of what it raises there.
@@ -164,8 +238,9 @@ def evaluate(
 
     if progress:
         progress(0, total)
-    for first in range(0, total, BATCH):
-        rollout = model.generate(exam.prompts[first : first + BATCH], exam.sampling, should_stop)
+    for first in range(0, total, exam.batch):
+        asked = exam.prompts[first : first + exam.batch]
+        rollout = model.generate(asked, exam.sampling, should_stop)
         facts = facts_of(scorer, model, rollout, should_stop)
         score = partial(scorer.score, should_stop=should_stop, facts=facts)
         scores = share(score, rollout) if share else score(rollout)
@@ -173,7 +248,7 @@ def evaluate(
         items += _items(exam, rollout, scores)
         failures += [each for each in scores.failures if each.reward == exam.decides]
         if progress:
-            progress(len(items), total)
+            progress(first + len(asked), total)
     _check_budget(exam, failures)
     return Evaluation(
         label=label,
@@ -181,45 +256,50 @@ def evaluate(
         decides=exam.decides,
         threshold=exam.threshold,
         fingerprint={"model": dict(model.identity), **exam.fingerprint},
+        pass_at=exam.pass_at,
         seconds=time.perf_counter() - start,
     )
 
 
 def _items(exam: Exam, rollout: Rollout, scores: Scores) -> list[Item]:
-    reasons: dict[int, dict[str, str]] = {}
+    reasons: dict[tuple[int, int], dict[str, str]] = {}
     for failure in scores.failures:
-        reasons.setdefault(failure.prompt_index, {})[failure.reward] = (
-            f"{failure.kind}: {failure.message}"
-        )
-    found = []
-    for row, (prompt, group) in enumerate(zip(rollout.prompts, rollout.completions, strict=True)):
-        completion = group[0]
-        values = {name: scores_PG[row][0] for name, scores_PG in scores.rewards.items()}
-        decided = values[exam.decides]
-        found.append(
-            Item(
-                id=prompt.id,
-                index=prompt.index,
-                question=prompt.messages[-1]["content"],
-                answer=prompt.row.get("answer"),
-                text=completion.text,
-                tokens=len(completion.token_ids),
-                finish=completion.finish,
-                scores=values,
-                total=scores.total[row][0],
-                correct=decided is not None and decided >= exam.threshold,
-                failures=reasons.get(row, {}),
-            )
-        )
-    return found
+        row = (failure.prompt_index, failure.sample)
+        reasons.setdefault(row, {})[failure.reward] = f"{failure.kind}: {failure.message}"
+    return [_item(exam, rollout, scores, row, reasons.get(row, {})) for row in rollout.rows()]
+
+
+def _item(
+    exam: Exam, rollout: Rollout, scores: Scores, row: tuple[int, int], failures: Mapping[str, str]
+) -> Item:
+    p, g = row
+    prompt, completion = rollout.prompts[p], rollout.completions[p][g]
+    values = {name: scores_PG[p][g] for name, scores_PG in scores.rewards.items()}
+    decided = values[exam.decides]
+    return Item(
+        id=prompt.id,
+        index=prompt.index,
+        question=prompt.messages[-1]["content"],
+        answer=prompt.row.get("answer"),
+        text=completion.text,
+        tokens=len(completion.token_ids),
+        finish=completion.finish,
+        scores=values,
+        total=scores.total[p][g],
+        correct=decided is not None and decided >= exam.threshold,
+        failures=failures,
+        sample=g,
+        cluster=None if exam.cluster is None else str(prompt.row[exam.cluster]),
+    )
 
 
 def _check_budget(exam: Exam, failures: Sequence[ScoreFailure]) -> None:
-    if not failures or len(failures) <= exam.scoring.max_error_rate * len(exam.prompts):
+    answers = len(exam.prompts) * exam.sampling.group
+    if not failures or len(failures) <= exam.scoring.max_error_rate * answers:
         return
     worst = failures[0]
     raise RewardError(
-        f"{len(failures)} of {len(exam.prompts)} answers could not be marked; "
+        f"{len(failures)} of {answers} answers could not be marked; "
         f"the first one, row {worst.row}: {worst.kind}, {worst.message}",
         place=f"reward {worst.reward} of {worst.plugin}",
         remedy=worst.remedy or "repair the reward, or raise scoring.max_error_rate",
@@ -239,12 +319,14 @@ def during_training(
             )
         low, high = found.interval
         means = {f"reward/{name}": mean for name, mean in found.rewards().items()}
+        passes = {f"pass@{k}": share for k, (share, _) in found.passes.items() if k > 1}
         return {
             "accuracy": found.accuracy,
             "accuracy_low": low,
             "accuracy_high": high,
-            "questions": float(len(found.items)),
+            "questions": float(len(found.counts)),
             "truncated": found.truncated,
+            **passes,
             **{name: mean for name, mean in means.items() if mean is not None},
         }
 

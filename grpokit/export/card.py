@@ -214,7 +214,7 @@ def _one_result(name: str, summary: Mapping[str, Any], about: Mapping[str, Any])
         [
             (
                 f"**{escaped(model['label'])}**" if model is ours else escaped(model["label"]),
-                f"{model['correct']}/{model['items']}",
+                f"{model['correct']}/{model['items'] * model.get('samples', 1)}",
                 _percent(model["accuracy"]),
                 f"{_percent(model['interval'][0])} to {_percent(model['interval'][1])}",
                 _percent(model["truncated"]),
@@ -225,9 +225,11 @@ def _one_result(name: str, summary: Mapping[str, Any], about: Mapping[str, Any])
     pair = summary.get("comparison")
     if pair:
         low, high = pair["interval"]
+        test = "sign-flip" if pair.get("test") == "sign-flip" else "McNemar"
         yield (
             f"Paired difference {100 * pair['difference']:+.1f} points, 95% interval "
-            f"{100 * low:+.1f} to {100 * high:+.1f}, McNemar p = {pair['mcnemar_p']:.2g}: "
+            f"{100 * low:+.1f} to {100 * high:+.1f}, {test} p = "
+            f"{pair['p'] if 'p' in pair else pair['mcnemar_p']:.2g}: "
             f"{escaped(pair['verdict'])}.\n"
         )
     versions = mark.get("model", {}).get("versions", {})

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from grpokit.compose.diff import leaves
 from grpokit.compose.records import component_records
 from grpokit.errors import PreflightError
-from grpokit.evaluate.run import prepare
+from grpokit.evaluate.run import prepare_single
 from grpokit.receipts.marks import over_seeds
 from grpokit.receipts.model import (
     DataFact,
@@ -48,7 +48,7 @@ def build(paths: Sequence[Path], loaded: Loaded, catalog: Catalog, *, note: str 
         PreflightError: a run is not finished, is of another recipe, was not evaluated as the
             recipe says, or does not go together with the others; with every reason.
     """
-    exam = prepare(loaded.recipe, catalog)
+    exam = prepare_single(loaded.recipe, catalog, place="a receipt")
     records, _ = component_records(loaded, catalog)
     sources = {each.role: each.source_hash for each in records if each.kind == "reward"}
     saved: list[Saved] = []

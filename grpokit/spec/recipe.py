@@ -220,6 +220,12 @@ class EvalSection(Config):
     """Score from which a completion counts as correct."""
     limit: int | None = Field(default=200, ge=1)
     """Questions."""
+    samples: int = Field(default=1, ge=1, le=1024)
+    """Answers to each question; several need a temperature above 0."""
+    pass_at: list[Annotated[int, Field(ge=1)]] | None = None
+    """The k of pass@k, none above `samples`; 1, 2, 4, ... and `samples` by default."""
+    cluster: str | None = None
+    """Column that names questions which belong together (paraphrases, parts of one problem)."""
     every: int | None = Field(default=None, ge=1)
     """Steps between evaluations during training; none by default."""
     temperature: float = Field(default=0.0, ge=0)

@@ -27,7 +27,7 @@ def test_a_signal_between_two_runs_is_obeyed(
                 os.kill(os.getpid(), number)
 
     exam = SimpleNamespace(fingerprint={}, decides="number", threshold=1.0)
-    monkeypatch.setattr(runs, "prepare", lambda *_: exam)
+    monkeypatch.setattr(runs, "prepare_single", lambda *_, place: exam)
     monkeypatch.setattr(runs, "_base", lambda *_: {})
     monkeypatch.setattr(runs, "_cell", lambda cell, *_: cell)
     matrix: Any = SimpleNamespace(cells=("first", "second"), recipe=None)

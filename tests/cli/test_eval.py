@@ -174,3 +174,32 @@ def test_a_probe_draws_one_step_with_the_real_model(commands: Commands) -> None:
     assert 32 <= found["tokens"] <= 32 * 12
     assert 0 <= found["dead"] <= 1
     assert found["rewards"].keys() == {"has-a", "length"}
+
+
+def test_several_answers_to_each_question(commands: Commands, run: Path) -> None:
+    """Drawn twice they are the same, and no two to a question are."""
+    places = [commands.folder / "several", commands.folder / "again"]
+    ask = ("--base", "--samples", "4", "--temperature", "1", "--limit", "6")
+    for place in places:
+        assert commands.run("eval", str(run), *ask, "--out", str(place)) == 0, commands.output
+    assert "6 held-out questions, 4 answers to each, sampled at temperature 1" in commands.output
+    assert "pass@4" in commands.output
+    assert "sign-flip test p" in commands.output
+    (first, samples), (again, same) = (read(place) for place in places)
+    assert samples == same
+    for each in (first, again):
+        for model in each["models"]:
+            model.pop("seconds")
+    assert first == again
+    texts = [item["text"] for item in samples["base"]]
+    assert len(texts) == 24
+    assert len({*texts[:4]}) > 1
+    solved = {item["id"] for item in samples["trained"] if item["correct"]}
+    assert first["models"][1]["pass_at"]["4"]["value"] == pytest.approx(len(solved) / 6)
+
+
+def test_several_greedy_answers_are_refused(commands: Commands, run: Path) -> None:
+    assert commands.run("eval", str(run), "--samples", "4") == 3
+    assert "eval.samples" in commands.output
+    assert "set eval.temperature" in commands.output
+    assert "Traceback" not in commands.output
