@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,8 +18,9 @@ from grpokit.cli.eval_show import show_evaluation
 from grpokit.cli.eval_target import Subject, find_subjects
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+    from grpokit.evaluate.kept import Kept
     from grpokit.evaluate.records import Evaluation
     from grpokit.evaluate.run import Exam, Progress
     from grpokit.registry.catalog import Catalog
@@ -74,6 +76,7 @@ def evaluate_command(
     directions, and some of them side by side. With several answers to each question it prints pass@k as well.
     """
     from grpokit.compose.load import load_recipe
+    from grpokit.evaluate.kept import Kept
     from grpokit.evaluate.run import prepare
     from grpokit.registry.catalog import Catalog
 
@@ -87,20 +90,40 @@ def evaluate_command(
     loaded = load_recipe(source, overrides=changes, catalog=catalog)
     tell(loaded.notes)
     exam = prepare(loaded.recipe, catalog)
-    evaluations = evaluate_all(subjects, loaded.recipe, exam, catalog)
-    _tell(evaluations, out, folder or Path("evals"), as_json=as_json)
+    with _folder(out, folder or Path("evals")) as place:
+        kept = Kept(place)
+        evaluations = evaluate_all(subjects, loaded.recipe, exam, catalog, kept)
+        _tell(evaluations, place, as_json=as_json)
+        kept.end()
 
 
-def _tell(evaluations: list[Evaluation], out: Path | None, folder: Path, *, as_json: bool) -> None:
-    """Writes what was found, to a new folder unless one is named, and shows it; two are compared."""
-    from grpokit.evaluate.records import (
-        compare_evaluations,
-        fresh_folder,
-        summary,
-        write_evaluation,
-    )
+@contextmanager
+def _folder(out: Path | None, parent: Path) -> Iterator[Path]:
+    """The folder that is named, or a new one, which goes again if nothing came of it.
 
-    place = out or fresh_folder(folder, time.strftime("%Y%m%d-%H%M%S"))
+    An interrupt says how to go on where answers are there.
+    """
+    from grpokit.errors import Interrupted
+    from grpokit.evaluate.kept import FILE
+    from grpokit.evaluate.records import fresh_folder, make_folder
+
+    place = make_folder(out) if out else fresh_folder(parent, time.strftime("%Y%m%d-%H%M%S"))
+    try:
+        yield place
+    except Interrupted as error:
+        if (place / FILE).exists():
+            again = "" if out else f" with --out {shlex.quote(str(_short(place)))}"
+            error.remedy = f"the same command{again} goes on with the answers that are there"
+        raise
+    finally:
+        with suppress(OSError):  # not empty
+            place.rmdir()
+
+
+def _tell(evaluations: list[Evaluation], place: Path, *, as_json: bool) -> None:
+    """Writes what was found and shows it; two are compared."""
+    from grpokit.evaluate.records import compare_evaluations, summary, write_evaluation
+
     comparison = compare_evaluations(*evaluations) if len(evaluations) == 2 else None
     write_evaluation(place, evaluations, comparison)
     if as_json:
@@ -117,9 +140,13 @@ def _short(path: Path) -> Path:
 
 
 def evaluate_all(
-    subjects: list[Subject], recipe: Recipe, exam: Exam, catalog: Catalog
+    subjects: list[Subject],
+    recipe: Recipe,
+    exam: Exam,
+    catalog: Catalog,
+    kept: Kept | None = None,
 ) -> list[Evaluation]:
-    """One model after the other, so that only one is in memory."""
+    """One model after the other, so that only one is in memory; answers that ``kept`` holds are taken."""
     from grpokit.engine.signals import StopFlag
 
     with ExitStack() as stack:
@@ -132,7 +159,13 @@ def evaluate_all(
                 subject,
                 recipe,
                 catalog,
-                _Task(exam=exam, scorer=scorer, poll=flag.poll, progress=display.of(subject.label)),
+                _Task(
+                    exam=exam,
+                    scorer=scorer,
+                    poll=flag.poll,
+                    progress=display.of(subject.label),
+                    kept=kept,
+                ),
             )
             for subject in subjects
         ]
@@ -144,6 +177,7 @@ class _Task:
     scorer: Any
     poll: ShouldStop
     progress: Progress
+    kept: Kept | None
 
 
 def _evaluate_one(subject: Subject, recipe: Recipe, catalog: Catalog, task: _Task) -> Evaluation:
@@ -162,6 +196,7 @@ def _evaluate_one(subject: Subject, recipe: Recipe, catalog: Catalog, task: _Tas
             scorer=task.scorer,
             progress=task.progress,
             should_stop=task.poll,
+            kept=task.kept,
         )
     finally:
         backend.close()

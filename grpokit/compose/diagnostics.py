@@ -98,6 +98,8 @@ CODES: dict[str, str] = {
     "R624": "There are more processes than prompts of a step.",
     "R625": "The prompts of a step cannot be shared evenly (note).",
     "R626": "Several processes draw no round ahead.",
+    "R627": "Several greedy answers to a question would be the same.",
+    "R628": "More answers are needed for pass@k.",
 }
 """Every code, with one sentence. The reference is generated from here.
 

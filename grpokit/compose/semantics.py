@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from grpokit.compose.columns import check_columns
 from grpokit.compose.components import Named
 from grpokit.compose.diagnostics import Report, did_you_mean
+from grpokit.compose.exam import refusals
 from grpokit.compose.inert import check_inert
 from grpokit.compose.nodes import Mark, Node, Path, mark_of
 from grpokit.compose.parts import check_parts
@@ -275,6 +276,8 @@ def _held_out(sections: Sections, _: Mapping[str, Named], report: Report) -> Non
     held_out, dataset = sections.eval, sections.dataset
     if held_out is None:
         return
+    for each in refusals(held_out):
+        report.add(each.code, _mark(sections, "eval", each.key), each.fact, remedy=each.remedy)
     if held_out.every is not None and held_out.dataset is None:
         report.add(
             "R618",

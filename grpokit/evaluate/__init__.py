@@ -7,5 +7,6 @@ passes     pass@k
 texts      lengths and repetition of answers
 paired     base against trained on the same items: difference, verdict, flips
 records    one answer, a whole evaluation, and the files of an evaluation
+kept       the answers so far on disk, for an evaluation that is interrupted
 run        evaluate(): prompts, completions, scores; the same code paths as training
 """

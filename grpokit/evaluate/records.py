@@ -28,6 +28,7 @@ __all__ = [
     "Item",
     "compare_evaluations",
     "fresh_folder",
+    "make_folder",
     "summary",
     "write_evaluation",
 ]
@@ -238,6 +239,19 @@ def fresh_folder(parent: Path, name: str) -> Path:
             return folder
 
 
+def make_folder(folder: Path) -> Path:
+    """The folder, made if it is not there.
+
+    Raises:
+        CheckpointError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritten(folder, error) from error
+    return folder
+
+
 def write_evaluation(
     folder: Path, evaluations: Sequence[Evaluation], comparison: Comparison | None
 ) -> Path:
@@ -251,8 +265,8 @@ def write_evaluation(
         for evaluation in evaluations
         for item in evaluation.items
     )
+    make_folder(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         _write(folder / "samples.jsonl", "".join(f"{line}\n" for line in lines))
         text = json.dumps(summary(evaluations, comparison), indent=1, default=str)
         _write(folder / "summary.json", text + "\n")

@@ -10,15 +10,17 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import count, takewhile
 from typing import TYPE_CHECKING, Any
 
 from grpokit import __version__
 from grpokit.compose.data import open_dataset
+from grpokit.compose.exam import refusals
 from grpokit.compose.prompts import make_prompts
 from grpokit.errors import PreflightError, RewardError
+from grpokit.evaluate.kept import Kept
 from grpokit.evaluate.records import Evaluation, Item
 from grpokit.registry.resolve import source_hash
 from grpokit.scoring.budget import check_stop
@@ -82,7 +84,8 @@ def prepare(recipe: Recipe, catalog: Catalog, *, limit: int | None = None) -> Ex
             asked for that would all be the same.
     """
     section = recipe.eval
-    _check_samples(section)
+    for refusal in refusals(section):
+        raise PreflightError(refusal.fact, place=f"eval.{refusal.key}", remedy=refusal.remedy)
     if section.dataset is None:
         raise PreflightError(
             "the recipe names no held-out data set",
@@ -140,21 +143,6 @@ def prepare_single(recipe: Recipe, catalog: Catalog, *, place: str) -> Exam:
             remedy=f"set {key} for it",
         )
     return prepare(recipe, catalog)
-
-
-def _check_samples(section: EvalSection) -> None:
-    if section.samples > 1 and not section.temperature:
-        raise PreflightError(
-            f"{section.samples} greedy answers to a question are {section.samples} times the same",
-            place="eval.samples",
-            remedy="set eval.temperature, to what the rollouts have for example",
-        )
-    if section.pass_at and max(section.pass_at) > section.samples:
-        raise PreflightError(
-            f"pass@{max(section.pass_at)} cannot be told from {section.samples} answers to a question",
-            place="eval.pass_at",
-            remedy=f"set eval.samples to {max(section.pass_at)} or more, or name smaller ones",
-        )
 
 
 def _pass_at(section: EvalSection) -> tuple[int, ...]:
@@ -219,19 +207,24 @@ def evaluate(
     progress: Progress | None = None,
     should_stop: ShouldStop | None = None,
     share: Share | None = None,
+    kept: Kept | None = None,
 ) -> Evaluation:
     """Asks every question as often as the exam says and marks the answers.
 
     The seed of an answer derives from (seed, prompt, sample), so neither order nor batch matters to what
     is sampled. An answer that the deciding reward cannot mark is wrong, and counted. ``should_stop``
     is called while answers are drawn and scored, and nowhere else: processes that ``share`` the
-    work tell each other of what it raises there.
+    work tell each other of what it raises there. Whole batches that ``kept`` holds are not asked again.
 
     Raises:
+        CheckpointError: what ``kept`` holds is of another evaluation.
         RewardError: more answers than ``scoring.max_error_rate`` could not be marked, or a reward
             wants the run to end.
     """
     start = time.perf_counter()
+    asked = _Asked(model, exam, scorer, should_stop, share)
+    mark = {"model": dict(model.identity), **exam.fingerprint}
+    known = kept.begin(label, digest([mark, exam.decides, exam.threshold])) if kept else {}
     items: list[Item] = []
     failures: list[ScoreFailure] = []
     total = len(exam.prompts)
@@ -239,26 +232,58 @@ def evaluate(
     if progress:
         progress(0, total)
     for first in range(0, total, exam.batch):
-        asked = exam.prompts[first : first + exam.batch]
-        rollout = model.generate(asked, exam.sampling, should_stop)
-        facts = facts_of(scorer, model, rollout, should_stop)
-        score = partial(scorer.score, should_stop=should_stop, facts=facts)
-        scores = share(score, rollout) if share else score(rollout)
-        check_stop(scores)
-        items += _items(exam, rollout, scores)
-        failures += [each for each in scores.failures if each.reward == exam.decides]
+        prompts = exam.prompts[first : first + exam.batch]
+        found = _known(prompts, exam.sampling.group, known)
+        if found is None:
+            found, failed = asked.batch(prompts)
+            failures += failed
+            if kept:
+                kept.add(label, found)
+        items += found
         if progress:
-            progress(first + len(asked), total)
-    _check_budget(exam, failures)
+            progress(first + len(prompts), total)
+    _check_budget(exam, items, failures)
     return Evaluation(
         label=label,
         items=tuple(items),
         decides=exam.decides,
         threshold=exam.threshold,
-        fingerprint={"model": dict(model.identity), **exam.fingerprint},
+        fingerprint=mark,
         pass_at=exam.pass_at,
         seconds=time.perf_counter() - start,
     )
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """How a batch is answered and marked."""
+
+    model: Model
+    exam: Exam
+    scorer: Scorer
+    should_stop: ShouldStop | None
+    share: Share | None
+
+    def batch(self, prompts: Sequence[Prompt]) -> tuple[list[Item], list[ScoreFailure]]:
+        """The answers, and which of them the deciding reward could not mark."""
+        rollout = self.model.generate(prompts, self.exam.sampling, self.should_stop)
+        facts = facts_of(self.scorer, self.model, rollout, self.should_stop)
+        score = partial(self.scorer.score, should_stop=self.should_stop, facts=facts)
+        scores = self.share(score, rollout) if self.share else score(rollout)
+        check_stop(scores)
+        failed = [each for each in scores.failures if each.reward == self.exam.decides]
+        return _items(self.exam, rollout, scores), failed
+
+
+def _known(
+    prompts: Sequence[Prompt], samples: int, known: Mapping[tuple[str, int], Item]
+) -> list[Item] | None:
+    """A batch that was answered before; None unless all of it was."""
+    keys = [(prompt.id, sample) for prompt in prompts for sample in range(samples)]
+    if not all(key in known for key in keys):
+        return None
+    answers = {prompt.id: prompt.row.get("answer") for prompt in prompts}
+    return [replace(known[key], answer=answers[key[0]]) for key in keys]
 
 
 def _items(exam: Exam, rollout: Rollout, scores: Scores) -> list[Item]:
@@ -293,16 +318,18 @@ def _item(
     )
 
 
-def _check_budget(exam: Exam, failures: Sequence[ScoreFailure]) -> None:
-    answers = len(exam.prompts) * exam.sampling.group
-    if not failures or len(failures) <= exam.scoring.max_error_rate * answers:
+def _check_budget(exam: Exam, items: Sequence[Item], failures: Sequence[ScoreFailure]) -> None:
+    failed = [item for item in items if exam.decides in item.failures]
+    if not failed or len(failed) <= exam.scoring.max_error_rate * len(items):
         return
-    worst = failures[0]
+    first = failed[0]
+    plugins = [f" of {each.plugin}" for each in failures[:1]]  # not known of answers that were kept
     raise RewardError(
-        f"{len(failures)} of {answers} answers could not be marked; "
-        f"the first one, row {worst.row}: {worst.kind}, {worst.message}",
-        place=f"reward {worst.reward} of {worst.plugin}",
-        remedy=worst.remedy or "repair the reward, or raise scoring.max_error_rate",
+        f"{len(failed)} of {len(items)} answers could not be marked; the first one, row {first.index}: "
+        f"{first.failures[exam.decides].replace(': ', ', ', 1)}",
+        place=f"reward {exam.decides}{''.join(plugins)}",
+        remedy=next((each.remedy for each in failures if each.remedy), "")
+        or "repair the reward, or raise scoring.max_error_rate",
     )
 
 

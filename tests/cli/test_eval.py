@@ -203,3 +203,21 @@ def test_several_greedy_answers_are_refused(commands: Commands, run: Path) -> No
     assert "eval.samples" in commands.output
     assert "set eval.temperature" in commands.output
     assert "Traceback" not in commands.output
+
+
+def test_an_interrupted_evaluation_goes_on(commands: Commands, run: Path) -> None:
+    """SIGINT while the second model answers; the first one is not asked again."""
+    ask = ("eval", str(run), "--base", "--limit", "160")
+    whole = commands.folder / "uninterrupted"
+    assert commands.run(*ask, "--out", str(whole)) == 0, commands.output
+    place = commands.folder / "interrupted"
+    half = ((0.0, signal.SIGINT),)
+    code = commands.run(*ask, "--out", str(place), signals=half, when="trained: 0 of 160")
+    assert code == 130, commands.output
+    assert "the same command goes on with the answers that are there" in commands.output
+    assert [path.name for path in place.iterdir()] == ["samples.partial.jsonl"]
+    there = (place / "samples.partial.jsonl").read_text().count("\n")
+    assert there >= 161
+    assert commands.run(*ask, "--out", str(place)) == 0, commands.output
+    assert read(place)[1] == read(whole)[1]
+    assert sorted(path.name for path in place.iterdir()) == ["samples.jsonl", "summary.json"]
