@@ -199,25 +199,26 @@ def test_several_answers_to_each_question(commands: Commands, run: Path) -> None
 
 
 def test_several_greedy_answers_are_refused(commands: Commands, run: Path) -> None:
-    assert commands.run("eval", str(run), "--samples", "4") == 3
-    assert "eval.samples" in commands.output
+    assert commands.run("eval", str(run), "--samples", "4") == 2
+    assert "R627 4 greedy answers to a question" in commands.output
     assert "set eval.temperature" in commands.output
     assert "Traceback" not in commands.output
 
 
 def test_an_interrupted_evaluation_goes_on(commands: Commands, run: Path) -> None:
     """SIGINT while the second model answers; the first one is not asked again."""
-    ask = ("eval", str(run), "--base", "--limit", "160")
+    ask = ("eval", str(run), "--base", "--limit", "900", "--samples", "8", "--temperature", "1")
     whole = commands.folder / "uninterrupted"
     assert commands.run(*ask, "--out", str(whole)) == 0, commands.output
+    count = len(read(whole)[1]["base"])
     place = commands.folder / "interrupted"
     half = ((0.0, signal.SIGINT),)
-    code = commands.run(*ask, "--out", str(place), signals=half, when="trained: 0 of 160")
+    code = commands.run(*ask, "--out", str(place), signals=half, when="trained: 0 of ")
     assert code == 130, commands.output
     assert "the same command goes on with the answers that are there" in commands.output
     assert [path.name for path in place.iterdir()] == ["samples.partial.jsonl"]
     there = (place / "samples.partial.jsonl").read_text().count("\n")
-    assert there >= 161
+    assert count < there < 2 * count + 2
     assert commands.run(*ask, "--out", str(place)) == 0, commands.output
     assert read(place)[1] == read(whole)[1]
     assert sorted(path.name for path in place.iterdir()) == ["samples.jsonl", "summary.json"]
