@@ -66,17 +66,18 @@ def beyond(history: History, name: str, limit: float) -> tuple[Window, Window] |
 
 
 def first_beyond(history: History, name: str, limit: float) -> int:
-    """The first step of the last stretch that stayed at or beyond the limit for the most part.
+    """The first step of the last stretch at or beyond the limit.
 
-    Goes back from the newest value while the windows' medians hold.
+    The stretch goes back from the newest value while the median of five is beyond it.
     """
     known = history.known(name)
     assert known is not None
     size = 5
     place = len(known.values)
-    while place > size and sorted(known.values[place - size : place])[size // 2] >= limit:
+    while place > size and statistics.median(known.values[place - size : place]) >= limit:
         place -= 1
-    stretch = zip(known.steps[max(place - size, 0) :], known.values[max(place - size, 0) :])  # noqa: B905
+    start = max(place - size, 0)
+    stretch = zip(known.steps[start:], known.values[start:], strict=True)
     return next((step for step, value in stretch if value >= limit), known.steps[-1])
 
 

@@ -30,7 +30,7 @@ def format_farming(history: History) -> Evidence | None:
     0.05 of its start.
     """
     goal = history.goal
-    if goal is None or not _flat(history, goal):
+    if goal is None:
         return None
     for name in history.rewards:
         side = f"rewards/{name}/mean"
@@ -40,6 +40,9 @@ def format_farming(history: History) -> Evidence | None:
         before, now = history.window(side, back=LONG - WINDOW), history.window(side)
         if before is None or now is None or min(before.median, now.median) - start < RISE:
             continue
+        gain = gained(history, goal)
+        if gain is None or not _flat(history, goal):
+            return None
         return Evidence(
             name="format-farming",
             severity="warn",
@@ -48,7 +51,7 @@ def format_farming(history: History) -> Evidence | None:
             threshold=RISE,
             first=first_beyond(history, side, start + RISE),
             fact=f"the reward {name} rose from {start:.2f} to {now.median:.2f} while "
-            f"{_short(goal)} changed by {gained(history, goal) or 0.0:+.3f}",
+            f"{_short(goal)} changed by {gain:+.3f}",
         )
     return None
 
@@ -117,14 +120,15 @@ def _improved(history: History, *, known: bool) -> bool:
 def overfitting(history: History) -> Evidence | None:
     """The reward in training went up by much more than the evaluations, twice in a row.
 
-    The gap is the rise of the one less that of the other since the first evaluation, less twice
-    the error of the first. Evaluations that
-    have gained half as much as the reward lag behind, and are no sign of it.
+    The gap is the rise of the one less that of the other since the first evaluation, and less twice
+    the error of the first. Evaluations that have gained half as much as the reward are only slower.
     """
     held_out = history.known("held_out")
     name = history.goal or "reward"
     train = history.known(name)
     if held_out is None or train is None or len(held_out.values) < EVALUATIONS:
+        return None
+    if train.steps[0] > held_out.steps[0]:
         return None
     base = _around(train, held_out.steps[0])
     gaps = [
@@ -157,6 +161,6 @@ def _error(window: Window) -> float:
 
 
 def _around(window: Window, step: int) -> float:
-    """The median of the WINDOW values up to a step, or of the first ones."""
-    upto = [v for s, v in zip(window.steps, window.values, strict=True) if s <= step][-WINDOW:]
-    return statistics.median(upto or window.values[:WINDOW])
+    """The median of the WINDOW values around a step: half of them after it, where they are there."""
+    pairs = zip(window.steps, window.values, strict=True)
+    return statistics.median([v for s, v in pairs if s <= step + WINDOW // 2][-WINDOW:])
