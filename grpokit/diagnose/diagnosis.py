@@ -110,19 +110,20 @@ class Diagnosis:
         new = self._finding(evidence, step)
         key = (new.name, new.subject)
         old = self._seen.get(key)
-        if old is None or GRAVITY[new.severity] > GRAVITY[old.severity]:
-            first = new.first if old is None else min(old.first, new.first)
-            self._seen[key] = replace(new, first=first, **self._cost(evidence, first))
-        else:
-            self._seen[key] = replace(old, last=step, **self._cost(evidence, old.first))
+        graver = old is None or GRAVITY[new.severity] > GRAVITY[old.severity]
+        kept = new if old is None or graver else old
+        first = new.first if old is None else min(old.first, new.first)
+        steps, wasted = self._cost(evidence, first)
+        self._seen[key] = replace(kept, first=first, last=step, steps=steps, wasted=wasted)
         said = self._said.get(key)
-        graver = said is None or GRAVITY[new.severity] > GRAVITY[said.severity]
-        if said is not None and not graver and step - said.last < QUIET:
+        repeated = said is not None and GRAVITY[new.severity] <= GRAVITY[said.severity]
+        if said is not None and repeated and step - said.last < QUIET:
             return None
         self._said[key] = new
         return new
 
     def _finding(self, evidence: Evidence, step: int) -> Finding:
+        steps, wasted = self._cost(evidence, evidence.first)
         return Finding(
             name=evidence.name,
             severity=evidence.severity,
@@ -133,10 +134,11 @@ class Diagnosis:
             first=evidence.first,
             last=step,
             remedy=FINDINGS[evidence.name].remedy,
-            **self._cost(evidence, evidence.first),
+            steps=steps,
+            wasted=wasted,
         )
 
-    def _cost(self, evidence: Evidence, first: int) -> dict[str, int | None]:
+    def _cost(self, evidence: Evidence, first: int) -> tuple[int, int | None]:
         """Rows since ``first``, and the completions in them that were wasted."""
         rows = [row for row in self.history.rows if row.step >= first]
         counts = {r.step: r.values["completions"] for r in rows if "completions" in r.values}
@@ -146,4 +148,4 @@ class Diagnosis:
         elif counts and (share := self.history.known(evidence.waste)) is not None:
             pairs = zip(share.steps, share.values, strict=True)
             wasted = round(sum(counts.get(step, 0.0) * min(value, 1.0) for step, value in pairs))
-        return {"steps": len({row.step for row in rows}), "wasted": wasted}
+        return len(rows), wasted

@@ -131,10 +131,11 @@ def _lines(path: Path) -> list[StepRow]:
 
 
 def _trl(path: Path) -> Source:
+    """The log history without its last entry, the summary of the whole run."""
     try:
         state = json.loads(_bytes(path))
         history = state["log_history"]
-        rows = [trl_row(entry) for entry in history]
+        rows = [trl_row(entry) for entry in history if "train_runtime" not in entry]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RecipeError(
             f"this is no state of a trainer: {type(error).__name__}: {error}",

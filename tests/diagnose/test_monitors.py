@@ -361,10 +361,8 @@ def test_a_finding_is_said_once_in_fifty_steps_and_again_when_graver() -> None:
     said = []
     for step in range(1, 161):
         cut = 0.2 if step < 100 else 0.5
-        for each in diagnosis.add(
-            own_row({**SOUND, "step": step, "reward": 0.3, "truncated": cut})
-        ):
-            said.append((step, each.severity))
+        row = own_row({**SOUND, "step": step, "reward": 0.3, "truncated": cut})
+        said += [(step, each.severity) for each in diagnosis.add(row)]
     assert said == [(30, "warn"), (80, "warn"), (120, "stop")]
     assert only(diagnosis).first == 1
 

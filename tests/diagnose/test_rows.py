@@ -96,7 +96,8 @@ def test_trls_evaluation_becomes_held_out() -> None:
 def test_the_names_are_those_that_trl_writes() -> None:
     """The installed TRL's own source; learning_rate is written by transformers' trainer."""
     spec = importlib.util.find_spec("trl")
-    assert spec is not None and spec.submodule_search_locations is not None
+    assert spec is not None
+    assert spec.submodule_search_locations
     path = Path(spec.submodule_search_locations[0]) / "trainer/grpo_trainer.py"
     source = path.read_text("utf-8")
     wanted = {*TRL_NAMES, "entropy", "kl", "reward", "reward_std"} - {"learning_rate"}
