@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
+
 from grpokit.diagnose.evidence import Evidence, at_top, gained
 from grpokit.diagnose.history import BACK, WINDOW, History
 from grpokit.diagnose.rows import StepRow
@@ -27,9 +30,9 @@ TOP = 0.95
 
 
 def no_reward(history: History) -> Evidence | None:
-    """Three steps in a row in which no completion had a reward."""
-    last = history.rows[-IN_A_ROW:]
-    if len(last) < IN_A_ROW or not all(map(_unrewarded, last)):
+    """Three steps in a row in which no completion had a reward; steps that drew none are left out."""
+    last = _last(history, lambda row: _told(row, "reward") or row.values.get("abstained", 0.0) > 0)
+    if len(last) < IN_A_ROW or any("reward" in row.values for row in last):
         return None
     failed = any(row.values.get("failed", 0.0) > 0 or "reward" in row.odd for row in last)
     return Evidence(
@@ -37,30 +40,38 @@ def no_reward(history: History) -> Evidence | None:
         severity="stop",
         value=1.0,
         threshold=1.0,
-        first=last[0].step,
+        first=last[-1].step,
         fact=f"no completion has had a reward for {IN_A_ROW} steps",
     )
 
 
-def _unrewarded(row: StepRow) -> bool:
-    nothing = "reward" not in row.values and row.values.get("abstained", 0.0) > 0
-    return "reward" in row.odd or nothing
-
-
 def no_gradient(history: History) -> Evidence | None:
-    """Three steps in a row whose gradient was not finite."""
-    last = history.rows[-IN_A_ROW:]
-    bad = [r for r in last if "grad_norm" in r.odd or r.values.get("skipped_steps", 0.0) > 0]
-    if len(bad) < IN_A_ROW:
+    """Three steps in a row whose gradient was not finite; steps without an update are left out."""
+    last = _last(history, lambda row: _told(row, "grad_norm") or _skipped(row))
+    if len(last) < IN_A_ROW or not all("grad_norm" in r.odd or _skipped(r) for r in last):
         return None
     return Evidence(
         name="gradient-not-finite",
         severity="stop",
-        value=float(len(bad)),
+        value=float(len(last)),
         threshold=float(IN_A_ROW),
-        first=last[0].step,
+        first=last[-1].step,
         fact=f"the gradient was not finite for {IN_A_ROW} steps",
     )
+
+
+def _last(history: History, wanted: Callable[[StepRow], bool]) -> list[StepRow]:
+    """The newest IN_A_ROW rows that say something, the newest first; of the last fifty."""
+    recent = itertools.islice(reversed(history.rows), 50)
+    return list(itertools.islice(filter(wanted, recent), IN_A_ROW))
+
+
+def _told(row: StepRow, name: str) -> bool:
+    return name in row.values or name in row.odd
+
+
+def _skipped(row: StepRow) -> bool:
+    return row.values.get("skipped_steps", 0.0) > 0
 
 
 def failures(history: History) -> Evidence | None:

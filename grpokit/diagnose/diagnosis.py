@@ -83,8 +83,8 @@ class Diagnosis:
 
     def __init__(self, goal: str | None = None) -> None:
         self.history = History(goal)
-        self._said: dict[tuple[str, str], Finding] = {}
-        self._seen: dict[tuple[str, str], Finding] = {}
+        self._said: dict[tuple[str, str], tuple[Evidence, int]] = {}
+        self._seen: dict[tuple[str, str], tuple[Evidence, int]] = {}
 
     def add(self, row: StepRow) -> list[Finding]:
         """Takes the next row; returns what is to be said now.
@@ -99,31 +99,26 @@ class Diagnosis:
         return [said for each in found if each is not None and (said := self._keep(each, row.step))]
 
     def findings(self) -> list[Finding]:
-        """Everything found so far, once each at its gravest, in the order of ``FINDINGS``."""
+        """Everything found so far, once each at its gravest; the gravest first."""
         order = list(FINDINGS)
-        return sorted(
-            self._seen.values(), key=lambda each: (-GRAVITY[each.severity], order.index(each.name))
-        )
+        found = [self._finding(evidence, last) for evidence, last in self._seen.values()]
+        return sorted(found, key=lambda each: (-GRAVITY[each.severity], order.index(each.name)))
 
     def _keep(self, evidence: Evidence, step: int) -> Finding | None:
-        """Files a finding; returns it if it is to be said."""
-        new = self._finding(evidence, step)
-        key = (new.name, new.subject)
-        old = self._seen.get(key)
-        graver = old is None or GRAVITY[new.severity] > GRAVITY[old.severity]
-        kept = new if old is None or graver else old
-        first = new.first if old is None else min(old.first, new.first)
-        steps, wasted = self._cost(evidence, first)
-        self._seen[key] = replace(kept, first=first, last=step, steps=steps, wasted=wasted)
+        """Files what a monitor saw; returns it as a finding if it is to be said."""
+        key = (evidence.name, evidence.subject)
+        gravity = GRAVITY[evidence.severity]
+        old = self._seen.get(key, (evidence, step))[0]
+        kept = evidence if gravity > GRAVITY[old.severity] else old
+        self._seen[key] = (replace(kept, first=min(old.first, evidence.first)), step)
         said = self._said.get(key)
-        repeated = said is not None and GRAVITY[new.severity] <= GRAVITY[said.severity]
-        if said is not None and repeated and step - said.last < QUIET:
+        if said is not None and gravity <= GRAVITY[said[0].severity] and step - said[1] < QUIET:
             return None
-        self._said[key] = new
-        return new
+        self._said[key] = (evidence, step)
+        return self._finding(evidence, step)
 
-    def _finding(self, evidence: Evidence, step: int) -> Finding:
-        steps, wasted = self._cost(evidence, evidence.first)
+    def _finding(self, evidence: Evidence, last: int) -> Finding:
+        steps, wasted = self._cost(evidence, last)
         return Finding(
             name=evidence.name,
             severity=evidence.severity,
@@ -132,20 +127,21 @@ class Diagnosis:
             value=evidence.value,
             threshold=evidence.threshold,
             first=evidence.first,
-            last=step,
-            remedy=FINDINGS[evidence.name].remedy,
+            last=last,
             steps=steps,
             wasted=wasted,
+            remedy=FINDINGS[evidence.name].remedy,
         )
 
-    def _cost(self, evidence: Evidence, first: int) -> tuple[int, int | None]:
-        """Rows since ``first``, and the completions in them that were wasted."""
-        rows = [row for row in self.history.rows if row.step >= first]
+    def _cost(self, evidence: Evidence, last: int) -> tuple[int, int | None]:
+        """Rows from the first step to the last, and the completions in them that were wasted."""
+        rows = [row for row in self.history.rows if evidence.first <= row.step <= last]
         counts = {r.step: r.values["completions"] for r in rows if "completions" in r.values}
-        wasted = None
-        if counts and not evidence.waste:
-            wasted = round(sum(counts.values()))
-        elif counts and (share := self.history.known(evidence.waste)) is not None:
-            pairs = zip(share.steps, share.values, strict=True)
-            wasted = round(sum(counts.get(step, 0.0) * min(value, 1.0) for step, value in pairs))
-        return len(rows), wasted
+        if not counts:
+            return len(rows), None
+        if not evidence.waste:
+            return len(rows), round(sum(counts.values()))
+        share = self.history.known(evidence.waste)
+        assert share is not None
+        pairs = zip(share.steps, share.values, strict=True)
+        return len(rows), round(sum(counts.get(s, 0.0) * min(value, 1.0) for s, value in pairs))

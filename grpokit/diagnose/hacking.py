@@ -123,8 +123,9 @@ def overfitting(history: History) -> Evidence | None:
     The gap is the rise of the one less that of the other since the first evaluation, and less twice
     the error of the first. Evaluations that have gained half as much as the reward are only slower.
     """
-    held_out = history.known("held_out")
-    name = history.goal or "reward"
+    held_out, name = history.known("held_out"), history.goal or "reward"
+    if held_out is None:
+        held_out, name = history.known("held_out/reward"), "reward"
     train = history.known(name)
     if held_out is None or train is None or len(held_out.values) < EVALUATIONS:
         return None

@@ -37,7 +37,7 @@ class StepRow:
     @property
     def is_evaluation(self) -> bool:
         """Whether it comes from an evaluation during training, beside the row of its step."""
-        return self.values.keys() == {"held_out"}
+        return bool(self.values) and self.values.keys() <= {"held_out", "held_out/reward"}
 
 
 def own_row(row: Mapping[str, Any]) -> StepRow:
@@ -62,7 +62,7 @@ def own_row(row: Mapping[str, Any]) -> StepRow:
 def trl_row(row: Mapping[str, Any]) -> StepRow:
     """An entry of ``log_history`` in TRL's ``trainer_state.json``.
 
-    An evaluation's ``eval_reward`` becomes ``held_out``. TRL writes no number of completions and no
+    An evaluation's ``eval_reward`` becomes ``held_out/reward``: it is a total, not an accuracy. TRL writes no number of completions and no
     count of failures; a reward of null or NaN says that no completion of the step could be scored.
 
     Raises:
@@ -70,7 +70,7 @@ def trl_row(row: Mapping[str, Any]) -> StepRow:
     """
     step, values, odd = _numbers(row)
     if "eval_reward" in values:
-        return StepRow(step=step, values={"held_out": values["eval_reward"]})
+        return StepRow(step=step, values={"held_out/reward": values["eval_reward"]})
     named = {TRL_NAMES.get(name, name): value for name, value in values.items()}
     return StepRow(step=step, values=named, odd=frozenset(TRL_NAMES.get(n, n) for n in odd))
 

@@ -133,6 +133,23 @@ def test_a_young_run_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "Most findings need 30 rows" in capsys.readouterr().out
 
 
+def test_the_name_of_a_reward_is_hostile_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ("rewards/\x1b[2J\nbad/mean", "rewards/\x1b[2J\nbad/std")
+    rows = [row | dict.fromkeys(names, 0.0) for row in sound_rows(40, rewards__number__mean=0.3)]
+    assert main(["doctor", str(numbered_run(tmp_path, rows))]) == 0
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "the reward \\x1b[2J\\nbad is 0 for every completion" in out
+
+
+def test_torch_is_not_loaded(tmp_path: Path) -> None:
+    code = "import sys; from grpokit.cli.main import main; main(sys.argv[1:]); print('torch' in sys.modules, 'numpy' in sys.modules)"
+    done = grpokit("doctor", str(cut_off(tmp_path)), code=code)
+    assert done.stdout.splitlines()[-1] == "False False", done.stderr
+
+
 def test_last_is_the_newest_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from grpokit.diagnose.diagnosis import Diagnosis, Finding
-from grpokit.diagnose.rows import StepRow, own_row
+from grpokit.diagnose.rows import StepRow, own_row, trl_row
 
 SOUND: dict[str, Any] = {
     "reward_std": 0.4,
@@ -114,6 +114,16 @@ def test_a_reward_of_nan_is_a_failure() -> None:
     for step in range(1, 4):
         diagnosis.add(StepRow(step=step, values={}, odd=frozenset({"reward"})))
     assert only(diagnosis).name == "reward-failures"
+
+
+def test_steps_that_draw_nothing_are_no_interruption() -> None:
+    """TRL takes several updates with one batch of completions; only its first row has rewards."""
+    diagnosis = Diagnosis()
+    for step in range(1, 10):
+        odd = frozenset({"reward"}) if step % 4 == 1 else frozenset()
+        diagnosis.add(StepRow(step=step, values={"entropy": 1.0}, odd=odd))
+    found = only(diagnosis)
+    assert (found.name, found.first, found.last) == ("reward-failures", 1, 9)
 
 
 def test_an_evaluation_between_does_not_hide_it() -> None:
@@ -354,6 +364,15 @@ def test_a_reward_that_rises_only_in_training() -> None:
     warned = only(evaluated(train, lambda step: 0.4))
     assert (warned.name, warned.severity) == ("over-fitting", "warn")
     assert only(evaluated(train, lambda step: 0.5 - 0.002 * step)).severity == "stop"
+
+
+def test_the_log_of_trl_has_totals_of_evaluations() -> None:
+    diagnosis = Diagnosis()
+    for step in range(1, 151):
+        diagnosis.add(trl_row({"step": step, "reward": 0.3 + 0.004 * step, "grad_norm": 0.2}))
+        if step % 25 == 0:
+            diagnosis.add(trl_row({"step": step, "eval_reward": 0.4, "eval_loss": 0.0}))
+    assert only(diagnosis).name == "over-fitting"
 
 
 def test_a_finding_is_said_once_in_fifty_steps_and_again_when_graver() -> None:

@@ -90,7 +90,7 @@ def test_trls_evaluation_becomes_held_out() -> None:
         {"step": 9, "eval_reward": 0.6, "eval_loss": 0.1, "eval_rewards/number/mean": 0.5}
     )
     assert row.is_evaluation
-    assert row.values["held_out"] == 0.6
+    assert dict(row.values) == {"held_out/reward": 0.6}
 
 
 def test_the_names_are_those_that_trl_writes() -> None:
