@@ -66,6 +66,8 @@ class History:
         self._series: dict[str, _Series] = {}
         self._dead: float | None = None
         self.rows: list[StepRow] = []
+        self.rewards: list[str] = []
+        """Names of the rewards that have been seen."""
         self.scale = 1.0
         """The largest mean reward of a step, at least 1. Gains are measured by it."""
 
@@ -76,12 +78,20 @@ class History:
             self.rows.append(row)
         place = len(self.rows) - 1
         for name, value in {**row.values, **self._derived(row.values)}.items():
-            series = self._series.setdefault(name, _Series())
+            series = self._series.get(name)
+            if series is None:
+                series = self._new(name)
             series.rows.append(place)
             series.steps.append(row.step)
             series.values.append(value)
             if len(series.values) == START:
                 series.start = statistics.median(series.values)
+
+    def _new(self, name: str) -> _Series:
+        head, tail = "rewards/", "/mean"
+        if name.startswith(head) and name.endswith(tail):
+            self.rewards.append(name[len(head) : -len(tail)])
+        return self._series.setdefault(name, _Series())
 
     def window(self, name: str, *, size: int = WINDOW, back: int = 0) -> Window | None:
         """The last ``size`` values but ``back``; None where there are fewer, or none lately."""
@@ -111,19 +121,13 @@ class History:
         return Window(steps=tuple(series.steps), values=tuple(series.values))
 
     @property
-    def rewards(self) -> list[str]:
-        """Names of the rewards that have been seen."""
-        head, tail = "rewards/", "/mean"
-        names = (n for n in self._series if n.startswith(head) and n.endswith(tail))
-        return [name[len(head) : -len(tail)] for name in names]
-
-    @property
     def goal(self) -> str | None:
         """The series of the reward that counts; None where several may."""
-        rewards = self.rewards
-        if self._goal is not None and self._goal in rewards:
+        if self._goal is not None and self._goal in self.rewards:
             return f"rewards/{self._goal}/mean"
-        chosen = rewards if len(rewards) == 1 else [r for r in rewards if not SIDE.search(r)]
+        chosen = self.rewards
+        if len(chosen) > 1:
+            chosen = [name for name in chosen if not SIDE.search(name)]
         return f"rewards/{chosen[0]}/mean" if len(chosen) == 1 else None
 
     def _derived(self, values: Mapping[str, float]) -> dict[str, float]:

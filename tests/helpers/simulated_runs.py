@@ -166,8 +166,10 @@ def _mean(values: list[float]) -> float:
 
 
 def _spread(values: list[float]) -> float:
+    if max(values) == min(values):
+        return 0.0
     middle = _mean(values)
-    return math.sqrt(sum((value - middle) ** 2 for value in values) / len(values))
+    return math.sqrt(max(sum([value * value for value in values]) / len(values) - middle**2, 0.0))
 
 
 def _reward(name: str, values: list[float]) -> dict[str, float]:
@@ -184,7 +186,7 @@ def clean_run(seed: int) -> Run:
     return Run(
         rng=rng,
         steps=steps,
-        prompts=rng.choice((4, 8, 8, 16)),
+        prompts=rng.choice((4, 4, 8, 8)),
         group=rng.choice((8, 8, 16)),
         skill=rng.uniform(-2.0, 0.5),
         gain=rng.uniform(1.0, 5.0),
