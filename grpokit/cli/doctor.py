@@ -26,7 +26,7 @@ def doctor(
     recipe: Annotated[
         str | None,
         typer.Argument(
-            metavar="[TARGET]",
+            metavar="TARGET",
             help="Recipe file or name to hold against this machine; or a run to look at: its folder, "
             "`last`, a metrics.jsonl, or TRL's trainer_state.json.",
         ),

@@ -39,6 +39,7 @@ def doctor_run(path: Path, *, as_json: bool) -> bool:
 
 
 def _diagnose(source: Source) -> list[tuple[Finding, list[Sample]]]:
+    """The findings, each with samples of the last step in which some show it. Notes need none."""
     extra: dict[int, dict[str, float]] = {}
     if source.rollouts is not None:
         extra = {saved.step: measure(saved.groups) for saved in read_steps(source.rollouts)}
@@ -47,16 +48,12 @@ def _diagnose(source: Source) -> list[tuple[Finding, list[Sample]]]:
         more = {} if row.is_evaluation else extra.get(row.step, {})
         diagnosis.add(replace(row, values={**row.values, **more}))
     findings = diagnosis.findings()
-    wanted: dict[int, list[int]] = {}
-    for place, finding in enumerate(findings):
-        steps = [step for step in extra if finding.first <= step <= finding.last]
-        if steps and finding.severity != "note":
-            wanted.setdefault(max(steps), []).append(place)
     shown: list[list[Sample]] = [[] for _ in findings]
-    if wanted and source.rollouts is not None:
+    if source.rollouts is not None and any(each.severity != "note" for each in findings):
         for saved in read_steps(source.rollouts):
-            for place in wanted.get(saved.step, ()):
-                shown[place] = samples(findings[place], saved.groups)
+            for place, finding in enumerate(findings):
+                if finding.severity != "note" and finding.first <= saved.step <= finding.last:
+                    shown[place] = samples(finding, saved.groups) or shown[place]
     return list(zip(findings, shown, strict=True))
 
 

@@ -109,11 +109,14 @@ def entropy_explosion(history: History) -> Evidence | None:
 
 
 def divergence(history: History) -> Evidence | None:
-    """KL to the reference beyond 8 times the start's and 0.5 nats; 2.0 and no reward for it: stop."""
+    """KL to the reference beyond 8 times the start's and 0.5 nats, or beyond 2.0 whatever the start.
+
+    With 2.0 nats a token and no gain of reward there is no reason to go on.
+    """
     start = history.start("kl")
     if start is None:
         return None
-    limit = max(8 * start, 0.5)
+    limit = min(max(8 * start, 0.5), 2.0)
     windows = beyond(history, "kl", limit)
     if windows is None:
         return None
@@ -125,7 +128,7 @@ def divergence(history: History) -> Evidence | None:
         name="kl-blow-up",
         severity="stop" if grave else "warn",
         value=windows[0].median,
-        threshold=max(2.0, limit) if grave else limit,
+        threshold=2.0 if grave else limit,
         first=first_beyond(history, "kl", limit),
         fact=f"the divergence from the reference is {windows[0].median:.3g} nats a token, "
         f"{start:.3g} at the start",

@@ -47,7 +47,8 @@ FINDINGS: dict[str, Kind] = {
         meaning="all completions get one reward, so there is nothing to learn from",
         stop="no spread at all for 30 steps, in a run that is not solved",
         remedy="`grpokit rewards try` on a good and a bad answer: the reward reads nothing, or its "
-        "extractor never matches the prompt's format. Or the task is too hard: easier rows in `dataset`",
+        "extractor never matches the prompt's format. Or the task is too hard: easier rows in `dataset`. Where it "
+        "varied before, the policy is broken: go back to a checkpoint, and lower optim.lr",
     ),
     "constant-component": Kind(
         meaning="one of several rewards says the same of every completion, and not full marks",
@@ -65,7 +66,8 @@ FINDINGS: dict[str, Kind] = {
         stop="0.9 for 50 steps",
         remedy="easier rows in `dataset`, a larger rollout.group, a reward that pays for parts, or a "
         "model that was fine-tuned on such answers. With one right answer in ten, 43 % of the groups "
-        "of 8 are dead and 19 % of those of 16",
+        "of 8 are dead and 19 % of those of 16. Where they were "
+        "solved before, go back to a checkpoint, and lower optim.lr",
     ),
     "dead-groups-right": Kind(
         meaning="most groups are all right from the start: these prompts teach nothing",
@@ -101,7 +103,7 @@ FINDINGS: dict[str, Kind] = {
     ),
     "kl-blow-up": Kind(
         meaning="the policy has left the reference model far behind",
-        warn="8 times the start's divergence and 0.5 nats a token",
+        warn="8 times the start's divergence and 0.5 nats a token, or 2.0 nats",
         stop="2.0 nats, with no gain of reward",
         remedy="lower optim.lr, or raise algorithm.with.beta",
     ),

@@ -72,6 +72,17 @@ def test_json_has_numbers_and_samples(tmp_path: Path, capsys: pytest.CaptureFixt
     assert [sample["text"] for sample in one["samples"]] == [HOSTILE, "long answer..."]
 
 
+def test_samples_are_of_the_last_step_that_has_some(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    groups = [
+        group(step, 7, "4", [completion(0, "cut..." if step <= 30 else "whole", 0.5)])
+        for step in range(1, 41)
+    ]
+    told = found(capsys, numbered_run(tmp_path, sound_rows(40, truncated=0.5), groups), 1)
+    assert [each["step"] for each in told["findings"][0]["samples"]] == [30]
+
+
 def test_saved_rollouts_tell_of_repeats(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     same = [completion(i, "one and the same", 0.5) for i in range(4)]
     groups = [group(step, 3, "4", same) for step in range(1, 41)]

@@ -274,6 +274,8 @@ def test_divergence() -> None:
     warned = only(feed(120, kl=lambda step: 0.01 if step < 40 else 0.5))
     assert (warned.name, warned.severity, warned.first) == ("kl-blow-up", "warn", 40)
     assert only(feed(120, kl=lambda step: 0.01 if step < 40 else 2.0)).severity == "stop"
+    assert nothing(feed(60, kl=1.9))
+    assert only(feed(60, kl=2.0)).severity == "stop"
     gain = {"reward": lambda step: 0.3 if step < 40 else 0.6}
     assert only(feed(120, kl=lambda step: 0.01 if step < 40 else 2.0, **gain)).severity == "warn"
 
