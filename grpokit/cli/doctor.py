@@ -68,15 +68,14 @@ def doctor(
     With a run: what is going wrong in it, since when, at what cost and what to do, from its numbers
     and saved rollouts. Ends with exit code 1 if something of it is a reason to stop.
     """
-    if recipe is not None and (run := _run_of(recipe)) is not None:
-        tasks = {"RUN": recipe, "--model": model, "--write-constraints": constraints}
-        given = {"--machine": machine, "--out": out, "--set": overrides}
-        _one_task({**tasks, "--import": imports or None}, given)
-        _look(run, as_json=as_json)
-        return
-    tasks = {"RECIPE": recipe, "--model": model, "--write-constraints": constraints}
+    run = None if recipe is None else _run_of(recipe)
+    target = "RECIPE" if run is None else "RUN"
+    tasks = {target: recipe, "--model": model, "--write-constraints": constraints}
     options = {"--machine": machine, "--out": out, "--set": overrides}
     _one_task({**tasks, "--import": imports or None}, options)
+    if run is not None:
+        _look(run, as_json=as_json)
+        return
     if constraints is not None:
         works = _constraints(constraints, machine, out, as_json=as_json)
     elif model is not None:

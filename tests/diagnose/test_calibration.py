@@ -9,7 +9,8 @@ import pytest
 from grpokit.diagnose.diagnosis import Diagnosis, Finding
 from grpokit.diagnose.findings import FINDINGS
 from grpokit.diagnose.rows import own_row
-from simulated_runs import FAULTS, Run, clean_run, faulty_run
+from simulated_faults import FAULTS, faulty_run
+from simulated_runs import Run, clean_run
 
 TUNED_BELOW = 100_000
 """Seeds of the trials by which thresholds were chosen."""
