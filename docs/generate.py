@@ -102,7 +102,10 @@ def pages() -> dict[str, str]:
 
 def exit_codes() -> str:
     rows = "\n".join(f"| {code.value} | {code.name} | {EXIT_CODES[code]} |" for code in ExitCode)
-    own = "`grpokit rewards check` has [codes of its own](../howto-check-rewards.md#exit-codes)."
+    own = (
+        "`grpokit rewards check` has [codes of its own](../howto-check-rewards.md#exit-codes), and "
+        "`grpokit doctor RUN` ends with 1 where a run has [a reason to stop](../diagnoses.md)."
+    )
     return f"# Exit codes\n\n| code | name | meaning |\n|---|---|---|\n{rows}\n\n{own}\n"
 
 
@@ -193,9 +196,14 @@ def diagnostic_page() -> str:
     from grpokit.compose.diagnostics import CODES
     from grpokit.compose.plan import PLAN_CODES
     from grpokit.compose.rules import RULES
+    from grpokit.diagnose.findings import FINDINGS
     from grpokit.receipts.shelf import RECEIPT_CODES
     from grpokit.versions.conflicts import VERSION_CODES
 
+    findings = "\n".join(
+        f"| `{name}` | {k.meaning} | {k.warn or '-'} | {k.stop or '-'} | {k.remedy} |"
+        for name, k in FINDINGS.items()
+    )
     advice = "\n".join(f"| {r.id} | {r.level} | `{r.key}` | {r.source} |" for r in RULES)
     return (
         "# Diagnostics\n\nEvery problem of a recipe is reported at once as "
@@ -220,7 +228,11 @@ def diagnostic_page() -> str:
         f"{_codes(UNSLOTH_CODES)}\n"
         "## Advice\n\nRules of thumb about the recipe's numbers, with their source. They never stop "
         "a run; where sources disagree they only inform.\n\n"
-        f"| code | level | about | source |\n|---|---|---|---|\n{advice}\n"
+        f"| code | level | about | source |\n|---|---|---|---|\n{advice}\n\n"
+        "## Of a run\n\nWhat `grpokit doctor RUN` says of its numbers; "
+        "[how they are judged](../diagnoses.md).\n\n"
+        "| finding | meaning | warning | reason to stop | remedy |\n|---|---|---|---|---|\n"
+        f"{findings}\n"
     )
 
 

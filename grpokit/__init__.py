@@ -14,6 +14,7 @@ The map, from the bottom up (a module may import only what stands above it in th
     evaluate    sampling a checkpoint; intervals and paired tests
     report      reading run directories
     doctor      what is installed, what can run here, what does not fit
+    diagnose    what is going wrong in a run, from its numbers
     interop     grpokit's rewards as other trainers call them
     export      recipes and weights for others
     scaffold    packages of plugins: written from templates, and checked

@@ -1,4 +1,6 @@
-"""``grpokit doctor``: what is installed, what can run here, and what would make the rest run."""
+"""``grpokit doctor``: what is installed, what can run here, what would make the rest run, and what is
+going wrong in a run.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,12 @@ app = typer.Typer()
 @app.command()
 def doctor(
     recipe: Annotated[
-        str | None, typer.Argument(help="Recipe file or name to hold against this machine.")
+        str | None,
+        typer.Argument(
+            metavar="TARGET",
+            help="Recipe file or name to hold against this machine; or a run to look at: its folder, "
+            "`last`, a metrics.jsonl, or TRL's trainer_state.json.",
+        ),
     ] = None,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace one value.")
@@ -57,10 +64,18 @@ def doctor(
     disk. Nothing is loaded and nothing is changed; only --write-constraints writes files. A package
     that is installed and broken is noticed with --import, which takes some seconds a backend. Ends
     with exit code 3 if the default backend, the recipe or the model cannot be used here.
+
+    With a run: what is going wrong in it, since when, at what cost and what to do, from its numbers
+    and saved rollouts. Ends with exit code 1 if something of it is a reason to stop.
     """
-    tasks = {"RECIPE": recipe, "--model": model, "--write-constraints": constraints}
+    run = None if recipe is None else _run_of(recipe)
+    target = "RECIPE" if run is None else "RUN"
+    tasks = {target: recipe, "--model": model, "--write-constraints": constraints}
     options = {"--machine": machine, "--out": out, "--set": overrides}
     _one_task({**tasks, "--import": imports or None}, options)
+    if run is not None:
+        _look(run, as_json=as_json)
+        return
     if constraints is not None:
         works = _constraints(constraints, machine, out, as_json=as_json)
     elif model is not None:
@@ -71,6 +86,26 @@ def doctor(
         works = _checkup(imports=imports, as_json=as_json)
     if not works:
         raise typer.Exit(ExitCode.PREFLIGHT)
+
+
+def _run_of(name: str) -> Path | None:
+    """The run that is meant, or None for a recipe."""
+    from grpokit.diagnose.sources import looks_like_a_run
+
+    path = Path(name).expanduser()
+    if name == "last" and not path.exists():
+        from grpokit.engine.rundir import named_run
+
+        return named_run(name)
+    folder = path.is_dir() and path.name != name
+    return path if folder or looks_like_a_run(path) else None
+
+
+def _look(run: Path, *, as_json: bool) -> None:
+    from grpokit.cli.doctor_run import STOP, doctor_run
+
+    if not doctor_run(run, as_json=as_json):
+        raise typer.Exit(STOP)
 
 
 def _one_task(tasks: Mapping[str, object], options: Mapping[str, object]) -> None:

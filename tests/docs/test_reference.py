@@ -12,6 +12,7 @@ from doc_pages import ROOT
 from grpokit.compose.diagnostics import CODES
 from grpokit.compose.plan import PLAN_CODES
 from grpokit.compose.rules import RULES
+from grpokit.diagnose.findings import FINDINGS
 from grpokit.engine.metrics import METRICS
 from grpokit.errors import ExitCode
 from grpokit.hooks import HOOK_NAMES
@@ -46,6 +47,7 @@ def test_every_page_is_up_to_date() -> None:
         ("exit-codes.md", [f"| {code.value} |" for code in ExitCode]),
         ("diagnostics.md", [f"| {code} |" for code in (*CODES, *PLAN_CODES)]),
         ("diagnostics.md", [f"| {rule.id} |" for rule in RULES]),
+        ("diagnostics.md", [f"| `{name}` |" for name in FINDINGS]),
         (
             "recipe.md",
             [f"`{item.name.rpartition('.')[2]}`" for item in describe(Recipe)],

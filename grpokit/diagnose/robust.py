@@ -1,0 +1,74 @@
+"""Statistics that a wild step does not change. Plain Python; a window has tens of numbers."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from itertools import combinations
+
+__all__ = ["Slope", "mad", "ranks", "spearman", "theil_sen"]
+
+NORMAL_95 = 1.96
+
+
+class Slope(tuple[float, float, float]):
+    """A slope per step with the ends of its 95 % interval: ``middle``, ``low``, ``high``."""
+
+    __slots__ = ()
+
+    @property
+    def middle(self) -> float:
+        return self[0]
+
+    @property
+    def low(self) -> float:
+        return self[1]
+
+    @property
+    def high(self) -> float:
+        return self[2]
+
+
+def theil_sen(steps: Sequence[int], values: Sequence[float]) -> Slope:
+    """The median slope over all pairs, with Sen's interval (1968), which comes from Kendall's S.
+
+    Degenerate: fewer than two different steps give 0 with an infinite interval.
+    """
+    pairs = combinations(zip(steps, values, strict=True), 2)
+    slopes = sorted((b - a) / (t - s) for (s, a), (t, b) in pairs if t != s)
+    if not slopes:
+        return Slope((0.0, -math.inf, math.inf))
+    n = len(values)
+    half = NORMAL_95 * math.sqrt(n * (n - 1) * (2 * n + 5) / 18) / 2
+    low = max(round(len(slopes) / 2 - half) - 1, 0)
+    high = min(round(len(slopes) / 2 + half), len(slopes) - 1)
+    return Slope((statistics.median(slopes), slopes[low], slopes[high]))
+
+
+def mad(values: Sequence[float]) -> float:
+    """Median absolute deviation, scaled by 1.4826 so that it estimates a normal's deviation."""
+    middle = statistics.median(values)
+    return 1.4826 * statistics.median(abs(value - middle) for value in values)
+
+
+def ranks(values: Sequence[float]) -> list[float]:
+    """Ranks from 1; equal values share the mean of theirs."""
+    order = sorted(range(len(values)), key=values.__getitem__)
+    found = [0.0] * len(values)
+    start = 0
+    while start < len(order):
+        end = start
+        while end + 1 < len(order) and values[order[end + 1]] == values[order[start]]:
+            end += 1
+        for place in order[start : end + 1]:
+            found[place] = (start + end) / 2 + 1
+        start = end + 1
+    return found
+
+
+def spearman(first: Sequence[float], second: Sequence[float]) -> float | None:
+    """Rank correlation; None where one of the two never varies."""
+    if len(first) < 2 or len(set(first)) < 2 or len(set(second)) < 2:
+        return None
+    return statistics.correlation(ranks(first), ranks(second))

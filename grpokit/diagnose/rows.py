@@ -1,0 +1,92 @@
+"""A step's numbers under one set of names, whoever wrote them. The names are those of ``metrics.jsonl``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["TRL_NAMES", "StepRow", "own_row", "trl_row"]
+
+TRL_NAMES = {
+    "completions/mean_length": "length/mean",
+    "completions/clipped_ratio": "truncated",
+    "frac_reward_zero_std": "dead_groups",
+    "clip_ratio/low_mean": "clip_low",
+    "clip_ratio/high_mean": "clip_high",
+    "sampling/sampling_logp_difference/mean": "sampler_gap",
+    "learning_rate": "lr",
+}
+"""Name in TRL's log history -> ours, where they differ (TRL 1.14 to 1.16)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepRow:
+    """The numbers of one step.
+
+    Attributes:
+        values: finite numbers by name. What was not measured is absent, never 0.
+        odd: names that are there without a finite number: NaN, infinite or null.
+    """
+
+    step: int
+    values: Mapping[str, float]
+    odd: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def is_evaluation(self) -> bool:
+        """Whether it comes from an evaluation during training, beside the row of its step."""
+        return bool(self.values) and self.values.keys() <= {"held_out", "held_out/reward"}
+
+
+def own_row(row: Mapping[str, Any]) -> StepRow:
+    """A line of ``metrics.jsonl``, or of ``evals.jsonl`` (its accuracy becomes ``held_out``).
+
+    Adds ``completions``, which are the step's tokens over their mean length, and ``failed``, the
+    failures per completion.
+
+    Raises:
+        ValueError: the row has no step.
+    """
+    step, values, odd = _numbers(row)
+    if "accuracy" in values and "reward" not in values:
+        return StepRow(step=step, values={"held_out": values["accuracy"]}, odd=odd)
+    if values.get("length/mean") and "tokens" in values:
+        values["completions"] = float(round(values["tokens"] / values["length/mean"]))
+        if "failures" in values:
+            values["failed"] = values["failures"] / values["completions"]
+    return StepRow(step=step, values=values, odd=odd)
+
+
+def trl_row(row: Mapping[str, Any]) -> StepRow:
+    """An entry of ``log_history`` in TRL's ``trainer_state.json``.
+
+    An evaluation's ``eval_reward`` becomes ``held_out/reward``: it is a total, not an accuracy. TRL writes no number of completions and no
+    count of failures; a reward of null or NaN says that no completion of the step could be scored.
+
+    Raises:
+        ValueError: the entry has no step.
+    """
+    step, values, odd = _numbers(row)
+    if "eval_reward" in values:
+        return StepRow(step=step, values={"held_out/reward": values["eval_reward"]})
+    named = {TRL_NAMES.get(name, name): value for name, value in values.items()}
+    return StepRow(step=step, values=named, odd=frozenset(TRL_NAMES.get(n, n) for n in odd))
+
+
+def _numbers(row: Mapping[str, Any]) -> tuple[int, dict[str, float], frozenset[str]]:
+    step = row.get("step")
+    if not isinstance(step, int) or isinstance(step, bool):
+        raise ValueError("it has no whole number `step`")  # noqa: TRY004  a damaged line, not a bug
+    values: dict[str, float] = {}
+    odd = set()
+    for name, value in row.items():
+        if isinstance(value, bool):
+            continue
+        if value is None or (isinstance(value, float) and not math.isfinite(value)):
+            odd.add(str(name))
+        elif isinstance(value, int | float) and abs(value) < 1e300:
+            values[str(name)] = float(value)
+    values.pop("step", None)
+    return step, values, frozenset(odd)

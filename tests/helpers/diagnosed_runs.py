@@ -1,0 +1,71 @@
+"""Folders of runs with chosen numbers, and TRL's state of a trainer with the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from grpokit.diagnose.rows import TRL_NAMES
+from saved_runs import saved_run
+
+__all__ = ["numbered_run", "sound_rows", "trainer_state"]
+
+
+def sound_rows(count: int, **changes: Any) -> list[dict[str, Any]]:
+    """Rows of a sound run; ``changes`` are values for all of them, ``a__b`` stands for ``a/b``."""
+    sound = {
+        "reward_std": 0.4,
+        "dead_groups": 0.25,
+        "dead_groups_high": 0.0,
+        "abstained": 0.0,
+        "failures": 0,
+        "optimizer_steps": 1,
+        "length/mean": 10.0,
+        "tokens": 640,
+        "truncated": 0.0,
+        "entropy": 1.0,
+        "grad_norm": 0.2,
+        "seconds": {"total": 1.0},
+        **{name.replace("__", "/"): value for name, value in changes.items()},
+    }
+    return [
+        {"step": step, "reward": 0.3 + 0.001 * (step % 7), **sound} for step in range(1, count + 1)
+    ]
+
+
+def numbered_run(
+    out: Path,
+    rows: Sequence[Mapping[str, Any]],
+    groups: Sequence[Mapping[str, Any]] | None = None,
+    **sections: Any,
+) -> Path:
+    """A run's folder with these metrics and rollouts."""
+    folder = saved_run(out, groups, **sections)
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (folder / "metrics.jsonl").write_text(text, "utf-8")
+    return folder
+
+
+def trainer_state(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
+    """The rows under TRL's names, as its trainer writes them into a checkpoint."""
+    theirs = {ours: name for name, ours in TRL_NAMES.items()}
+    ours_only = {
+        "dead_groups_high",
+        "abstained",
+        "failures",
+        "optimizer_steps",
+        "tokens",
+        "seconds",
+    }
+    history = [
+        {theirs.get(name, name): value for name, value in row.items() if name not in ours_only}
+        for row in rows
+    ]
+    end = {"step": len(rows), "train_runtime": 9.5, "train_loss": 0.01}
+    state = {"global_step": len(rows), "log_history": [*history, end], "logging_steps": 1}
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "trainer_state.json"
+    path.write_text(json.dumps(state), "utf-8")  # NaN as `NaN`, as transformers does
+    return path
