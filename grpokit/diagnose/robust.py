@@ -6,28 +6,19 @@ import math
 import statistics
 from collections.abc import Sequence
 from itertools import combinations
+from typing import NamedTuple
 
 __all__ = ["Slope", "mad", "ranks", "spearman", "theil_sen"]
 
 NORMAL_95 = 1.96
 
 
-class Slope(tuple[float, float, float]):
-    """A slope per step with the ends of its 95 % interval: ``middle``, ``low``, ``high``."""
+class Slope(NamedTuple):
+    """A slope per step with the ends of its 95 % interval."""
 
-    __slots__ = ()
-
-    @property
-    def middle(self) -> float:
-        return self[0]
-
-    @property
-    def low(self) -> float:
-        return self[1]
-
-    @property
-    def high(self) -> float:
-        return self[2]
+    middle: float
+    low: float
+    high: float
 
 
 def theil_sen(steps: Sequence[int], values: Sequence[float]) -> Slope:
@@ -38,12 +29,12 @@ def theil_sen(steps: Sequence[int], values: Sequence[float]) -> Slope:
     pairs = combinations(zip(steps, values, strict=True), 2)
     slopes = sorted((b - a) / (t - s) for (s, a), (t, b) in pairs if t != s)
     if not slopes:
-        return Slope((0.0, -math.inf, math.inf))
+        return Slope(0.0, -math.inf, math.inf)
     n = len(values)
     half = NORMAL_95 * math.sqrt(n * (n - 1) * (2 * n + 5) / 18) / 2
     low = max(round(len(slopes) / 2 - half) - 1, 0)
     high = min(round(len(slopes) / 2 + half), len(slopes) - 1)
-    return Slope((statistics.median(slopes), slopes[low], slopes[high]))
+    return Slope(statistics.median(slopes), slopes[low], slopes[high])
 
 
 def mad(values: Sequence[float]) -> float:
