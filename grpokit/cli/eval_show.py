@@ -18,7 +18,7 @@ TEXT = 600
 """Characters of an answer that are shown."""
 ROWS = 8
 """Rows of a list that are shown."""
-TESTS = {"mcnemar": "McNemar", "sign-flip": "sign-flip test"}
+TESTS = {"mcnemar": "McNemar", "sign-flip": "sign-flip"}
 CHANGES = ("wrong to right", "right to wrong")
 
 
@@ -170,7 +170,7 @@ def _samples(evaluations: Sequence[Evaluation], comparison: Comparison | None) -
     if comparison is not None:
         wanted = [*comparison.gained[:1], *comparison.lost[:1], *comparison.gained[1:2]]
     wanted += [each for each in items if each not in wanted]
-    by_label = [(each.label, _first_answers(each)) for each in evaluations]
+    by_model = [(each, _first_answers(each)) for each in evaluations]
     for each in wanted[:SAMPLES]:
         item = items[each]
         render.say()
@@ -178,8 +178,8 @@ def _samples(evaluations: Sequence[Evaluation], comparison: Comparison | None) -
         _block("question", item.question)
         if item.answer is not None:
             _block("gold", str(item.answer))
-        for label, found in by_label:
-            _answer(label, found[each])
+        for model, found in by_model:
+            _answer(model, found[each])
 
 
 def _first_answers(evaluation: Evaluation) -> dict[str, Item]:
@@ -187,10 +187,15 @@ def _first_answers(evaluation: Evaluation) -> dict[str, Item]:
     return {item.id: item for item in evaluation.items if item.sample == 0}
 
 
-def _answer(label: str, item: Item) -> None:
+def _answer(model: Evaluation, item: Item) -> None:
     mark = "right" if item.correct else "wrong"
     cut = ", cut off" if item.finish == "length" else ""
-    _block(f"{label} ({mark}{cut})", item.text, "green" if item.correct else "red")
+    often = (
+        f"{model.counts[item.id]} of {model.samples} right; the first: "
+        if model.samples > 1
+        else ""
+    )
+    _block(f"{model.label} ({often}{mark}{cut})", item.text, "green" if item.correct else "red")
 
 
 def _block(label: str, text: str, style: str = "") -> None:

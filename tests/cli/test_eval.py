@@ -184,7 +184,7 @@ def test_several_answers_to_each_question(commands: Commands, run: Path) -> None
         assert commands.run("eval", str(run), *ask, "--out", str(place)) == 0, commands.output
     assert "6 held-out questions, 4 answers to each, sampled at temperature 1" in commands.output
     assert "pass@4" in commands.output
-    assert "sign-flip test p" in commands.output
+    assert "sign-flip p" in commands.output
     (first, samples), (again, same) = (read(place) for place in places)
     assert samples == same
     for each in (first, again):

@@ -1,6 +1,7 @@
 """What an evaluation prints: verdicts, intervals, flips, samples; hostile text does no harm."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -83,3 +84,25 @@ def test_hostile_text_is_harmless_and_long_text_is_cut(capsys):
 def test_all_wrong_and_all_right_keep_an_interval(capsys, right):
     out = shown(capsys, evaluation("m", right))
     assert ("[0.0%, 8.8%]" if not right else "[91.2%, 100.0%]") in out
+
+
+def test_several_answers_show_how_often_each_question_was_right(capsys):
+    def several(label, right):
+        one = evaluation(label, right)
+        items = [
+            replace(item, sample=sample, correct=item.correct and sample > 1)
+            for item in one.items
+            for sample in range(4)
+        ]
+        return replace(one, items=tuple(items), pass_at=(1, 2, 4))
+
+    out = shown(capsys, several("base", {0}), several("trained", set(range(1, 30))))
+    assert "40 held-out questions, 4 answers to each, greedy" in out
+    assert re.search(r"base +2/160 +1\.2% ", out)
+    assert re.search(r"pass@4 +2\.5% +\[0\.4%, 13\.0%\] +72\.5% ", out)
+    assert "sign-flip p < 0.0001" in out
+    assert "right more often  29 (rows 1, 2, 3, 4, 5, 6, 7, 8 and 21 more)" in out
+    assert "solved only by base  1 (row 0)" in out
+    assert "base (0 of 4 right; the first: wrong)" in out
+    assert "trained (2 of 4 right; the first: wrong)" in out
+    assert all(len(line) <= 80 for line in out.splitlines())
