@@ -15,6 +15,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from grpokit.cli import render
+from grpokit.cli.watching import RunWatch
 from grpokit.engine.observer import Observer, RunEnd
 from grpokit.spec.flow import Rollout, Scores, StepRecord
 
@@ -74,21 +75,31 @@ class _Training(Observer):
         self.times: deque[float] = deque(maxlen=10)
         self.began = time.monotonic()
         self.evaluation = ""
+        self.watch: RunWatch | None = None
 
     def start(self, run: Path, first: int, last: int, rewards: Sequence[str]) -> None:
         self.first, self.last = first, last
         self.names = list(rewards)
+        self.watch = RunWatch(run, first)
 
     def step(self, record: StepRecord, rollout: Rollout, scores: Scores) -> None:
         self.record = record
         self.times.append(record.seconds["total"])
         for name, value in record.metrics.items():
             self.history.setdefault(name, []).append(value)
+        if self.watch is not None:
+            self._warn(self.watch.step(record, rollout, scores))
 
     def evaluated(self, step: int, metrics: dict[str, float]) -> None:
         accuracy = metrics.get("accuracy")
         if accuracy is not None:
             self.evaluation = f"held-out accuracy {accuracy:.1%} at step {step}"
+        if self.watch is not None:
+            self._warn(self.watch.evaluated(step, metrics))
+
+    def _warn(self, lines: Sequence[str]) -> None:
+        for line in lines:
+            self.say(line, warning=True)
 
     @property
     def left(self) -> str:

@@ -14,7 +14,7 @@ import yaml
 from grpokit.diagnose.rows import StepRow, own_row, trl_row
 from grpokit.errors import CheckpointError, RecipeError
 
-__all__ = ["Source", "find_source", "looks_like_a_run"]
+__all__ = ["Source", "earlier", "find_source", "goal_of", "looks_like_a_run"]
 
 METRICS, STATE = "metrics.jsonl", "trainer_state.json"
 RECIPE_BYTES = 1 << 20
@@ -95,11 +95,31 @@ def _file_of(folder: Path) -> Path | None:
     return states[max(states)] if states else None
 
 
-def _own(path: Path) -> Source:
+def earlier(run: Path) -> list[StepRow]:
+    """The steps that a run's folder holds, evaluations behind theirs; none for a run that begins.
+
+    Raises:
+        CheckpointError: a line is damaged.
+    """
+    path = run / METRICS
+    return _with_evaluations(path) if path.is_file() else []
+
+
+def goal_of(run: Path) -> str | None:
+    """The reward that says whether an answer is right, where the run's recipe tells."""
+    return _goal(run / "recipe.yaml")
+
+
+def _with_evaluations(path: Path) -> list[StepRow]:
     evaluations = path.with_name("evals.jsonl")
     rows = _lines(path)
     if evaluations.is_file():
         rows = sorted([*rows, *_lines(evaluations)], key=lambda row: (row.step, row.is_evaluation))
+    return rows
+
+
+def _own(path: Path) -> Source:
+    rows = _with_evaluations(path)
     rollouts = path.with_name("rollouts.jsonl")
     return Source(
         path=path,
