@@ -33,6 +33,7 @@ class Kept:
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE
         self._marks: dict[str, str] = {}
+        self._new: dict[str, str] = {}  # marks that are not in the file yet
         self._items: dict[str, dict[Key, Item]] = {}
         try:
             self._read(self.path.read_bytes() if self.path.exists() else b"")
@@ -49,8 +50,7 @@ class Kept:
         """
         known = self._marks.get(label)
         if known is None:
-            self._write([{"model": label, "mark": mark}])
-            self._marks[label], self._items[label] = mark, {}
+            self._new[label] = mark
         elif known != mark:
             raise CheckpointError(
                 f"the answers of {label} that are there are of another evaluation: of another model, or of "
@@ -58,11 +58,15 @@ class Kept:
                 place=str(self.path),
                 remedy="name another folder with --out, or delete the file",
             )
-        return self._items[label]
+        return self._items.get(label, {})
 
     def add(self, label: str, items: Iterable[Item]) -> None:
-        """Writes answers; they are on the disk when this returns."""
-        self._write([{"model": label, **asdict(item)} for item in items])
+        """Writes answers of a model that has begun; they are on the disk when this returns."""
+        rows = [{"model": label, **asdict(item)} for item in items]
+        if label in self._new:
+            rows = [{"model": label, "mark": self._new[label]}, *rows]
+        self._write(rows)
+        self._new.pop(label, None)
 
     def end(self) -> None:
         """Everything is written elsewhere."""

@@ -143,8 +143,15 @@ def test_a_damaged_line_is_named(tmp_path, damage):
 def test_a_file_that_cannot_be_written_is_named(tmp_path):
     kept = Kept(tmp_path)
     (tmp_path / FILE).mkdir()
+    kept.begin("m", "mark")
     with pytest.raises(CheckpointError, match="the answers so far"):
-        kept.begin("m", "mark")
+        kept.add("m", [])
+
+
+def test_nothing_is_written_before_there_is_an_answer(tmp_path):
+    with pytest.raises(Interrupted):
+        run(Answers(batches=0), tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_failures_of_before_count(tmp_path):
