@@ -10,7 +10,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import count, takewhile
 from typing import TYPE_CHECKING, Any
@@ -222,11 +222,11 @@ def evaluate(
             wants the run to end.
     """
     start = time.perf_counter()
-    asked = _Asked(model, exam, scorer, should_stop, share)
     mark = {"model": dict(model.identity), **exam.fingerprint}
-    known = kept.begin(label, digest([mark, exam.decides, exam.threshold])) if kept else {}
+    whole = digest([mark, exam.decides, exam.threshold, exam.cluster])
+    known = kept.begin(label, whole) if kept else {}
+    asked = _Asked(model, exam, scorer, should_stop, share)
     items: list[Item] = []
-    failures: list[ScoreFailure] = []
     total = len(exam.prompts)
 
     if progress:
@@ -235,14 +235,13 @@ def evaluate(
         prompts = exam.prompts[first : first + exam.batch]
         found = _known(prompts, exam.sampling.group, known)
         if found is None:
-            found, failed = asked.batch(prompts)
-            failures += failed
+            found = asked.batch(prompts)
             if kept:
                 kept.add(label, found)
         items += found
         if progress:
             progress(first + len(prompts), total)
-    _check_budget(exam, items, failures)
+    _check_budget(exam, items, asked.failures)
     return Evaluation(
         label=label,
         items=tuple(items),
@@ -254,25 +253,25 @@ def evaluate(
     )
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Asked:
-    """How a batch is answered and marked."""
+    """How a batch is answered and marked; ``failures`` are answers that the deciding reward could not mark."""
 
     model: Model
     exam: Exam
     scorer: Scorer
     should_stop: ShouldStop | None
     share: Share | None
+    failures: list[ScoreFailure] = field(default_factory=list)
 
-    def batch(self, prompts: Sequence[Prompt]) -> tuple[list[Item], list[ScoreFailure]]:
-        """The answers, and which of them the deciding reward could not mark."""
+    def batch(self, prompts: Sequence[Prompt]) -> list[Item]:
         rollout = self.model.generate(prompts, self.exam.sampling, self.should_stop)
         facts = facts_of(self.scorer, self.model, rollout, self.should_stop)
         score = partial(self.scorer.score, should_stop=self.should_stop, facts=facts)
         scores = self.share(score, rollout) if self.share else score(rollout)
         check_stop(scores)
-        failed = [each for each in scores.failures if each.reward == self.exam.decides]
-        return _items(self.exam, rollout, scores), failed
+        self.failures += [each for each in scores.failures if each.reward == self.exam.decides]
+        return _items(self.exam, rollout, scores)
 
 
 def _known(

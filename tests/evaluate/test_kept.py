@@ -104,6 +104,7 @@ def test_each_model_has_its_own(tmp_path):
         {"made": recipe(temperature=0.8)},
         {"made": recipe(limit=39)},
         {"made": recipe(threshold=0.5)},
+        {"made": recipe(cluster="level")},
         {"made": recipe(rewards=[{"use": "last-number"}])},
     ],
 )
