@@ -1,7 +1,7 @@
 """What is going wrong in a run, read from its numbers. No torch.
 
 rows       a step's numbers under one set of names, from our metrics.jsonl or TRL's log history
-robust     medians, Theil-Sen slopes and rank correlations: one wild step changes nothing
+robust     Theil-Sen slopes and deviations from the median: one wild step changes nothing
 history    every number of a run as a series, with windows and a frozen start
 evidence   what a monitor hands back
 broken     monitors of rewards and gradients that are no numbers, or always the same

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import Counter
 
 from grpokit.diagnose.evidence import Evidence, first_beyond, gained
 from grpokit.diagnose.history import WINDOW, History, Window
-from grpokit.diagnose.robust import mad, spearman
+from grpokit.diagnose.robust import mad
+from grpokit.scoring.rank import spearman
 
 __all__ = ["format_farming", "length_hacking", "overfitting"]
 
@@ -101,7 +103,7 @@ def _rank_of_means(history: History) -> float | None:
     lengths, rewards = (history.window(n, size=LONG) for n in ("length/mean", "reward"))
     if lengths is None or rewards is None or lengths.steps != rewards.steps:
         return None
-    return spearman(lengths.values, rewards.values)
+    return spearman(Counter(zip(lengths.values, rewards.values, strict=True)))
 
 
 def _improved(history: History, *, known: bool) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from grpokit.diagnose.diagnosis import Finding
-from grpokit.diagnose.robust import spearman
+from grpokit.scoring.rank import spearman
 
 __all__ = ["SHOWN", "Sample", "measure", "samples"]
 
@@ -46,7 +47,7 @@ def measure(groups: Groups) -> dict[str, float]:
     known = [
         rank
         for each in pairs
-        if (rank := spearman([c["tokens"] for c in each], [c["total"] for c in each])) is not None
+        if (rank := spearman(Counter((c["tokens"], c["total"]) for c in each))) is not None
     ]
     if known:
         found["length_reward"] = statistics.fmean(known)

@@ -65,11 +65,8 @@ class Exam:
     fingerprint: Mapping[str, Any]
     pass_at: tuple[int, ...] = (1,)
     cluster: str | None = None
-
-    @property
-    def batch(self) -> int:
-        """Questions a call of ``generate``."""
-        return max(1, BATCH // self.sampling.group)
+    batch: int
+    """Questions a call of ``generate``."""
 
     def scorer(self) -> Scorer:
         """A new scorer; use it as a context manager."""
@@ -105,13 +102,14 @@ def prepare(recipe: Recipe, catalog: Catalog, *, limit: int | None = None) -> Ex
         top_p=section.top_p,
         seed=section.seed,
     )
+    batch = max(1, BATCH // section.samples)
     fingerprint = {
         "grpokit": __version__,
         "dataset": dataset.fingerprint,
         "items": digest([prompt.id for prompt in prompts]),
         "prompt": recipe.prompt.model_dump(mode="json"),
         "sampling": asdict(sampling),
-        "batch": max(1, BATCH // section.samples),
+        "batch": batch,
         "rewards": {reward.name: _reward_print(reward) for reward in rewards},
     }
     return Exam(
@@ -124,6 +122,7 @@ def prepare(recipe: Recipe, catalog: Catalog, *, limit: int | None = None) -> Ex
         fingerprint=fingerprint,
         pass_at=_pass_at(section),
         cluster=section.cluster,
+        batch=batch,
     )
 
 

@@ -3,7 +3,6 @@
     listing    what `runs list` and `runs show` read: small files and the ends of large ones
     saved      rollouts.jsonl, a step at a time, as the rewards saw it
     columns    what rollouts.jsonl does not keep, from the run's data set
-    rank       Kendall's tau-b and Spearman's rho of counted pairs
     advantage  advantages without torch, and which formula gives those that were saved
     compare    what is counted of old and new scores, a group at a time
     rescore    the command's work: score again, compare, write

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from grpokit.rescore.advantage import RuleFinder, centred, sign
-from grpokit.rescore.rank import kendall, spearman
+from grpokit.scoring.rank import kendall, spearman
 
 __all__ = ["Comparison", "Disagreement", "Side", "SignChanges"]
 

@@ -15,10 +15,10 @@ from typing import IO, Any
 
 from grpokit.errors import CheckpointError, PreflightError, RewardError
 from grpokit.rescore.compare import Comparison, Side, SignChanges
-from grpokit.rescore.rank import KENDALL, SPEARMAN
 from grpokit.rescore.saved import SavedStep, read_steps, rollout_of, saved_columns
 from grpokit.scoring.budget import SILENT, check_stop, place_of
 from grpokit.scoring.facts import needs_model, no_model
+from grpokit.scoring.rank import KENDALL, SPEARMAN
 from grpokit.scoring.scorer import RewardSetup, Scorer, ScoringOptions
 from grpokit.spec.flow import Scores
 

@@ -14,4 +14,5 @@ early       scoring that begins while completions are still drawn
 scorer      all rewards of a recipe: scores, weights and the total
 tables      what they said, by prompt and sample; refusals: why they cannot be called on these rows
 budget      how many failures a run bears
+rank        Kendall's tau-b and Spearman's rho of counted pairs
 """

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from grpokit.diagnose.robust import mad, ranks, spearman, theil_sen
+from grpokit.diagnose.robust import mad, theil_sen
 
 
 def test_a_straight_line_has_its_slope_and_no_doubt() -> None:
@@ -38,23 +38,6 @@ def test_the_interval_is_sens() -> None:
 def test_no_slope_without_two_steps() -> None:
     assert tuple(theil_sen([4], [1.0])) == (0.0, -math.inf, math.inf)
     assert tuple(theil_sen([4, 4], [1.0, 2.0])) == (0.0, -math.inf, math.inf)
-
-
-def test_ranks_share_ties() -> None:
-    assert ranks([5.0, 1.0, 5.0, 0.0]) == [3.5, 2.0, 3.5, 1.0]
-
-
-def test_rank_correlation() -> None:
-    assert spearman([1, 2, 3, 4], [1, 10, 100, 1000]) == pytest.approx(1.0)
-    assert spearman([1, 2, 3, 4], [4, 3, 2, 1]) == pytest.approx(-1.0)
-    assert spearman([1, 2, 3], [1, 3, 2]) == pytest.approx(0.5)
-
-
-@pytest.mark.parametrize(
-    "flat", [([1, 1, 1], [1, 2, 3]), ([1, 2, 3], [7, 7, 7]), ([1], [1]), ([], [])]
-)
-def test_no_rank_correlation_without_variation(flat: tuple[list[float], list[float]]) -> None:
-    assert spearman(*flat) is None
 
 
 def test_the_deviation_of_a_wild_value_is_small() -> None:

@@ -11,52 +11,12 @@ from grpokit.evaluate.intervals import wilson
 from grpokit.evaluate.means import difference_interval, share_interval
 from grpokit.evaluate.records import compare_evaluations, write_evaluation
 from grpokit.evaluate.run import BATCH, during_training, evaluate, prepare, prepare_single
-from grpokit.spec.flow import Completion, Rollout
-from grpokit.spec.recipe import Recipe
+from toy_answers import Answers, sampled_recipe
 from toy_parts import toy_catalog
-
-BASE = {
-    "grpokit": 1,
-    "model": {"id": "toy"},
-    "dataset": {"use": "sums"},
-    "prompt": {"use": "boxed"},
-    "rewards": [{"use": "boxed"}],
-    "eval": {"dataset": {"use": "sums"}, "limit": 20, "samples": 8, "temperature": 0.7},
-}
 
 
 def recipe(**changes):
-    return Recipe.model_validate({**BASE, "eval": {**BASE["eval"], **changes}})
-
-
-class Answers:
-    """Answers question ``level`` right in as many of its answers as ``right(level)`` says."""
-
-    identity = {"model": "answers"}  # noqa: RUF012
-
-    def __init__(self, right):
-        self.right = right
-        self.asked = []
-
-    def generate(self, prompts, sampling, should_stop=None):
-        self.asked.append((len(prompts), sampling))
-        rows = [
-            tuple(
-                Completion(
-                    token_ids=tuple(range(5 + g)),
-                    text=f"\\boxed{{{prompt.row['answer'] if g < self.right(prompt.row['level']) else -1}}}",
-                    finish="stop",
-                )
-                for g in range(sampling.group)
-            )
-            for prompt in prompts
-        ]
-        return Rollout(
-            prompts=tuple(prompts),
-            prompt_ids=tuple((1,) for _ in prompts),
-            completions=tuple(rows),
-            sampling=sampling,
-        )
+    return sampled_recipe(20, **{"samples": 8, **changes})
 
 
 def run(model, made, label="m"):
@@ -77,7 +37,7 @@ def test_every_question_is_answered_as_often_as_asked():
     assert [item.sample for item in found.items[:9]] == [0, 1, 2, 3, 4, 5, 6, 7, 0]
     assert list(found.counts.values()) == [level % 3 for level in range(20)]
     assert {sampling.group for _, sampling in model.asked} == {8}
-    assert [count for count, _ in model.asked] == [BATCH // 8] * 5  # 32 answers a call
+    assert [len(levels) for levels, _ in model.asked] == [BATCH // 8] * 5  # 32 answers a call
     assert said[0] == (0, 20)
     assert said[-1] == (20, 20)
     assert found.right == sum(level % 3 for level in range(20))

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fed_diagnoses import SOUND
 from grpokit.diagnose.rows import TRL_NAMES
 from saved_runs import saved_run
 
@@ -16,17 +17,7 @@ __all__ = ["numbered_run", "sound_rows", "trainer_state"]
 def sound_rows(count: int, **changes: Any) -> list[dict[str, Any]]:
     """Rows of a sound run; ``changes`` are values for all of them, ``a__b`` stands for ``a/b``."""
     sound = {
-        "reward_std": 0.4,
-        "dead_groups": 0.25,
-        "dead_groups_high": 0.0,
-        "abstained": 0.0,
-        "failures": 0,
-        "optimizer_steps": 1,
-        "length/mean": 10.0,
-        "tokens": 640,
-        "truncated": 0.0,
-        "entropy": 1.0,
-        "grad_norm": 0.2,
+        **SOUND,
         "seconds": {"total": 1.0},
         **{name.replace("__", "/"): value for name, value in changes.items()},
     }

@@ -10,7 +10,7 @@ from statistics import correlation
 
 import pytest
 
-from grpokit.rescore.rank import kendall, spearman
+from grpokit.scoring.rank import kendall, spearman
 
 
 def tau_b(pairs: list[tuple[float, float]]) -> float | None:
