@@ -12,9 +12,11 @@ The map, from the bottom up (a module may import only what stands above it in th
     compose     recipe text -> checked Recipe -> Plan (no torch)
     engine      session, step loop, records, checkpoints (the door to torch)
     evaluate    sampling a checkpoint; intervals and paired tests
-    report      reading run directories
     doctor      what is installed, what can run here, what does not fit
     diagnose    what is going wrong in a run, from its numbers
+    report      run directories: lists, plots, comparisons, one page
+    forecast    how often the model solves a recipe's questions before it trains
+    smoke       any recipe with a tiny random model
     interop     grpokit's rewards as other trainers call them
     export      recipes and weights for others
     scaffold    packages of plugins: written from templates, and checked

@@ -88,7 +88,7 @@ def receipt(
 
 def _recipe_of(run: Path, library: Library) -> str:
     """The library's recipe that the run is named after."""
-    from grpokit.rescore.listing import read_run
+    from grpokit.report.listing import read_run
 
     name = read_run(run).recipe
     if name not in library.named:

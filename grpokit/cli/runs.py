@@ -63,7 +63,7 @@ def list_runs(
 ) -> None:
     """List runs, the newest first: recipe, steps, state, last reward, date."""
     from grpokit.cli.runs_show import listed_json, show_list
-    from grpokit.rescore.listing import find_runs
+    from grpokit.report.listing import find_runs
 
     runs = find_runs(folder)
     if as_json:
@@ -79,7 +79,7 @@ def show_run(
 ) -> None:
     """Show one run: its recipe in short, its last step, its checkpoints, evaluations, re-scorings."""
     from grpokit.cli.runs_show import show_one, shown_json
-    from grpokit.rescore.listing import read_run
+    from grpokit.report.listing import read_run
 
     found = read_run(_folder(run, whole=False))
     if as_json:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from grpokit.cli import render
 
 if TYPE_CHECKING:
-    from grpokit.rescore.listing import Listed
+    from grpokit.report.listing import Listed
     from grpokit.rescore.rescore import Rescored
 
 __all__ = ["listed_json", "show_list", "show_one", "show_rescored", "shown_json"]

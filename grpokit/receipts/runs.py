@@ -18,7 +18,7 @@ from grpokit.receipts.marks import difference, measured
 from grpokit.receipts.model import Checked, RunFact
 from grpokit.receipts.rescored import other_marks, other_scores
 from grpokit.receipts.values import changes, decides, values_of, values_of_run
-from grpokit.rescore.listing import read_run
+from grpokit.report.listing import read_run
 
 if TYPE_CHECKING:
     from grpokit.compose.load import Loaded

@@ -1,1 +1,6 @@
-"""Reading run directories: tables, plots and reports. Empty until the reports are built."""
+"""Run directories as people see them: lists, plots, comparisons, and one page that holds a whole run.
+
+    listing    what `runs list` and `runs show` read: small files and the ends of large ones
+
+Nothing here imports torch.
+"""

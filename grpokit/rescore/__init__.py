@@ -1,6 +1,5 @@
-"""Runs on the disk: what there is, what one holds, and its saved rollouts under other rewards.
+"""The saved rollouts of a run under other rewards.
 
-    listing    what `runs list` and `runs show` read: small files and the ends of large ones
     saved      rollouts.jsonl, a step at a time, as the rewards saw it
     columns    what rollouts.jsonl does not keep, from the run's data set
     advantage  advantages without torch, and which formula gives those that were saved

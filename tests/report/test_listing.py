@@ -13,7 +13,7 @@ import pytest
 from dists import grpokit
 from grpokit.cli.main import main
 from grpokit.engine.rundir import RunDir
-from grpokit.rescore.listing import find_runs, read_run
+from grpokit.report.listing import find_runs, read_run
 from saved_runs import completion, group, saved_run
 
 GROUPS = [group(step, 0, "a", [completion(0, "a", 1.0, exact=1.0)]) for step in (1, 2)]
