@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from grpokit import algorithms
     from grpokit.answers.numbers import last_number
     from grpokit.answers.parse import parse_number
+    from grpokit.answers.until import CLOSING, answered
     from grpokit.answers.wrappers import (
         has_boxed,
         last_boxed,
@@ -94,6 +95,7 @@ if TYPE_CHECKING:
         Scores,
         Selection,
         StepRecord,
+        Until,
         Update,
         Wanted,
     )
@@ -102,6 +104,7 @@ if TYPE_CHECKING:
     from grpokit.spec.stepwork import StepWatch, StepWork
 
 __all__ = [
+    "CLOSING",
     "HOOK_API",
     "PACKED_4BIT",
     "SHARDED",
@@ -166,10 +169,12 @@ __all__ = [
     "StepWatch",
     "StepWork",
     "Task",
+    "Until",
     "Update",
     "Walk",
     "Wanted",
     "algorithms",
+    "answered",
     "compile_pattern",
     "derive_seed",
     "error_as_data",
@@ -209,6 +214,7 @@ _FLOW = (
     "Scores",
     "Selection",
     "StepRecord",
+    "Until",
     "Update",
     "Wanted",
 )
@@ -221,6 +227,8 @@ _LATER = {
     "StepWork": "grpokit.spec.stepwork:StepWork",
     "algorithms": "grpokit.algorithms",
     "compile_pattern": "grpokit.builtins.rewards.linear:compile_pattern",
+    "CLOSING": "grpokit.answers.until:CLOSING",
+    "answered": "grpokit.answers.until:answered",
     "has_boxed": "grpokit.answers.wrappers:has_boxed",
     "last_boxed": "grpokit.answers.wrappers:last_boxed",
     "last_hash": "grpokit.answers.wrappers:last_hash",

@@ -316,7 +316,8 @@ def _capabilities(sections: Sections, named: Mapping[str, Named], report: Report
 
 
 _REMEDIES = {
-    "draws-ahead": "set rollout.staleness: 0, or `backend: {use: hf, with: {rollouts: vllm}}`"
+    "draws-ahead": "set rollout.staleness: 0, or `backend: {use: hf, with: {rollouts: vllm}}`",
+    "until-answered": "leave eval.until out, or evaluate with `--set backend.use=hf`",
 }
 """What to do where a capability is missing; where there is nothing better to say than the usual."""
 
@@ -344,6 +345,10 @@ def _needs(sections: Sections, named: Mapping[str, Named]) -> dict[str, tuple[st
     if sections.rollout is not None and sections.rollout.staleness:
         place = mark_of(sections.tree, ("rollout", "staleness"))
         needs.setdefault("draws-ahead", ("rollout.staleness above 0", place))
+    if sections.eval is not None and sections.eval.until is not None:
+        needs.setdefault(
+            "until-answered", ("eval.until", mark_of(sections.tree, ("eval", "until")))
+        )
     return needs
 
 

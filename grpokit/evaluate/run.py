@@ -101,6 +101,7 @@ def prepare(recipe: Recipe, catalog: Catalog, *, limit: int | None = None) -> Ex
         temperature=section.temperature,
         top_p=section.top_p,
         seed=section.seed,
+        until=section.until,
     )
     batch = max(1, BATCH // section.samples)
     fingerprint = {
@@ -108,7 +109,7 @@ def prepare(recipe: Recipe, catalog: Catalog, *, limit: int | None = None) -> Ex
         "dataset": dataset.fingerprint,
         "items": digest([prompt.id for prompt in prompts]),
         "prompt": recipe.prompt.model_dump(mode="json"),
-        "sampling": asdict(sampling),
+        "sampling": _sampling_print(sampling),
         "batch": batch,
         "rewards": {reward.name: _reward_print(reward) for reward in rewards},
     }
@@ -142,6 +143,11 @@ def prepare_single(recipe: Recipe, catalog: Catalog, *, place: str) -> Exam:
             remedy=f"set {key} for it",
         )
     return prepare(recipe, catalog)
+
+
+def _sampling_print(sampling: Sampling) -> dict[str, Any]:
+    """Without ``until`` where it is off: evaluations from before there was one compare."""
+    return {k: v for k, v in asdict(sampling).items() if (k, v) != ("until", None)}
 
 
 def _pass_at(section: EvalSection) -> tuple[int, ...]:

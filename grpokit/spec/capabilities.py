@@ -19,6 +19,7 @@ CAPABILITIES: dict[Capability, str] = {
     "full": "full fine-tuning",
     "reset": "policy, optimiser or reference policy can begin anew in the course of a run",
     "draws-ahead": "completions of the next step are drawn while the model trains",
+    "until-answered": "a completion can end where its answer is complete",
     "seeded-rows": "each completion has its own seed",
     "distributed": "several processes share a run",
 }

@@ -81,9 +81,17 @@ class Draw:
     position: int
 
 
+Until = Literal["boxed", "answer", "hash"]
+"""Ways to write an answer: ``\\boxed{...}``, ``<answer>...</answer>``, and a line with ``####``."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How completions are drawn. ``temperature`` 0 means greedy; ``top_k`` 0 and ``top_p`` 1 mean off."""
+    """How completions are drawn. ``temperature`` 0 means greedy; ``top_k`` 0 and ``top_p`` 1 mean off.
+
+    With ``until`` a completion also ends, with ``finish`` "stop", with the token that completes its first
+    answer: where :func:`grpokit.api.answered` first holds of its text.
+    """
 
     group: int
     max_tokens: int
@@ -93,6 +101,7 @@ class Sampling:
     min_p: float = 0.0
     seed: int = 0
     step: int = 0
+    until: Until | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

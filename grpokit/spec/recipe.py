@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from grpokit.spec.config import Config
+from grpokit.spec.flow import Until
 
 __all__ = [
     "AlgorithmSection",
@@ -234,6 +235,8 @@ class EvalSection(Config):
     """Nucleus sampling; 1 is off."""
     max_tokens: int | None = Field(default=None, ge=1)
     """Length limit; that of the rollout by default."""
+    until: Until | None = None
+    """End an answer where it is complete: at its first non-empty `\\boxed{...}` (`boxed`), `<answer>...</answer>` (`answer`) or line after `####` (`hash`) outside of thinking. It saves what a model says after its answer; what it would have corrected there is lost."""
     seed: int = Field(default=42, ge=0, le=2**63 - 1)
     """Seed of sampled evaluation."""
 

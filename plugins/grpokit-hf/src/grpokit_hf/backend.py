@@ -263,9 +263,11 @@ class HfBackend:
         groups, used = self._groups, sorted({p for p, _ in rows})
         seeds = row_seeds(rows, prompts, sampling)
         ended = None if groups is None else lambda n, drawn: groups.ended(rows[n], drawn)
+        finished = self.policy.tokenizer.endings(sampling.until, [ids[p] for p, _ in rows])
         if self._rollouts is not None:
             owners = [p for p, _ in rows]
-            return self._rollouts.sample(ids, owners, seeds, sampling, should_stop, ended)
+            drawn = self._rollouts.sample(ids, owners, seeds, sampling, should_stop, ended)
+            return finished.cut(drawn) if finished else drawn
         return self.policy.decoder().sample(
             [ids[p] for p in used],
             [used.index(p) for p, _ in rows],
@@ -273,6 +275,7 @@ class HfBackend:
             sampling,
             should_stop,
             ended,
+            finished,
         )
 
     @contextmanager

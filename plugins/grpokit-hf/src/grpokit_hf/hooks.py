@@ -31,6 +31,7 @@ def grpokit_backends() -> list[BackendSpec]:
                     "lora",
                     "full",
                     "reset",
+                    "until-answered",
                     "draws-ahead",
                     "seeded-rows",
                     "distributed",

@@ -11,11 +11,13 @@ import pytest
 from grpokit.api import Prompt
 from grpokit_hf.backend import HfBackend
 from tiny_model import write_tiny_model
+from until_runs import give_answers
 from vllm_runs import opened, vllm_recipe, widen
 
 HERE = Path(__file__).parent
 NEEDS_VLLM = {
     "test_ahead.py",
+    "test_answers.py",
     "test_engine.py",
     "test_reload.py",
     "test_server.py",
@@ -35,7 +37,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def wide_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random Llama whose heads are 32 wide: vLLM's kernels for CPUs have no smaller ones."""
-    return write_tiny_model(tmp_path_factory.mktemp("wide"), hidden=128, spread=0.12)
+    return give_answers(write_tiny_model(tmp_path_factory.mktemp("wide"), hidden=128, spread=0.12))
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +53,8 @@ def wide_sums(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def adapter_backend(wide_model: Path) -> Iterator[HfBackend]:
     """LoRA on the random model; the tests change its weights one after another.
 
-    Starting vLLM takes long, so test_ahead.py and test_engine.py share one; the latter kills it for good.
+    Starting vLLM takes long, so test_ahead.py, test_answers.py and test_engine.py share one; the last
+    kills it for good.
     """
     backend = opened(vllm_recipe(wide_model, vllm={"sync": "adapter"}))
     yield backend

@@ -125,10 +125,13 @@ class UnslothBackend(HfBackend):
         seeds = [derive_seed(sampling.seed, sampling.step, prompts[p].id, g) for p, g in rows]
         own = [ids[p] for p, _ in rows]
         if self.policy.engine is None:
-            return by_generate(self.policy, own, seeds, sampling, should_stop)
-        if should_stop is not None:
-            should_stop()
-        return by_vllm(self.policy, own, seeds, sampling)
+            drawn = by_generate(self.policy, own, seeds, sampling, should_stop)
+        else:
+            if should_stop is not None:
+                should_stop()
+            drawn = by_vllm(self.policy, own, seeds, sampling)
+        endings = self.policy.tokenizer.endings(sampling.until, own)
+        return endings.cut(drawn) if endings else drawn
 
     @property
     def longest(self) -> float:

@@ -35,6 +35,7 @@ def grpokit_backends() -> list[BackendSpec]:
                     "lora",
                     "full",
                     "reset",
+                    "until-answered",
                     "seeded-rows",
                 }
             ),

@@ -27,7 +27,7 @@ from grpokit_hf.nn.native import ROWS, Native
 from grpokit_hf.nn.pack import check_used
 from grpokit_hf.nn.pick import pick
 from grpokit_hf.nn.products import Linear, torch_linear
-from grpokit_hf.nn.rows import Drawn, Rows
+from grpokit_hf.nn.rows import Drawn, Finished, Rows
 from grpokit_hf.nn.token import TokenStep
 
 __all__ = ["Decoder", "Drawn", "Rows", "left_pad"]
@@ -73,15 +73,21 @@ class Decoder:
         sampling: Sampling,
         should_stop: ShouldStop | None = None,
         ended: Callable[[int, Drawn], None] | None = None,
+        finished: Finished | None = None,
     ) -> list[Drawn]:
         """Completion n continues ``prompts[owners[n]]`` and uses the random numbers of row n.
 
-        ``ended`` hears of each row that ends before the length limit, when it does.
+        ``ended`` hears of each row that ends before the length limit, when it does; ``finished`` says
+        that one does though its model would go on.
         """
         cache = self._cache(prompts)
         hidden_PH = cache.last(self._run(*cache.first(), cache))
         logits_DV = self.head(hidden_PH)
-        rows = Rows(uniforms_NT.to(self.device), self.end_ids, ended, owners, tree=self.tree)
+        rows = Rows(
+            *(uniforms_NT.to(self.device), self.end_ids, ended, owners),
+            tree=self.tree,
+            finished=finished,
+        )
         while True:
             if should_stop is not None:
                 should_stop()

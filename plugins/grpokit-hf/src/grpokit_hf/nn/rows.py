@@ -17,7 +17,10 @@ from torch import Tensor
 from grpokit.api import NonFiniteError
 from grpokit_hf.nn.caches import Keys
 
-__all__ = ["Drawn", "Rows"]
+__all__ = ["Drawn", "Finished", "Rows"]
+
+Finished = Callable[[int, list[int]], bool]
+"""Whether a row ends with the last of its tokens though that is no end of a turn."""
 
 DROP = 0.25
 """Share of places that nobody needs any more at which they are taken out."""
@@ -50,8 +53,10 @@ class Rows:
         owners: Sequence[int] | None = None,
         *,
         tree: bool = False,
+        finished: Finished | None = None,
     ) -> None:
         self.table = uniforms_NT
+        self.finished = finished
         self.end_ids = end_ids
         self.ended = ended
         self.tree = tree
@@ -83,14 +88,15 @@ class Rows:
                     remedy="it has diverged: take an earlier checkpoint and a lower optim.lr, "
                     "or set model.dtype: float32",
                 )
-            drawn = self.drawn[self.index[slot]]
+            row = self.index[slot]
+            drawn = self.drawn[row]
             drawn.tokens.append(token)
             drawn.logprobs.append(logprob)
-            if token in self.end_ids:
+            if token in self.end_ids or (self.finished and self.finished(row, drawn.tokens)):
                 drawn.ended = True
                 self.alive[slot] = False
                 if self.ended is not None:
-                    self.ended(self.index[slot], drawn)
+                    self.ended(row, drawn)
         self.step += 1
 
     def arrange(self, cache: Keys, room: int) -> Tensor:

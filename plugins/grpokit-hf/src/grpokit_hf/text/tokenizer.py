@@ -9,7 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from grpokit.api import Message, PreflightError
+from grpokit.api import Message, PreflightError, Until
+from grpokit_hf.text.answers import Answers, Endings, opened
 from grpokit_hf.text.ends import Ends, find_ends, show
 from grpokit_hf.text.template import ChatTemplate
 
@@ -56,6 +57,7 @@ class ChatTokenizer:
             place=str(folder),
         )
         self.pad_id, pad_notes = self._pad()
+        self.answers: dict[Until, Answers] = {}
         self.notes = (*self.ends.notes, *pad_notes, *self._date_note())
 
     def render(self, messages: Sequence[Message]) -> str:
@@ -92,6 +94,15 @@ class ChatTokenizer:
     def decode(self, ids: Sequence[int]) -> str:
         """Text without special tokens."""
         return str(self.backend.decode(list(ids), skip_special_tokens=True))
+
+    def endings(self, until: Until | None, prompts: Sequence[Sequence[int]]) -> Endings | None:
+        """What ends a completion of each of these prompts besides the end of the turn."""
+        if until is None:
+            return None
+        if until not in self.answers:
+            self.answers[until] = Answers(self.backend, until)
+        known = {ids: opened(self.decode(ids)) for ids in set(map(tuple, prompts))}
+        return Endings(self.answers[until], [known[tuple(ids)] for ids in prompts])
 
     def words(self) -> dict[str, str]:
         """What the files say about turns and filling, for people."""

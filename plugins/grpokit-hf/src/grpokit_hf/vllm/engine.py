@@ -183,6 +183,7 @@ class Engine:
             "owners": list(ask.owners),
             "settings": [dict(settings) for settings in ask.settings],
             "tell": ended is not None,
+            "until": None if ask.until is None else dict(ask.until),
         }
         found: dict[int, Drawn] = {}
 

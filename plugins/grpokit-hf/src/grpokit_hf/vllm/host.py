@@ -16,7 +16,11 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from grpokit_hf.text.answers import Answers, Endings
 
 __all__ = ["Host", "main"]
 
@@ -58,6 +62,7 @@ class Host:
         self.engine: Any = self.llm.llm_engine
         self.lora: Any = None
         self.count = 0
+        self.answers: dict[tuple[str, str], Answers] = {}
 
     def run(self, message: Mapping[str, Any]) -> dict[str, Any]:
         """Does what one message asks; returns the answer."""
@@ -114,8 +119,6 @@ class Host:
         """
         from vllm import SamplingParams
 
-        from grpokit_hf.vllm.requests import answer_of
-
         params = [SamplingParams(**settings, detokenize=False) for settings in message["settings"]]
         prompts = [message["prompts"][owner] for owner in message["owners"]]
         rows = {
@@ -123,6 +126,7 @@ class Host:
             for place, (ids, item) in enumerate(zip(prompts, params, strict=True))
         }
         answer: list[Any] = [None] * len(rows)
+        endings = None if message["until"] is None else self.endings(message["until"])
         while self.engine.has_unfinished_requests():
             told = self.lines.get(wait=False)
             if told is not None and told["op"] == "abort":
@@ -130,9 +134,9 @@ class Host:
                 self.drain()
                 return {"aborted": True}
             ended = [
-                (rows[output.request_id], answer_of(output))
+                (rows[output.request_id], row)
                 for output in self.engine.step()
-                if output.finished
+                if (row := self.ended(output, rows[output.request_id], endings)) is not None
             ]
             if ended and message["tell"]:
                 self.lines.put({"id": message["id"], "ended": ended})
@@ -140,6 +144,28 @@ class Host:
                 for place, row in ended:
                     answer[place] = row
         return {} if message["tell"] else {"rows": answer}
+
+    def endings(self, until: Mapping[str, Any]) -> Endings:
+        """What says that a row's answer is complete."""
+        from grpokit_hf.text.answers import Answers, Endings
+        from grpokit_hf.text.tokenizer import load_backend
+
+        key = (until["folder"], until["word"])
+        if key not in self.answers:
+            self.answers[key] = Answers(load_backend(Path(until["folder"])), until["word"])
+        return Endings(self.answers[key], until["thinking"])
+
+    def ended(self, output: Any, place: int, endings: Endings | None) -> tuple[Any, ...] | None:
+        """The row if it is finished, or if its answer is: then its request ends here."""
+        from grpokit_hf.vllm.requests import answer_of
+
+        if output.finished:
+            return answer_of(output)
+        if endings is None or not endings(place, output.outputs[0].token_ids):
+            return None
+        self.engine.abort_request([output.request_id])
+        tokens, logprobs, _ = answer_of(output)
+        return tokens, logprobs, "stop"
 
     def drain(self) -> None:
         while self.engine.has_unfinished_requests():

@@ -115,8 +115,14 @@ class Rollouts:
         sampling: Sampling,
     ) -> Ask:
         self._check_length(prompts, sampling)
-        ends = self.policy.tokenizer.ends.ids
+        tokenizer = self.policy.tokenizer
+        ends, until = tokenizer.ends.ids, None
+        endings = tokenizer.endings(sampling.until, [prompts[owner] for owner in owners])
+        if endings is not None:
+            thinking = list(endings.thinking)
+            until = {"word": sampling.until, "folder": str(tokenizer.folder), "thinking": thinking}
         return Ask(
+            until=until,
             prompts=prompts,
             owners=owners,
             settings=[request_settings(sampling, seed, ends) for seed in seeds],

@@ -39,6 +39,9 @@ class Ask:
     owners: Sequence[int]
     settings: Sequence[Mapping[str, Any]]
     with_logprobs: bool = field(default=True)
+    until: Mapping[str, Any] | None = None
+    """How an engine of ours can end rows at their answers: ``word``, the tokenizer's ``folder``, and
+    ``thinking`` row by row. Others go on; what they draw then is cut off."""
 
 
 class EngineGone(GrpokitError):
