@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from grpokit.bench.spread import student_t
+from grpokit.evaluate.spread import student_t
 from grpokit.receipts.facts import Fact, points
 from grpokit.receipts.marks import difference, measured, unpack
 
