@@ -11,7 +11,7 @@ from typing import Any
 from grpokit.errors import CheckpointError
 from grpokit.evaluate.records import Evaluation, Item
 
-__all__ = ["Stored", "read_stored"]
+__all__ = ["Stored", "read_stored", "read_told"]
 
 FIELDS = frozenset(field.name for field in fields(Item))
 
@@ -32,13 +32,13 @@ class Stored:
 
 
 def read_stored(folder: Path) -> tuple[Stored, ...]:
-    """Every model of the evaluation in a folder, in the order of its summary.
+    """Every model of the evaluation in a folder, in the order of its summary; the one that was asked for is last.
 
     Raises:
         CheckpointError: a file is missing or damaged, or the two contradict each other.
     """
     try:
-        models = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["models"]
+        models = read_told(folder)
         items = _items(folder / "samples.jsonl")
         return tuple(_one(folder, told, items.get(told["label"], [])) for told in models)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -48,6 +48,19 @@ def read_stored(folder: Path) -> tuple[Stored, ...]:
             place=str(folder),
             remedy="name a folder with a whole samples.jsonl and summary.json, or evaluate again",
         ) from error
+
+
+def read_told(folder: Path) -> list[Mapping[str, Any]]:
+    """What the summary in a folder says of each model; small, where ``samples.jsonl`` is large.
+
+    Raises:
+        OSError, ValueError, KeyError, TypeError: it is missing or damaged.
+    """
+    models = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["models"]
+    for told in models:
+        if not isinstance(told["fingerprint"], dict):
+            raise TypeError("a fingerprint is no object")
+    return list(models)
 
 
 def _items(path: Path) -> dict[str, list[Item]]:
