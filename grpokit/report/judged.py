@@ -20,15 +20,11 @@ from grpokit.evaluate.paired import Comparison, compare
 from grpokit.evaluate.records import Evaluation
 from grpokit.evaluate.several import holm
 from grpokit.evaluate.spread import difference_of_means
-from grpokit.evaluate.stored import Stored, read_stored, read_told
+from grpokit.evaluate.stored import Stored, read_stored
+from grpokit.report.exams import Candidate, Told, candidates, common_exam
 from grpokit.report.recipes import Labelled
 
 __all__ = ["evaluations"]
-
-NEWEST = 20
-"""Evaluations of a run that are looked at."""
-FINAL = "trained"
-"""What an evaluation calls the final policy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,11 +94,12 @@ def evaluations(runs: Sequence[Labelled], *, allow_mismatch: bool = False) -> di
 
     ``allow_mismatch``: compares on the questions that both answered where more differs than the model.
     """
-    candidates = {each.label: _candidates(each) for each in runs}
-    reference = _reference(list(candidates.values()))
-    found, problems = [], []
+    listed = {each.label: candidates(each.run) for each in runs}
+    reference = common_exam(list(listed.values()))
+    found: list[_Found] = []
+    problems: list[str] = []
     for each in runs:
-        chosen, broken = _chosen(each, candidates[each.label], reference)
+        chosen, broken = _chosen(each, listed[each.label], reference)
         problems += broken
         if chosen is not None:
             found.append(chosen)
@@ -119,53 +116,19 @@ def evaluations(runs: Sequence[Labelled], *, allow_mismatch: bool = False) -> di
     }
 
 
-# ----------------------------------------------------------------------------- which evaluation
-
-
-Candidate = tuple[str, Mapping[str, Any]]
-"""Name of the folder below ``eval/``, and what it says of the run's model."""
-
-
-def _candidates(each: Labelled) -> list[Candidate]:
-    """The run's own models, those of the final policy first, then the newest."""
-    found: list[Candidate] = []
-    folders = sorted(each.run.listed.path.glob("eval/*/summary.json"), reverse=True)
-    for path in folders[:NEWEST]:
-        try:
-            found.append((path.parent.name, read_told(path.parent)[-1]))
-        except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError):
-            continue
-    return sorted(found, key=lambda pair: pair[1].get("label") != FINAL)
-
-
-def _reference(candidates: Sequence[Sequence[Candidate]]) -> Mapping[str, Any] | None:
-    """The exam that most of the runs took, one of the newest if there are several."""
-    best, most = None, 0
-    for listed in candidates:
-        for _, told in listed:
-            taken = sum(
-                any(differences(told, other).comparable for _, other in others)
-                for others in candidates
-            )
-            if taken > most:
-                best, most = told, taken
-    return best
-
-
 def _chosen(
-    each: Labelled, candidates: Sequence[Candidate], reference: Mapping[str, Any] | None
+    each: Labelled, candidates: Sequence[Candidate], reference: Told | None
 ) -> tuple[_Found | None, list[str]]:
     """The first that took the same exam as the others and can be read, else the first at all."""
     problems = []
-    fits = [c for c in candidates if reference and differences(reference, c[1]).comparable]
-    for name, _ in (*fits, *(c for c in candidates if c not in fits)):
+    fits = [c for c in candidates if reference and differences(reference, c.told).comparable]
+    for candidate in (*fits, *(c for c in candidates if c not in fits)):
         try:
-            stored = read_stored(each.run.listed.path / "eval" / name)
+            stored = read_stored(candidate.folder)
         except GrpokitError as error:
-            problems.append(f"{each.label}: eval/{name}: {error.fact}")
+            problems.append(f"{each.label}: eval/{candidate.folder.name}: {error.fact}")
             continue
-        base = next((s.told for s in stored[:-1] if s.evaluation.label == "base"), None)
-        return _Found(run=each, stored=stored[-1], base=base), problems
+        return _Found(run=each, stored=stored[-1], base=candidate.base), problems
     return None, problems
 
 
@@ -218,7 +181,7 @@ def _order(letters: str) -> tuple[int, str]:
 
 def _two_recipes(ours: Sequence[_Found], theirs: Sequence[_Found]) -> dict[str, Any]:
     sides = [[each.stored.evaluation for each in side] for side in (ours, theirs)]
-    before, after = ([each.accuracy for each in side] for side in sides)
+    before, after = _by_seed(ours), _by_seed(theirs)
     over = difference_of_means(before, after)
     shares = _shares(sides)
     within = difference_interval(
@@ -230,7 +193,8 @@ def _two_recipes(ours: Sequence[_Found], theirs: Sequence[_Found]) -> dict[str, 
     return {
         "first": ours[0].run.group,
         "second": theirs[0].run.group,
-        "runs": [len(before), len(after)],
+        "runs": [len(ours), len(theirs)],
+        "seeds": [len(before), len(after)],
         "means": [fmean(before), fmean(after)],
         "ranges": [[min(before), max(before)], [min(after), max(after)]],
         "difference": fmean(after) - fmean(before),
@@ -239,6 +203,14 @@ def _two_recipes(ours: Sequence[_Found], theirs: Sequence[_Found]) -> dict[str, 
         "verdict": _verdict(over),
         "questions": len(shares[0]),
     }
+
+
+def _by_seed(side: Sequence[_Found]) -> list[float]:
+    """An accuracy a seed: a run that was made twice with one seed tells nothing of other seeds."""
+    found: dict[object, list[float]] = {}
+    for each in side:
+        found.setdefault(each.run.run.seed, []).append(each.stored.evaluation.accuracy)
+    return [fmean(values) for values in found.values()]
 
 
 def _common(sides: Sequence[Sequence[Evaluation]]) -> list[str]:
