@@ -148,9 +148,9 @@ def _read(names: Sequence[str], *, least: int) -> list[RunSeries]:
     ]
     seen: dict[Path, str] = {}
     for name, path in zip(names, paths, strict=True):
-        other = seen.setdefault(path.resolve(), name)
-        if other is not name:
-            problems.append(f"{name}: this is the same run as {other}")
+        if path.resolve() in seen:
+            problems.append(f"{name}: this is the same run as {seen[path.resolve()]}")
+        seen.setdefault(path.resolve(), name)
     if problems:
         raise RecipeError(
             "not all of these are runs, each named once",

@@ -271,7 +271,7 @@ def _pairs(found: Data) -> None:
 def _mismatch(pair: Data) -> None:
     for key, (first, second) in pair["mismatch"].items():
         wrapped(
-            f"{key}: {pair['first']} {clipped(first, VALUE)}; {pair['second']} {clipped(second, VALUE)}",
+            f"{clipped(key, 60)}: {pair['first']} {clipped(first, VALUE)}; {pair['second']} {clipped(second, VALUE)}",
             indent="  ",
         )
     if pair["left_out"]:
@@ -301,13 +301,16 @@ def _compared(pairs: Sequence[Data], found: Data) -> None:
             )
         )
     names = [">p", ">Holm p"] if many else [">p"]
-    render.table(("paired", ">points", ">95% interval", *names, ">detects", "verdict"), rows)
+    render.table(("paired", ">points", ">95% interval", *names, ">least", "verdict"), rows)
     if len(pairs) > PAIRS:
         render.say(f"and {len(pairs) - PAIRS} pairs more, with --json")
     tests = {"mcnemar": "McNemar's exact test", "sign-flip": "the sign-flip test"}
     used = " or ".join(dict.fromkeys(tests[pair["comparison"]["test"]] for pair in pairs))
     adjusted = f", and Holm's adjustment for {len(pairs)} comparisons" if many else ""
-    wrapped(f"p by {used}{adjusted}; detects: the smallest change seen with 80% power", style="dim")
+    wrapped(
+        f"p by {used}{adjusted}; least: the smallest change that 80 of 100 such pairs would show",
+        style="dim",
+    )
     if any(str(row[-1]).endswith("*") for row in rows):
         wrapped("* the interval excludes 0, but among so many comparisons p is above 0.05")
     for pair in pairs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -91,7 +92,7 @@ def _columns(points: Points, end: float) -> Sequence[float]:
     xs, ys = points
     shares: list[list[float]] = [[] for _ in range(WIDTH)]
     for x, y in zip(xs, ys, strict=True):
-        place = int(x / end * WIDTH) if end > 0 else 0
+        place = math.ceil(x / end * WIDTH) - 1 if end > 0 else 0
         shares[min(WIDTH - 1, max(0, place))].append(y)
     last = max(place for place, share in enumerate(shares) if share)
     found, before = [], ys[0]

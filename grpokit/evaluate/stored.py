@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -85,4 +86,16 @@ def _one(folder: Path, told: Mapping[str, Any], items: list[Item]) -> Stored:
     )
     if (evaluation.right, len(evaluation.counts)) != (told["correct"], told["items"]):
         raise ValueError("samples.jsonl and summary.json disagree")
+    _check_items(evaluation)
     return Stored(folder=folder, told=told, evaluation=evaluation)
+
+
+def _check_items(evaluation: Evaluation) -> None:
+    """What pairs are counted from: as many answers to each question, and clusters of all or of none."""
+    answers = Counter(item.id for item in evaluation.items)
+    if any(count != evaluation.samples for count in answers.values()):
+        raise ValueError("some questions were answered more often than others")
+    if any(type(item.correct) is not bool for item in evaluation.items):
+        raise ValueError("an answer is neither right nor wrong")
+    if evaluation.clusters is not None and len(evaluation.clusters) < len(answers):
+        raise ValueError("some questions have no cluster")

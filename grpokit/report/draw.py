@@ -49,12 +49,12 @@ class Picture:
 def titles(runs: Sequence[Labelled], differ: Sequence[Varying]) -> dict[str, str]:
     """What a legend calls each recipe: the one or two keys in which it differs, else its name."""
     keys = [each for each in differ if each.kind == "recipe"]
-    found = {}
+    found: dict[str, str] = {}
     for each in runs:
         words = plain(each.run.listed.recipe)
         if 1 <= len(keys) <= KEYS:
             words = ", ".join(_value(each, key.what) for key in keys)
-        found[each.group] = plain(words)
+        found.setdefault(each.group, plain(words))
     return found
 
 

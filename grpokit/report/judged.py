@@ -187,7 +187,8 @@ def _two_recipes(ours: Sequence[_Found], theirs: Sequence[_Found]) -> dict[str, 
     within = difference_interval(
         shares[0],
         shares[1],
-        samples=min(len(side) * side[0].samples for side in sides),
+        # Those of the side that has more: with 1 the shares would be taken for right or wrong.
+        samples=max(len(side) * side[0].samples for side in sides),
         clusters=_clusters(sides),
     )
     return {
