@@ -336,16 +336,24 @@ def _recipes(each: Data) -> None:
     counts = [_count(n) for n in each["runs"]]
     wrapped(
         f"accuracy {percent(each['means'][0])} ({counts[0]}) and {percent(each['means'][1])} "
-        f"({counts[1]}), difference {points(each['difference'])} points",
+        f"({counts[1]}): {points(each['difference'])} points",
         indent="  ",
     )
     if over is None:
         why = "no seed of either side differs from another"
         if min(each["seeds"]) < 2:
-            why = "a single training run says nothing of other seeds"
+            why = "1 training run says nothing of other seeds"
         wrapped(f"over training seeds      none: {why}", indent="  ")
     else:
         wrapped(f"over training seeds      95% interval {_points(over)}", indent="  ")
+    if each["expected"] is not None:
+        told = each["expected"]
+        low, high = (percent(end) for end in told["interval"])
+        wrapped(
+            f"another seed of {told['recipe']} is expected at {low} to {high} (95%); "
+            f"{told['other']} lies {told['lies']}",
+            indent="  ",
+        )
     wrapped(
         f"within {each['questions']} questions     95% interval "
         f"{_points(each['interval_within_questions'])}, for these very models",

@@ -10,7 +10,7 @@ from typing import Any
 
 from grpokit.evaluate.intervals import Interval
 
-__all__ = ["Spread", "difference_of_means", "spread", "student_t"]
+__all__ = ["Spread", "difference_of_means", "expected", "spread", "student_t"]
 
 LEVEL = 0.95
 _STEPS = 200
@@ -106,3 +106,15 @@ def difference_of_means(first: Sequence[float], second: Sequence[float]) -> Inte
     half = student_t(LEVEL, max(1, math.floor(freedom + 1e-9))) * math.sqrt(whole)
     gap = fmean(second) - fmean(first)
     return gap - half, gap + half
+
+
+def expected(values: Sequence[float], level: float = LEVEL) -> Interval | None:
+    """Where a share of one more seed is expected: mean +- t(n - 1) sd sqrt(1 + 1/n), within 0 to 1.
+
+    None of a single seed.
+    """
+    n = len(values)
+    if n < 2:
+        return None
+    half = student_t(level, n - 1) * stdev(values) * math.sqrt(1 + 1 / n)
+    return max(0.0, fmean(values) - half), min(1.0, fmean(values) + half)

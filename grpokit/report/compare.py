@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from grpokit.report.curves import LAST, at_equal, curve, efficiency, over_seeds, tail
+from grpokit.report.curves import LAST, at_equal, curve, efficiency, ending, over_seeds
 from grpokit.report.judged import evaluations
 from grpokit.report.recipes import Labelled, Varying, changed_rewards, labelled, notes, varying
 from grpokit.report.series import AXES, Axis, RunSeries
@@ -104,8 +104,8 @@ def _difference(each: Varying) -> dict[str, Any]:
 
 def _metric(known: Sequence[Labelled], name: str) -> dict[str, Any]:
     """The end of a number: last value, mean of the last steps, and over the seeds of each recipe."""
-    tails = {each.label: tail(each.run.values(name)) for each in known}
-    finals = {each.label: tail(each.run.values(name), 1) for each in known}
+    tails = {each.label: ending(each.run, name) for each in known}
+    finals = {each.label: ending(each.run, name, last=1) for each in known}
     letters = dict.fromkeys(each.group for each in known)
     seeds = {
         letter: over_seeds([tails[each.label] for each in known if each.group == letter])

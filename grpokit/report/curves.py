@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from statistics import fmean
 from typing import Any
 
-from grpokit.report.series import AXES, RunSeries
+from grpokit.report.series import AXES, HELD_OUT, RunSeries
 
 __all__ = [
     "LAST",
@@ -17,9 +17,9 @@ __all__ = [
     "at_equal",
     "curve",
     "efficiency",
+    "ending",
     "over_seeds",
     "smoothed",
-    "tail",
     "thinned",
 ]
 
@@ -31,9 +31,21 @@ POINTS = 48
 """Values of a curve in the summary."""
 
 
-def tail(values: Sequence[float], last: int = LAST) -> float | None:
-    """The mean of the last values; None without any."""
-    return fmean(values[-last:]) if values else None
+def ending(run: RunSeries, name: str, *, last: int = LAST, upto: int | None = None) -> float | None:
+    """The mean over the last steps of a run, or the last ones up to a step; None where none has the number.
+
+    Not the last values: a number that few steps have would tell of times long ago. Of an evaluation during
+    training, which is made now and then, it is the last one.
+    """
+    found, steps = run.series.get(name), run.axes["step"].steps
+    end = len(steps) if upto is None else bisect_right(steps, upto)
+    if found is None or end == 0:
+        return None
+    after = bisect_right(found.steps, steps[end - 1])
+    before = bisect_left(found.steps, steps[max(0, end - last)])
+    if name.startswith(HELD_OUT):
+        before = max(0, after - 1)
+    return fmean(found.values[before:after]) if before < after else None
 
 
 def smoothed(values: Iterable[float], window: int) -> list[float]:
@@ -95,8 +107,9 @@ def at_equal(runs: Sequence[RunSeries], name: str = "reward") -> list[dict[str, 
         least = min(ends)
         found = []
         for run in runs:
-            xs, ys = run.points(name, axis)
-            found.append(tail(ys[: bisect_right(xs, least)]))
+            known = run.axes[axis]
+            place = bisect_right(known.values, least) - 1
+            found.append(ending(run, name, upto=known.steps[place]) if place >= 0 else None)
         rows.append({"axis": axis, "at": least, "values": found})
     return rows
 

@@ -19,7 +19,7 @@ from grpokit.evaluate.means import difference_interval
 from grpokit.evaluate.paired import Comparison, compare
 from grpokit.evaluate.records import Evaluation
 from grpokit.evaluate.several import holm
-from grpokit.evaluate.spread import difference_of_means
+from grpokit.evaluate.spread import difference_of_means, expected
 from grpokit.evaluate.stored import Stored, read_stored
 from grpokit.report.exams import Candidate, Told, candidates, common_exam
 from grpokit.report.recipes import Labelled
@@ -201,6 +201,7 @@ def _two_recipes(ours: Sequence[_Found], theirs: Sequence[_Found]) -> dict[str, 
         "difference": fmean(after) - fmean(before),
         "interval_within_questions": list(within),
         "interval_over_seeds": None if over is None else list(over),
+        "expected": _expected(ours, theirs),
         "verdict": _verdict(over),
         "questions": len(shares[0]),
     }
@@ -212,6 +213,23 @@ def _by_seed(side: Sequence[_Found]) -> list[float]:
     for each in side:
         found.setdefault(each.run.run.seed, []).append(each.stored.evaluation.accuracy)
     return [fmean(values) for values in found.values()]
+
+
+def _expected(ours: Sequence[_Found], theirs: Sequence[_Found]) -> dict[str, Any] | None:
+    """Where another seed of the recipe with several would lie, if the other has a single one."""
+    before, after = _by_seed(ours), _by_seed(theirs)
+    many, single = (before, after) if len(before) > 1 else (after, before)
+    if len(single) > 1 or len(set(many)) < 2:  # seeds that all agree tell no noise
+        return None
+    group, other = (ours, theirs) if many is before else (theirs, ours)
+    low, high = expected(many) or (0.0, 1.0)
+    lies = "below" if single[0] < low else "above" if single[0] > high else "within"
+    return {
+        "recipe": group[0].run.group,
+        "interval": [low, high],
+        "other": other[0].run.group,
+        "lies": lies,
+    }
 
 
 def _common(sides: Sequence[Sequence[Evaluation]]) -> list[str]:

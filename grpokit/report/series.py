@@ -18,7 +18,16 @@ from grpokit.diagnose.rows import json_lines, numbers, own_row
 from grpokit.errors import CheckpointError, RecipeError
 from grpokit.report.listing import Listed, json_object, read_run
 
-__all__ = ["AXES", "Axis", "Points", "RunSeries", "Series", "check_metrics", "read_series"]
+__all__ = [
+    "AXES",
+    "HELD_OUT",
+    "Axis",
+    "Points",
+    "RunSeries",
+    "Series",
+    "check_metrics",
+    "read_series",
+]
 
 Axis = Literal["step", "completions", "tokens", "seconds"]
 AXES: dict[Axis, str] = {

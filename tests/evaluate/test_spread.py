@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from grpokit.evaluate.spread import difference_of_means, spread, student_t
+from grpokit.evaluate.spread import difference_of_means, expected, spread, student_t
 
 # Two-sided 95 % and 99 % points of Student's distribution, from printed tables.
 TABLE = {
@@ -97,3 +97,10 @@ def test_the_interval_of_two_recipes_covers() -> None:
         low, high = difference_of_means(first, second) or (0, 0)
         hits += low <= 0.1 <= high
     assert 0.94 <= hits / 2000 <= 0.99
+
+
+def test_where_another_seed_is_expected() -> None:
+    half = 4.302653 * 0.01 * (4 / 3) ** 0.5
+    assert expected([0.5, 0.51, 0.52]) == pytest.approx((0.51 - half, 0.51 + half), abs=1e-6)
+    assert expected([0.9, 1.0]) == (0.0, 1.0)
+    assert expected([0.9]) is None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from compared_runs import compared_run
-from grpokit.report.curves import at_equal, curve, efficiency, over_seeds, smoothed, tail, thinned
+from compared_runs import append, compared_run
+from grpokit.report.curves import at_equal, curve, efficiency, ending, over_seeds, smoothed, thinned
 from grpokit.report.series import read_series
 
 
@@ -17,10 +18,29 @@ def test_small_things() -> None:
     assert thinned([1, 2, 3, 4, 5], 2) == [1.5, 4]
     assert thinned([1, 2], 9) == [1, 2]
     assert thinned([], 9) == []
-    assert tail(range(100)) == pytest.approx(89.5)
-    assert tail([]) is None
     assert over_seeds([0.1, None, 0.3]) == {"mean": 0.2, "low": 0.1, "high": 0.3, "n": 2}
     assert over_seeds([None]) is None
+
+
+def test_the_end_is_counted_in_steps(tmp_path: Path) -> None:
+    """A number of few steps must not tell of times long ago."""
+    path = compared_run(tmp_path, "a", steps=100)
+    lines = path.joinpath("metrics.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    for row in rows:
+        if row["step"] not in (10, 85, 90):
+            del row["entropy"]
+    path.joinpath("metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    append(path, '{"step": 50, "accuracy": 0.25}\n', "evals.jsonl")
+    run = read_series(path)
+    assert ending(run, "reward") == pytest.approx(0.905)
+    assert ending(run, "reward", upto=30) == pytest.approx(0.205)
+    assert ending(run, "reward", last=1) == 1.0
+    assert ending(run, "entropy") == pytest.approx((1 / 85 + 1 / 90) / 2)
+    assert ending(run, "entropy", last=1) is None
+    assert ending(run, "entropy", upto=80) is None
+    assert ending(run, "eval/accuracy") == 0.25
+    assert ending(run, "nothing") is None
 
 
 def test_runs_of_unequal_length(tmp_path: Path) -> None:
