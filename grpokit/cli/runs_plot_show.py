@@ -30,6 +30,9 @@ def show_picture(picture: Picture) -> None:
     for name in picture.metrics:
         curves = _curves(picture, name)
         known = [points for points in curves.values() if points[0]]
+        if not known:
+            render.say(f"{clipped(name, 40)}: no step that it was written at is known")
+            continue
         low = min(min(ys) for _, ys in known)
         high = max(max(ys) for _, ys in known)
         end = max(xs[-1] for xs, _ in known)

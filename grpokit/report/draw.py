@@ -192,7 +192,7 @@ def _accuracies(axis: Any, picture: Picture) -> dict[str, Any]:
         aside = beside * (place - (len(picture.runs) - 1) / 2)  # equal steps do not hide each other
         for kind, style in (("stored", "o"), ("during training", "o-")):
             mine = [m for m in picture.marks or () if (m.label, m.kind) == (each.label, kind)]
-            spent = [0.0 if m.step == 0 else each.run.spent(picture.axis, m.step) for m in mine]
+            spent = [each.run.spent(picture.axis, m.step) for m in mine]
             known = [(x, m) for x, m in zip(spent, mine, strict=True) if x is not None]
             if known:
                 bars = axis.errorbar(

@@ -15,6 +15,7 @@ from typing import Any
 
 from grpokit.errors import GrpokitError
 from grpokit.evaluate.fingerprints import differences
+from grpokit.evaluate.intervals import claim
 from grpokit.evaluate.means import difference_interval
 from grpokit.evaluate.paired import Comparison, compare
 from grpokit.evaluate.records import Evaluation
@@ -202,7 +203,7 @@ def _two_recipes(ours: Sequence[_Found], theirs: Sequence[_Found]) -> dict[str, 
         "interval_within_questions": list(within),
         "interval_over_seeds": None if over is None else list(over),
         "expected": _expected(ours, theirs),
-        "verdict": _verdict(over),
+        "verdict": "no interval over seeds" if over is None else claim(*over),
         "questions": len(shares[0]),
     }
 
@@ -251,12 +252,3 @@ def _shares(sides: Sequence[Sequence[Evaluation]]) -> tuple[list[float], list[fl
 def _clusters(sides: Sequence[Sequence[Evaluation]]) -> list[str] | None:
     known = sides[0][0].clusters
     return None if known is None else [known[each] for each in _common(sides)]
-
-
-def _verdict(interval: tuple[float, float] | None) -> str:
-    """Of the interval over seeds; without one nothing is said of the recipes."""
-    if interval is None:
-        return "no interval over seeds"
-    if interval[0] > 0:
-        return "improved"
-    return "worse" if interval[1] < 0 else "no detectable change"

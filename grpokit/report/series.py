@@ -96,9 +96,11 @@ class RunSeries:
         return self.series[name].values if name in self.series else array("d")
 
     def spent(self, axis: Axis, step: int) -> float | None:
-        """What had been spent when a step ended; None where it is not known."""
+        """What had been spent when a step ended, 0 before the first; None where it is not known."""
         if axis not in self.axes:
             return None
+        if step <= 0:
+            return 0.0
         known = self.axes[axis]
         place = bisect_right(known.steps, step) - 1
         return known.values[place] if place >= 0 else None

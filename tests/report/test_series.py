@@ -20,7 +20,8 @@ def test_numbers_and_what_was_spent(tmp_path: Path) -> None:
     assert run.points("reward", "tokens")[0] == [32.0, 64.0, 96.0]
     assert run.points("reward", "seconds")[0] == [2.0, 4.0, 6.0]
     assert run.spent("seconds", 99) == 6.0
-    assert run.spent("seconds", 0) is None
+    assert run.spent("seconds", 0) == 0.0
+    assert run.spent("nothing", 1) is None  # type: ignore[arg-type]
     assert (run.seed, run.steps, run.damaged) == (1, 3, 0)
     assert list(run.values("nothing")) == []
 
