@@ -80,13 +80,12 @@ def _runs(data: Data) -> None:
             clipped(run["name"]),
             "-" if run["seed"] is None else run["seed"],
             f"{run['step']}/{'?' if run['planned'] is None else run['planned']}",
-            _whole(run["completions"]),
             _whole(run["tokens"]),
             _seconds(run["seconds"]),
         )
         for run in data["runs"]
     ]
-    render.table(("run", "", ">seed", ">steps", ">completions", ">tokens", ">seconds"), rows)
+    render.table(("run", "", ">seed", ">steps", ">tokens", ">seconds"), rows)
     for group in data["recipes"]:
         if len(group["runs"]) > 1:
             seeds = group["seeds"]
@@ -231,7 +230,7 @@ def _accuracies(found: Sequence[Data]) -> None:
     rows = [
         (
             each["run"],
-            clipped(each["model"], 16),
+            clipped(each["model"], 14),
             each["questions"],
             percent(each["accuracy"]),
             f"[{percent(each['interval'][0])}, {percent(each['interval'][1])}]",
@@ -300,7 +299,7 @@ def _compared(pairs: Sequence[Data], found: Data) -> None:
                 verdict,
             )
         )
-    names = [">p", ">Holm p"] if many else [">p"]
+    names = [">p", ">Holm"] if many else [">p"]
     render.table(("paired", ">points", ">95% interval", *names, ">least", "verdict"), rows)
     if len(pairs) > PAIRS:
         render.say(f"and {len(pairs) - PAIRS} pairs more, with --json")
@@ -320,10 +319,11 @@ def _compared(pairs: Sequence[Data], found: Data) -> None:
                 "one model?",
                 style="yellow",
             )
-    if any(max(each["runs"]) == 1 for each in found["recipes"]):
+    single = [f"{e['second']} - {e['first']}" for e in found["recipes"] if max(e["runs"]) == 1]
+    if single:
         wrapped(
-            "1 training run a side: the interval holds for these two models, not for their "
-            "recipes; another seed may differ by more"
+            f"{', '.join(single)}: 1 training run a side: the interval holds for two models, not for "
+            "their recipes; another seed may differ by more"
         )
 
 
@@ -370,4 +370,4 @@ def _points(interval: Sequence[float]) -> str:
 
 
 def _p(value: float) -> str:
-    return f"{value:.3f}" if value >= 1e-3 else f"{value:.0e}" if value >= 1e-4 else "<0.0001"
+    return f"{value:.3f}" if value >= 1e-3 else f"{value:.0e}" if value >= 1e-4 else "<1e-4"

@@ -61,6 +61,8 @@ def read_told(folder: Path) -> list[Mapping[str, Any]]:
     for told in models:
         if not isinstance(told["fingerprint"], dict):
             raise TypeError("a fingerprint is no object")
+        if not isinstance(told["label"], str) or not isinstance(told["decides"], str):
+            raise TypeError("a label, or the reward that decides, is no name")
     return list(models)
 
 

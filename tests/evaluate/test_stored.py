@@ -49,6 +49,7 @@ def test_files_of_an_earlier_version(tmp_path: Path) -> None:
         ("samples.jsonl", ('"cluster": null', '"cluster": "c"'), "no cluster"),
         ("samples.jsonl", ('"text"', '"texts"'), "TypeError"),
         ("summary.json", ('"models"', '"model"'), "KeyError"),
+        ("summary.json", ('"decides": "exact"', '"decides": ["exact"]'), "no name"),
         ("summary.json", ('"fingerprint": {', '"fingerprint": [], "x": {'), "no object"),
     ],
 )

@@ -10,7 +10,7 @@ from typing import Any
 from grpokit.evaluate.records import Evaluation, Item, compare_evaluations, write_evaluation
 from saved_runs import saved_run
 
-__all__ = ["FINGERPRINT", "compared_run", "evaluation", "store"]
+__all__ = ["FINGERPRINT", "append", "compared_run", "evaluation", "found_values", "store"]
 
 FINGERPRINT: dict[str, Any] = {
     "model": {"model": "tiny", "revision": "", "weights": "w0", "adapter": "", "dtype": "float32"},
