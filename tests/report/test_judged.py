@@ -150,18 +150,18 @@ def test_the_interval_of_several_seeds_against_one_run_holds_the_difference(
     for place, path in enumerate(ours):
         text = "".join("1" if (q + place) % 3 and q < 60 - place else "0" for q in range(60))
         store(path, evaluation(text, adapter=path.name))
-    store(other, evaluation("1" * 30 + "0" * 30, adapter="d"))
+    store(other, evaluation("1" * 60, adapter="d"))
     (each,) = judged(*ours, other)["recipes"]
     low, high = each["interval_within_questions"]
     assert low < each["difference"] < high
-    assert each["difference"] == pytest.approx(0.5 - (40 + 40 + 39) / 180)
+    assert each["difference"] == pytest.approx(1 - (40 + 40 + 39) / 180)
     assert each["interval_over_seeds"] is None
     assert each["verdict"] == "no interval over seeds"
     told = each["expected"]
-    assert (told["recipe"], told["other"], told["lies"]) == ("A", "B", "below")
+    assert (told["recipe"], told["other"], told["lies"]) == ("A", "B", "above")
     assert told["interval"] == pytest.approx(expected([40 / 60, 40 / 60, 39 / 60]))
     (turned,) = judged(other, *ours)["recipes"]
-    assert (turned["expected"]["recipe"], turned["expected"]["lies"]) == ("B", "below")
+    assert (turned["expected"]["recipe"], turned["expected"]["lies"]) == ("B", "above")
 
 
 def test_a_run_that_was_repeated_is_no_further_seed(tmp_path: Path) -> None:

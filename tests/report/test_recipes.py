@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from compared_runs import append, compared_run, found_values
@@ -20,6 +21,14 @@ def test_seeds_are_grouped_in_the_order_given(tmp_path: Path) -> None:
     third = compared_run(tmp_path, "a3", seed=3, torch="2.14.0", eval={"temperature": 0.5})
     assert labels(first[0], other, first[1], third) == ["A1", "B", "A2", "A3"]
     assert labels(other) == ["A"]
+
+
+def test_another_evaluation_is_no_other_recipe(tmp_path: Path) -> None:
+    first, second = compared_run(tmp_path, "a", seed=1), compared_run(tmp_path, "b", seed=2)
+    plan = json.loads((second / "plan.json").read_text())
+    plan["components"].append({**plan["components"][0], "role": "eval dataset"})
+    (second / "plan.json").write_text(json.dumps(plan))
+    assert labels(first, second) == ["A1", "A2"]
 
 
 def test_another_source_or_other_data_is_another_recipe(tmp_path: Path) -> None:
