@@ -4,6 +4,7 @@
 
 ``docs/images/train.svg`` is the live view at the last step of the first run; ``quickstart.svg``
 shows the reward of all runs and, where a run has ``eval/summary.json``, base against trained.
+``compare.svg`` is what ``grpokit runs plot RUN ... --band --evals --metric reward --metric entropy`` draws.
 Needs the ``docs`` dependency group (matplotlib).
 """
 
@@ -102,6 +103,15 @@ def bars(axis: Any, run: Path, number: int) -> None:
         )
 
 
+def compared(runs: list[Path], target: Path) -> None:
+    """Reward and entropy of the recipes with the range of their seeds, and their accuracies."""
+    from grpokit.cli.main import main as grpokit
+
+    options = ["--band", "--evals", "--metric", "reward", "--metric", "entropy"]
+    if grpokit(["runs", "plot", *map(str, runs), *options, "--out", str(target)]):
+        sys.exit(f"not drawn: {target}")
+
+
 def main() -> None:
     runs = [Path(name) for name in sys.argv[1:]]
     if not runs:
@@ -109,6 +119,7 @@ def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     (FOLDER / "train.svg").write_text(live_view(runs[0]), encoding="utf-8")
     curves(runs, FOLDER / "quickstart.svg")
+    compared(runs, FOLDER / "compare.svg")
     print(f"drawn: {FOLDER}")
 
 

@@ -3,7 +3,6 @@
     contestants  `grpo`, `grpo:epsilon_high=0.28` or a recipe's algorithm -> overrides of the recipe
     matrix       contestants x seeds -> checked recipes, each with its run directory
     runs         trains and evaluates what is not there yet
-    spread       means and intervals over a handful of seeds
     results      run directories -> results.json
     tables       results -> rows for the terminal, and a Markdown table
     plot         results -> a picture (needs matplotlib)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-__all__ = ["draw", "drawable"]
+from grpokit.report.canvas import pyplot, save
+
+__all__ = ["draw"]
 
 COLUMNS = 3
 """Small pictures side by side."""
@@ -20,11 +21,6 @@ SHADES = (0, 2, 4, 6, 8, 10, 12, 16, 18, 1, 3, 5, 7, 9, 11, 13, 17, 19)
 """Colours of matplotlib's tab20: the dark ones first, and no grey."""
 
 
-def drawable() -> bool:
-    """Whether matplotlib is installed."""
-    return find_spec("matplotlib") is not None
-
-
 def draw(data: Mapping[str, Any], stem: Path) -> tuple[Path, ...]:
     """Writes ``stem.svg`` and ``stem.png`` and returns them. Equal results give equal files.
 
@@ -32,29 +28,21 @@ def draw(data: Mapping[str, Any], stem: Path) -> tuple[Path, ...]:
     Right, a small picture for each: its mean reward in colour, the range of its seeds as a band, and
     the others in grey. Curves are means over a twentieth of the steps.
     """
-    import matplotlib as mpl
-
-    mpl.use("agg")
-    mpl.rcParams.update({"svg.hashsalt": "grpokit", "svg.fonttype": "none", "font.size": 9})
-    from matplotlib import pyplot as plt
-
-    done = [item for item in data["algorithms"] if item["accuracy"] is not None]
-    rows = max(2, math.ceil(len(done) / COLUMNS))
-    figure = plt.figure(figsize=(11.5, 1.0 + 1.45 * rows), layout="constrained")
-    sides: Any = figure.subfigures(1, 2, width_ratios=(2, 3), wspace=0.02)
-    left, right = sides
-    palette = plt.get_cmap("tab20")
-    colours = [palette(SHADES[number % len(SHADES)]) for number in range(len(done))]
-    _accuracies(left.subplots(), data, done, colours)
-    _curves(right.subplots(rows, COLUMNS, sharex=True, sharey=True, squeeze=False), done, colours)
-    right.supylabel("mean reward", fontsize=9)
-    right.supxlabel("step", fontsize=9)
-    files = tuple(stem.with_suffix(suffix) for suffix in (".svg", ".png"))
-    for path in files:
-        extra = {"Date": None} if path.suffix == ".svg" else {}
-        figure.savefig(path, metadata=extra, dpi=110)
-    plt.close(figure)
-    return files
+    with pyplot() as plt:
+        done = [item for item in data["algorithms"] if item["accuracy"] is not None]
+        rows = max(2, math.ceil(len(done) / COLUMNS))
+        figure = plt.figure(figsize=(11.5, 1.0 + 1.45 * rows), layout="constrained")
+        sides: Any = figure.subfigures(1, 2, width_ratios=(2, 3), wspace=0.02)
+        left, right = sides
+        palette = plt.get_cmap("tab20")
+        colours = [palette(SHADES[number % len(SHADES)]) for number in range(len(done))]
+        _accuracies(left.subplots(), data, done, colours)
+        _curves(
+            right.subplots(rows, COLUMNS, sharex=True, sharey=True, squeeze=False), done, colours
+        )
+        right.supylabel("mean reward", fontsize=9)
+        right.supxlabel("step", fontsize=9)
+        return save(plt, figure, [stem.with_suffix(".svg"), stem.with_suffix(".png")])
 
 
 def _accuracies(

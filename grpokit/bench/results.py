@@ -12,9 +12,9 @@ from typing import Any
 
 from grpokit.bench.matrix import Matrix
 from grpokit.bench.runs import Finished
-from grpokit.bench.spread import spread
 from grpokit.engine.rundir import RunDir
 from grpokit.evaluate.intervals import wilson
+from grpokit.evaluate.spread import spread
 
 __all__ = ["STAGES", "WINDOW", "machine", "results"]
 

@@ -114,11 +114,12 @@ def _write(out: Path, data: Mapping[str, Any]) -> list[str]:
     from grpokit.bench import plot
     from grpokit.bench.tables import markdown
     from grpokit.engine.checkpoint import write_atomic
+    from grpokit.report.canvas import drawable
 
     write_atomic(out / "results.json", json.dumps(data, indent=1, ensure_ascii=False) + "\n")
     write_atomic(out / "table.md", markdown(data))
     written = ["results.json", "table.md"]
-    if plot.drawable() and any(item["accuracy"] for item in data["algorithms"]):
+    if drawable() and any(item["accuracy"] for item in data["algorithms"]):
         written += [path.name for path in plot.draw(data, out / "bench")]
     return written
 

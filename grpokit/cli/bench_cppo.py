@@ -162,8 +162,8 @@ def _compare(matrix: Matrix, catalog: Catalog, *, as_json: bool) -> None:
 def _write(out: Path, data: Mapping[str, Any]) -> list[str]:
     from grpokit.bench.cppo import plot
     from grpokit.bench.cppo.tables import markdown
-    from grpokit.bench.plot import drawable
     from grpokit.engine.checkpoint import write_atomic
+    from grpokit.report.canvas import drawable
 
     write_atomic(out / "results.json", json.dumps(data, indent=1, ensure_ascii=False) + "\n")
     write_atomic(out / "table.md", markdown(data))

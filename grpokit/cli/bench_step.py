@@ -130,10 +130,10 @@ def _measure(
 
 
 def _write(out: Path, data: Mapping[str, Any]) -> list[str]:
-    from grpokit.bench.plot import drawable
     from grpokit.bench.step import plot
     from grpokit.bench.step.tables import markdown, memory
     from grpokit.engine.checkpoint import write_atomic
+    from grpokit.report.canvas import drawable
 
     write_atomic(out / "results.json", json.dumps(data, indent=1, ensure_ascii=False) + "\n")
     write_atomic(out / "table.md", "\n".join(filter(None, [markdown(data), memory(data)])))

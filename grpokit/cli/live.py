@@ -38,8 +38,10 @@ _STAGES = {
 }
 
 
-def sparkline(values: Sequence[float], width: int = 32) -> str:
-    """All values as at most ``width`` blocks, scaled between the lowest and the highest.
+def sparkline(
+    values: Sequence[float], width: int = 32, scale: tuple[float, float] | None = None
+) -> str:
+    """All values as at most ``width`` blocks, scaled between the lowest and the highest, or by ``scale``.
 
     Where there are more values than blocks, a block is the mean of its share.
     """
@@ -48,7 +50,7 @@ def sparkline(values: Sequence[float], width: int = 32) -> str:
     count, blocks = len(values), min(len(values), width)
     edges = [count * place // blocks for place in range(blocks + 1)]
     shown = [fmean(values[start:end]) for start, end in pairwise(edges)]
-    low, high = min(shown), max(shown)
+    low, high = scale or (min(shown), max(shown))
     span = high - low or 1.0
     return "".join(_BLOCKS[round((value - low) / span * (len(_BLOCKS) - 1))] for value in shown)
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from grpokit.cli import render
 from grpokit.cli.page import WIDTH
-from grpokit.receipts.facts import Fact, claim, duration, holds, points
+from grpokit.evaluate.intervals import claim
+from grpokit.receipts.facts import Fact, duration, holds, points
 
 if TYPE_CHECKING:
     from grpokit.receipts.model import Receipt, RunFact

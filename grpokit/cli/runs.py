@@ -1,4 +1,7 @@
-"""``grpokit runs``: what runs there are, what one holds, and its rollouts under other rewards."""
+"""``grpokit runs``: what runs there are, what one holds, and its rollouts under other rewards.
+
+``compare`` and ``plot`` stand in runs_compare.py.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ import typer
 
 from grpokit.cli import render
 from grpokit.cli.consent import ForeignRewards
+from grpokit.cli.runs_compare import compare_runs, plot_runs
 from grpokit.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -21,7 +25,8 @@ if TYPE_CHECKING:
     from grpokit.spec.recipe import Recipe, RewardSection
 
 app = typer.Typer(
-    no_args_is_help=True, help="List runs, show one, and score its rollouts with other rewards."
+    no_args_is_help=True,
+    help="List runs, show one, compare and plot several, and score rollouts with other rewards.",
 )
 LARGEST = 1e30
 """Of a weight and of a threshold."""
@@ -86,6 +91,10 @@ def show_run(
         render.print_json(shown_json(found))
     else:
         show_one(found)
+
+
+app.command("compare")(compare_runs)
+app.command("plot")(plot_runs)
 
 
 @app.command()

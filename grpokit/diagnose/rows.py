@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["TRL_NAMES", "StepRow", "own_row", "trl_row"]
+__all__ = ["TRL_NAMES", "StepRow", "json_lines", "numbers", "own_row", "trl_row"]
 
 TRL_NAMES = {
     "completions/mean_length": "length/mean",
@@ -49,7 +50,7 @@ def own_row(row: Mapping[str, Any]) -> StepRow:
     Raises:
         ValueError: the row has no step.
     """
-    step, values, odd = _numbers(row)
+    step, values, odd = numbers(row)
     if "accuracy" in values and "reward" not in values:
         return StepRow(step=step, values={"held_out": values["accuracy"]}, odd=odd)
     if values.get("length/mean") and "tokens" in values:
@@ -68,14 +69,42 @@ def trl_row(row: Mapping[str, Any]) -> StepRow:
     Raises:
         ValueError: the entry has no step.
     """
-    step, values, odd = _numbers(row)
+    step, values, odd = numbers(row)
     if "eval_reward" in values:
         return StepRow(step=step, values={"held_out/reward": values["eval_reward"]})
     named = {TRL_NAMES.get(name, name): value for name, value in values.items()}
     return StepRow(step=step, values=named, odd=frozenset(TRL_NAMES.get(n, n) for n in odd))
 
 
-def _numbers(row: Mapping[str, Any]) -> tuple[int, dict[str, float], frozenset[str]]:
+def json_lines(pieces: Iterable[bytes]) -> Iterator[tuple[int, dict[str, Any] | ValueError]]:
+    """The lines of a file of JSON objects with their numbers; what is wrong with a damaged one.
+
+    ``pieces`` are lines, with their ends or split at them; the last piece is no line if it has no end:
+    it is empty, or just being written. Empty lines are passed over.
+    """
+    before: bytes | None = None
+    for number, piece in enumerate(pieces):
+        if before is not None and before.strip():
+            yield number, _object(before)
+        before = piece
+    if before is not None and before.endswith(b"\n") and before.strip():
+        yield number + 1, _object(before)
+
+
+def _object(line: bytes) -> dict[str, Any] | ValueError:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        return ValueError(str(error))
+    return row if isinstance(row, dict) else ValueError("it is no object")
+
+
+def numbers(row: Mapping[str, Any]) -> tuple[int, dict[str, float], frozenset[str]]:
+    """The step, the finite numbers by name, and the names that are there without one.
+
+    Raises:
+        ValueError: the row has no step.
+    """
     step = row.get("step")
     if not isinstance(step, int) or isinstance(step, bool):
         raise ValueError("it has no whole number `step`")  # noqa: TRY004  a damaged line, not a bug

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import yaml
 
-from grpokit.diagnose.rows import StepRow, own_row, trl_row
+from grpokit.diagnose.rows import StepRow, json_lines, own_row, trl_row
 from grpokit.errors import CheckpointError, RecipeError
 
 __all__ = ["Source", "earlier", "find_source", "goal_of", "looks_like_a_run"]
@@ -133,15 +133,12 @@ def _own(path: Path) -> Source:
 def _lines(path: Path) -> list[StepRow]:
     """All rows; a last line without an end is one that is just being written."""
     rows = []
-    for number, line in enumerate(_bytes(path).split(b"\n")[:-1], 1):
-        if not line.strip():
-            continue
+    for number, row in json_lines(_bytes(path).split(b"\n")):
         try:
-            row = json.loads(line)
-            if not isinstance(row, dict):
-                raise ValueError("it is no object")  # noqa: TRY301, TRY004  as a damaged line
+            if isinstance(row, ValueError):
+                raise row
             rows.append(own_row(row))
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise CheckpointError(
                 f"this line is no row of a run's numbers: {error}",
                 place=f"{path}:{number}",

@@ -5,8 +5,12 @@ means      the same for shares by question, over questions or clusters of them
 flips      the sign-flip test
 passes     pass@k
 texts      lengths and repetition of answers
+several    Holm's adjustment of several tests
+spread     means and t intervals over seeds
 paired     base against trained on the same items: difference, verdict, flips
 records    one answer, a whole evaluation, and the files of an evaluation
+stored     evaluations read back
+fingerprints  whether two evaluations measured the same thing
 kept       the answers so far on disk, for an evaluation that is interrupted
 run        evaluate(): prompts, completions, scores; the same code paths as training
 """

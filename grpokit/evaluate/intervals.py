@@ -8,6 +8,7 @@ from statistics import NormalDist
 
 __all__ = [
     "Interval",
+    "claim",
     "mcnemar_exact",
     "minimum_detectable",
     "paired_difference",
@@ -17,6 +18,13 @@ __all__ = [
 
 Interval = tuple[float, float]
 _STEPS = 100
+
+
+def claim(low: float, high: float) -> str:
+    """What an interval of a difference allows to say: ``improved`` or ``worse`` only where it excludes 0."""
+    if low > 0:
+        return "improved"
+    return "worse" if high < 0 else "no detectable change"
 
 
 def _z(level: float) -> float:

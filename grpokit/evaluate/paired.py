@@ -8,7 +8,7 @@ from typing import Any
 
 from grpokit.errors import PreflightError
 from grpokit.evaluate.flips import sign_flip
-from grpokit.evaluate.intervals import Interval, mcnemar_exact, minimum_detectable
+from grpokit.evaluate.intervals import Interval, claim, mcnemar_exact, minimum_detectable
 from grpokit.evaluate.means import difference_interval, difference_size
 
 __all__ = ["Comparison", "compare"]
@@ -47,11 +47,7 @@ class Comparison:
     @property
     def verdict(self) -> str:
         """``improved`` or ``worse`` only where the interval excludes 0."""
-        if self.interval[0] > 0:
-            return "improved"
-        if self.interval[1] < 0:
-            return "worse"
-        return "no detectable change"
+        return claim(*self.interval)
 
     @property
     def sentence(self) -> str:

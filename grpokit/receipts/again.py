@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from grpokit.bench.spread import student_t
+from grpokit.evaluate.spread import expected as seed_expected
 from grpokit.receipts.facts import Fact, points
 from grpokit.receipts.marks import difference, measured, unpack
 
@@ -95,10 +94,4 @@ def expected(
     Of n >= 2 runs: mean +- t(n - 1) sd sqrt(1 + 1/n), the prediction interval of another seed. Of a
     single one its own interval, which knows nothing of seeds.
     """
-    n = len(values)
-    if n < 2:
-        return interval
-    mean = sum(values) / n
-    deviation = math.sqrt(sum((each - mean) ** 2 for each in values) / (n - 1))
-    half = student_t(level, n - 1) * deviation * math.sqrt(1 + 1 / n)
-    return max(0.0, mean - half), min(1.0, mean + half)
+    return seed_expected(values, level) or interval

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["Fact", "State", "claim", "duration", "holds", "points"]
+__all__ = ["Fact", "State", "duration", "holds", "points"]
 
 State = Literal["same", "recomputed", "noted", "differs", "not checked"]
 
@@ -34,13 +34,6 @@ def holds(facts: Sequence[Fact]) -> bool:
 def points(value: float) -> str:
     """``+64.8``: percentage points with a sign."""
     return f"{100 * value:+.1f}"
-
-
-def claim(low: float, high: float) -> str:
-    """What an interval of a difference allows to say."""
-    if low > 0:
-        return "improved"
-    return "worse" if high < 0 else "no detectable change"
 
 
 def duration(seconds: float) -> str:

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from grpokit.compose.experiment import trains, values_of_run
 from grpokit.engine.rundir import RunDir
 from grpokit.errors import PreflightError
 from grpokit.evaluate.run import digest
 from grpokit.receipts.marks import difference, measured
 from grpokit.receipts.model import Checked, RunFact
 from grpokit.receipts.rescored import other_marks, other_scores
-from grpokit.receipts.values import changes, decides, values_of, values_of_run
+from grpokit.receipts.values import changes, values_of
 from grpokit.report.listing import read_run
 
 if TYPE_CHECKING:
@@ -187,7 +188,7 @@ def _resumed(run: RunDir) -> list[str]:
         text = run.resumes.path.read_text(encoding="utf-8")
         rows = [json.loads(line) for line in text.splitlines()]
         forced = [line for row in rows for line in row["forced"]]
-        keys = dict.fromkeys(key for row in rows for key in row["changed"] if _trains(key))
+        keys = dict.fromkeys(key for row in rows for key in row["changed"] if trains(key))
         moved = [row["environment"] for row in rows]
     except FileNotFoundError:
         return []
@@ -204,11 +205,6 @@ def _resumed(run: RunDir) -> list[str]:
             told = ", ".join(f"{key} {began[key]}, then {environment[key]}" for key in other[:3])
             problems.append(f"it was resumed in another environment ({told}): train it again")
     return problems
-
-
-def _trains(key: str) -> bool:
-    """Whether training depends on a key; the evaluation is compared by itself."""
-    return decides(key) and not key.startswith("eval.")
 
 
 def _checked(run: RunDir) -> Checked | None:

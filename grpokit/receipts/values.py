@@ -8,74 +8,25 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from grpokit.compose.diagnostics import clip
-from grpokit.compose.diff import leaves
+from grpokit.compose.experiment import as_values
 from grpokit.compose.load import resolved
-from grpokit.compose.records import uses
 
 if TYPE_CHECKING:
     from grpokit.compose.load import Loaded
-    from grpokit.spec.recipe import Recipe
 
 __all__ = [
-    "NEUTRAL",
     "Changes",
-    "as_values",
     "changes",
-    "decides",
     "digest",
     "values_of",
-    "values_of_run",
 ]
 
-NEUTRAL = (
-    "grpokit",
-    "summary",
-    "train.seed",
-    "train.out",
-    "train.keep",
-    "train.save_every",
-    "train.save_rollouts",
-    "train.show_every",
-    "eval.every",
-    "scoring.",
-    "callbacks.",
-)
-"""Keys, and prefixes ending in a dot, that decide no result; each run says its seed itself."""
-
 Values = dict[str, Any]
-
-
-def as_values(data: Mapping[str, Any]) -> Values:
-    """The dotted keys of a resolved recipe that decide what comes of it."""
-    plain = json.loads(json.dumps(data, default=str))
-    return {key: value for key, value in leaves(plain) if decides(key)}
-
-
-def decides(key: str) -> bool:
-    """Whether a key can change what comes of a recipe."""
-    return not any(key == each or (each[-1] == "." and key.startswith(each)) for each in NEUTRAL)
 
 
 def values_of(loaded: Loaded) -> Values:
     """Of a recipe as it reads now, defaults of the components that are installed included."""
     return as_values(resolved(loaded))
-
-
-def values_of_run(recipe: Recipe, plan: Mapping[str, Any]) -> Values:
-    """Of a run: its saved recipe, with the components' settings that its plan has.
-
-    Raises:
-        KeyError, TypeError, IndexError: the plan is not of this recipe.
-    """
-    data: dict[str, Any] = recipe.model_dump(mode="json", by_alias=True)
-    for (role, _, key, _), record in zip(uses(recipe), plan["components"], strict=False):
-        if record["role"] != role:
-            raise KeyError(role)
-        place: Any = data
-        for step in key.split("."):
-            place = place[int(step)] if isinstance(place, list) else place[step]
-        place["with"] = record["settings"]
-    return as_values(data)
 
 
 def digest(values: Mapping[str, Any]) -> str:

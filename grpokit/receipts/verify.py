@@ -16,9 +16,10 @@ from grpokit.compose.records import component_records
 from grpokit.compose.resources import environment
 from grpokit.compose.rules import reward_name
 from grpokit.errors import GrpokitError
+from grpokit.evaluate.intervals import claim
 from grpokit.evaluate.run import prepare
 from grpokit.receipts.build import sampling_words, text_facts
-from grpokit.receipts.facts import Fact, claim, duration, points
+from grpokit.receipts.facts import Fact, duration, points
 from grpokit.receipts.marks import difference, measured, over_seeds, unpack
 from grpokit.receipts.runs import hardware_of, packages_of
 from grpokit.receipts.values import changes, digest, values_of

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import yaml
 
-__all__ = ["Listed", "State", "find_runs", "read_run"]
+__all__ = ["Listed", "State", "find_runs", "json_object", "read_run"]
 
 State = Literal["complete", "running", "stopped", "broken"]
 TAIL = 1 << 18
@@ -80,7 +80,7 @@ def _state(path: Path, data: Mapping[str, Any], planned: object) -> State:
         return "broken"
     if _locked(path / ".lock"):
         return "running"
-    done = _json(path / "final" / "run.json").get("step")
+    done = json_object(path / "final" / "run.json").get("step")
     whole = isinstance(done, int) and isinstance(planned, int) and done >= planned
     return "complete" if whole else "stopped"
 
@@ -110,7 +110,7 @@ def _owner_lives(lock: Path) -> bool:
 
 def _name(path: Path) -> str:
     """The recipe's name: the plan has it, and so has the folder, before the date."""
-    name = _json(path / "plan.json").get("name")
+    name = json_object(path / "plan.json").get("name")
     return (
         name if isinstance(name, str) and name else re.sub(r"-\d{8}-\d{6}(-\d+)?$", "", path.name)
     )
@@ -152,7 +152,8 @@ def _yaml(path: Path) -> dict[str, Any]:
     return data if isinstance(data, dict) else {}
 
 
-def _json(path: Path) -> dict[str, Any]:
+def json_object(path: Path) -> dict[str, Any]:
+    """A small file of JSON; empty where it cannot be read or holds anything else."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

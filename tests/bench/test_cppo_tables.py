@@ -11,7 +11,7 @@ import pytest
 from grpokit.bench.cppo import paper, plot, tables
 from grpokit.bench.cppo.results import extended, ratio_of
 from grpokit.bench.cppo.settings import Setting
-from grpokit.bench.spread import spread
+from grpokit.evaluate.spread import spread
 
 SEEDS = (1, 2, 3)
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from grpokit.bench import plot, tables
-from grpokit.bench.spread import spread
 from grpokit.cli.live import sparkline
+from grpokit.evaluate.spread import spread
 
 
 def algorithm(label: str, values: list[float], first: list[float] | None) -> dict[str, Any]:

@@ -282,10 +282,10 @@ def test_runs_that_break_are_a_result(commands: Commands) -> None:
 def test_without_matplotlib_there_are_tables(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bench: tuple[str, dict[str, Any]]
 ) -> None:
-    from grpokit.bench import plot
     from grpokit.cli.bench import NO_PICTURE, _write
+    from grpokit.report import canvas
 
-    monkeypatch.setattr(plot, "find_spec", lambda _name: None)
+    monkeypatch.setattr(canvas, "find_spec", lambda _name: None)
     assert _write(tmp_path, bench[1]) == ["results.json", "table.md"]
     assert {path.name for path in tmp_path.iterdir()} == {"results.json", "table.md"}
     assert (NO_PICTURE in bench[0]) == ("bench.svg" not in bench[0])

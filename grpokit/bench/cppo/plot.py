@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from grpokit.report.canvas import pyplot, save
+
 __all__ = ["draw"]
 
 STAGES = {"generate": "#4c78a8", "score": "#f2a541", "update": "#c8553d", "other": "#b8b8b8"}
@@ -22,24 +24,14 @@ GRPO = {False: "GRPO", True: "GRPO, skipping"}
 
 def draw(data: Mapping[str, Any], stem: Path) -> tuple[Path, ...]:
     """Writes ``stem.svg`` and ``stem.png`` and returns them. Equal results give equal files."""
-    import matplotlib as mpl
-
-    mpl.use("agg")
-    mpl.rcParams.update({"svg.hashsalt": "grpokit", "svg.fonttype": "none", "font.size": 9})
-    from matplotlib import pyplot as plt
-
-    done = [item for item in data["algorithms"] if item["accuracy"] is not None]
-    figure, (left, right) = plt.subplots(
-        1, 2, figsize=(11.5, 1.6 + 0.32 * max(len(done), 8)), layout="constrained"
-    )
-    _accuracies(left, data, done)
-    _stages(right, done)
-    files = tuple(stem.with_suffix(suffix) for suffix in (".svg", ".png"))
-    for path in files:
-        extra = {"Date": None} if path.suffix == ".svg" else {}
-        figure.savefig(path, metadata=extra, dpi=110)
-    plt.close(figure)
-    return files
+    with pyplot() as plt:
+        done = [item for item in data["algorithms"] if item["accuracy"] is not None]
+        figure, (left, right) = plt.subplots(
+            1, 2, figsize=(11.5, 1.6 + 0.32 * max(len(done), 8)), layout="constrained"
+        )
+        _accuracies(left, data, done)
+        _stages(right, done)
+        return save(plt, figure, [stem.with_suffix(".svg"), stem.with_suffix(".png")])
 
 
 def _accuracies(axis: Any, data: Mapping[str, Any], done: Sequence[Mapping[str, Any]]) -> None:

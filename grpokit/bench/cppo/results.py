@@ -12,7 +12,7 @@ from grpokit.bench.cppo.settings import Setting
 from grpokit.bench.matrix import Matrix
 from grpokit.bench.results import results
 from grpokit.bench.runs import Finished
-from grpokit.bench.spread import spread
+from grpokit.evaluate.spread import spread
 
 __all__ = ["cppo_results", "extended", "ratio_of"]
 

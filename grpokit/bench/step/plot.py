@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from grpokit.bench.step.tables import cell_title
+from grpokit.report.canvas import pyplot, save
 
 __all__ = ["AXES", "draw", "lines_of"]
 
@@ -21,32 +22,24 @@ COLUMNS = 2
 
 def draw(data: Mapping[str, Any], stem: Path) -> tuple[Path, ...]:
     """Writes ``stem.svg`` and ``stem.png`` and returns them. Equal results give equal files."""
-    import matplotlib as mpl
-
-    mpl.use("agg")
-    mpl.rcParams.update({"svg.hashsalt": "grpokit", "svg.fonttype": "none", "font.size": 9})
-    from matplotlib import pyplot as plt
-
-    shown = [cell for cell in data["cells"] if any(not e["failure"] for e in cell["contestants"])]
-    over = lines_of(data)
-    most = max(len(cell["contestants"]) for cell in shown)
-    bars = math.ceil(len(shown) / COLUMNS)
-    heights = [0.5 + 0.32 * most] * bars + [2.6] * len(over)
-    figure = plt.figure(figsize=(11, sum(heights) + 0.6), layout="constrained")
-    parts: Any = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)
-    for number, part in enumerate(parts[:bars, 0]):
-        axes = part.subplots(1, COLUMNS, squeeze=False)[0]
-        for place, axis in enumerate(axes):
-            _bars(axis, shown[number * COLUMNS + place :][:1], data)
-    for part, (name, fixed, found) in zip(parts[bars:, 0], over, strict=True):
-        _lines(part, name, fixed, found)
-    _stage_legend(figure, shown)
-    files = tuple(stem.with_suffix(suffix) for suffix in (".svg", ".png"))
-    for path in files:
-        extra = {"Date": None} if path.suffix == ".svg" else {}
-        figure.savefig(path, metadata=extra, dpi=110)
-    plt.close(figure)
-    return files
+    with pyplot() as plt:
+        shown = [
+            cell for cell in data["cells"] if any(not e["failure"] for e in cell["contestants"])
+        ]
+        over = lines_of(data)
+        most = max(len(cell["contestants"]) for cell in shown)
+        bars = math.ceil(len(shown) / COLUMNS)
+        heights = [0.5 + 0.32 * most] * bars + [2.6] * len(over)
+        figure = plt.figure(figsize=(11, sum(heights) + 0.6), layout="constrained")
+        parts: Any = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)
+        for number, part in enumerate(parts[:bars, 0]):
+            axes = part.subplots(1, COLUMNS, squeeze=False)[0]
+            for place, axis in enumerate(axes):
+                _bars(axis, shown[number * COLUMNS + place :][:1], data)
+        for part, (name, fixed, found) in zip(parts[bars:, 0], over, strict=True):
+            _lines(part, name, fixed, found)
+        _stage_legend(figure, shown)
+        return save(plt, figure, [stem.with_suffix(".svg"), stem.with_suffix(".png")])
 
 
 def _bars(axis: Any, cells: Sequence[Mapping[str, Any]], data: Mapping[str, Any]) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import fmean, stdev, variance
 from typing import Any
 
 from grpokit.evaluate.intervals import Interval
 
-__all__ = ["Spread", "spread", "student_t"]
+__all__ = ["Spread", "difference_of_means", "expected", "spread", "student_t"]
 
 LEVEL = 0.95
 _STEPS = 200
@@ -87,3 +87,34 @@ def spread(values: Sequence[float], *, within: Interval | None = None) -> Spread
     if within is not None:
         low, high = max(low, within[0]), min(high, within[1])
     return Spread(values=tuple(values), mean=mean, interval=(low, high))
+
+
+def difference_of_means(first: Sequence[float], second: Sequence[float]) -> Interval | None:
+    """The 95 % interval of mean(second) - mean(first), by Welch's t: seeds of two recipes.
+
+    The degrees of freedom are rounded down, so it is rather too wide. None where a side has a single seed,
+    which tells nothing of others, and where no seed of either side differs from another.
+    """
+    if min(len(first), len(second)) < 2:
+        return None
+    parts = [variance(each) / len(each) for each in (first, second)]
+    whole = sum(parts)
+    if whole == 0:
+        return None
+    sizes = (len(first), len(second))
+    freedom = whole**2 / sum(p**2 / (n - 1) for p, n in zip(parts, sizes, strict=True))
+    half = student_t(LEVEL, max(1, math.floor(freedom + 1e-9))) * math.sqrt(whole)
+    gap = fmean(second) - fmean(first)
+    return gap - half, gap + half
+
+
+def expected(values: Sequence[float], level: float = LEVEL) -> Interval | None:
+    """Where a share of one more seed is expected: mean +- t(n - 1) sd sqrt(1 + 1/n), within 0 to 1.
+
+    None of a single seed.
+    """
+    n = len(values)
+    if n < 2:
+        return None
+    half = student_t(level, n - 1) * stdev(values) * math.sqrt(1 + 1 / n)
+    return max(0.0, fmean(values) - half), min(1.0, fmean(values) + half)

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from grpokit.bench.spread import spread, student_t
+from grpokit.evaluate.spread import difference_of_means, expected, spread, student_t
 
 # Two-sided 95 % and 99 % points of Student's distribution, from printed tables.
 TABLE = {
@@ -68,3 +68,39 @@ def test_the_interval_covers_as_often_as_it_says() -> None:
         assert interval is not None
         covered += interval[0] <= 0.3 <= interval[1]
     assert covered / trials == pytest.approx(0.95, abs=0.012)
+
+
+def test_two_recipes_by_welch() -> None:
+    """mean 0.8 and 0.9, variances 0.01 and 0.0025: 2.94 degrees of freedom, rounded to 2."""
+    first, second = [0.7, 0.8, 0.9], [0.85, 0.9, 0.95]
+    half = 4.302653 * (0.01 / 3 + 0.0025 / 3) ** 0.5
+    assert difference_of_means(first, second) == pytest.approx((0.1 - half, 0.1 + half), abs=1e-6)
+
+
+def test_equal_variances_have_all_the_freedom() -> None:
+    """Two times three values with one variance: 4 degrees, t = 2.776."""
+    low, high = difference_of_means([0.1, 0.2, 0.3], [0.4, 0.5, 0.6]) or (0, 0)
+    half = 2.776445 * (2 * 0.01 / 3) ** 0.5
+    assert (low, high) == pytest.approx((0.3 - half, 0.3 + half), abs=1e-6)
+
+
+def test_no_interval_without_noise_or_with_one_seed() -> None:
+    assert difference_of_means([0.5], [0.6, 0.7]) is None
+    assert difference_of_means([0.5, 0.5], [0.7, 0.7]) is None
+
+
+def test_the_interval_of_two_recipes_covers() -> None:
+    source, hits = random.Random(3), 0
+    for _ in range(2000):
+        first = [source.gauss(0.5, 0.1) for _ in range(3)]
+        second = [source.gauss(0.6, 0.02) for _ in range(3)]
+        low, high = difference_of_means(first, second) or (0, 0)
+        hits += low <= 0.1 <= high
+    assert 0.94 <= hits / 2000 <= 0.99
+
+
+def test_where_another_seed_is_expected() -> None:
+    half = 4.302653 * 0.01 * (4 / 3) ** 0.5
+    assert expected([0.5, 0.51, 0.52]) == pytest.approx((0.51 - half, 0.51 + half), abs=1e-6)
+    assert expected([0.9, 1.0]) == (0.0, 1.0)
+    assert expected([0.9]) is None
