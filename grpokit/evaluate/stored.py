@@ -1,0 +1,75 @@
+"""Evaluations read back from their two files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from grpokit.errors import CheckpointError
+from grpokit.evaluate.records import Evaluation, Item
+
+__all__ = ["Stored", "read_stored"]
+
+FIELDS = frozenset(field.name for field in fields(Item))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """One model of a stored evaluation.
+
+    Attributes:
+        folder: that holds ``samples.jsonl`` and ``summary.json``.
+        told: what the summary says of the model; for :func:`grpokit.evaluate.fingerprints.differences`.
+        evaluation: its answers, as they were when they were given.
+    """
+
+    folder: Path
+    told: Mapping[str, Any]
+    evaluation: Evaluation
+
+
+def read_stored(folder: Path) -> tuple[Stored, ...]:
+    """Every model of the evaluation in a folder, in the order of its summary.
+
+    Raises:
+        CheckpointError: a file is missing or damaged, or the two contradict each other.
+    """
+    try:
+        models = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["models"]
+        items = _items(folder / "samples.jsonl")
+        return tuple(_one(folder, told, items.get(told["label"], [])) for told in models)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        why = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+        raise CheckpointError(
+            f"the stored evaluation cannot be read: {why}",
+            place=str(folder),
+            remedy="name a folder with a whole samples.jsonl and summary.json, or evaluate again",
+        ) from error
+
+
+def _items(path: Path) -> dict[str, list[Item]]:
+    found: dict[str, list[Item]] = {}
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            row = json.loads(line)
+            item = Item(**{key: value for key, value in row.items() if key in FIELDS})
+            found.setdefault(row["model"], []).append(item)
+    return found
+
+
+def _one(folder: Path, told: Mapping[str, Any], items: list[Item]) -> Stored:
+    evaluation = Evaluation(
+        label=str(told["label"]),
+        items=tuple(items),
+        decides=str(told["decides"]),
+        threshold=float(told["threshold"]),
+        fingerprint=told["fingerprint"],
+        seconds=float(told.get("seconds", 0.0)),
+        pass_at=tuple(int(k) for k in told.get("pass_at", {"1": None})),
+    )
+    if (evaluation.right, len(evaluation.counts)) != (told["correct"], told["items"]):
+        raise ValueError("samples.jsonl and summary.json disagree")
+    return Stored(folder=folder, told=told, evaluation=evaluation)
