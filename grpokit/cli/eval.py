@@ -207,19 +207,21 @@ def _check_plot() -> None:
 def _folder(out: Path | None, parent: Path) -> Iterator[Path]:
     """The folder that is named, or a new one, which goes again if nothing came of it.
 
-    An interrupt says how to go on where answers are there.
+    What ends an evaluation says how to go on where answers are there.
     """
-    from grpokit.errors import Interrupted
+    from grpokit.errors import GrpokitError, Interrupted
     from grpokit.evaluate.kept import FILE
     from grpokit.evaluate.records import fresh_folder, make_folder
 
     place = make_folder(out) if out else fresh_folder(parent, time.strftime("%Y%m%d-%H%M%S"))
     try:
         yield place
-    except Interrupted as error:
+    except GrpokitError as error:
         if (place / FILE).exists():
             again = "" if out else f" with --out {shlex.quote(str(short(place)))}"
-            error.remedy = f"the same command{again} goes on with the answers that are there"
+            on = f"the same command{again} goes on with the answers that are there"
+            first = "" if isinstance(error, Interrupted) or not error.remedy else f"{error.remedy}; "
+            error.remedy = first + on
         raise
     finally:
         with suppress(OSError):  # not empty
