@@ -220,7 +220,9 @@ def _folder(out: Path | None, parent: Path) -> Iterator[Path]:
         if (place / FILE).exists():
             again = "" if out else f" with --out {shlex.quote(str(short(place)))}"
             on = f"the same command{again} goes on with the answers that are there"
-            first = "" if isinstance(error, Interrupted) or not error.remedy else f"{error.remedy}; "
+            first = (
+                "" if isinstance(error, Interrupted) or not error.remedy else f"{error.remedy}; "
+            )
             error.remedy = first + on
         raise
     finally:

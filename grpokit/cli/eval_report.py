@@ -126,7 +126,9 @@ class Report:
             counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in usage.items())
             render.say(f"\n{label}: {counts}")
         for label, lines in self.notes.mismatch.items():
-            render.say(f"\n{label} was not evaluated like the others, so this compares more", "yellow")
+            render.say(
+                f"\n{label} was not evaluated like the others, so this compares more", "yellow"
+            )
             for line in lines:
                 render.say(f"  {line}", "yellow")
 

@@ -150,7 +150,9 @@ def find_policy(target: str, checkpoint: str | None = None) -> tuple[Path, Path]
             remedy="name a folder below runs/, or `last`",
         )
     if checkpoint == "all":
-        raise RecipeError("one checkpoint is wanted here", place="--checkpoint", remedy="name its step")
+        raise RecipeError(
+            "one checkpoint is wanted here", place="--checkpoint", remedy="name its step"
+        )
     [(subject, run)] = _subjects(target, [checkpoint] if checkpoint else [], {})
     if subject.folder is None or run is None:
         raise AssertionError(target)
@@ -208,9 +210,7 @@ def _subjects(target: str, checkpoints: Sequence[str], endpoint: Mapping[str, An
                 remedy="name a folder below runs/",
             )
         if stored is not None:
-            found = Subject(
-                label=stored.evaluation.label, stored=stored, origin=stored.folder.name
-            )
+            found = Subject(label=stored.evaluation.label, stored=stored, origin=stored.folder.name)
         elif target.startswith(API):
             name = target.removeprefix(API)
             found = Subject(label=name, model=name, backend=endpoint, origin="endpoint")
@@ -218,7 +218,8 @@ def _subjects(target: str, checkpoints: Sequence[str], endpoint: Mapping[str, An
             found = Subject(label=path.name or target, model=target)
         return [(found, None)]
     if path.resolve() == run:
-        wanted = [one for each in checkpoints or [None] for one in _expanded(run, each)]
+        asked: Sequence[str | None] = checkpoints or (None,)
+        wanted = [one for each in asked for one in _expanded(run, each)]
         return [(replace(_of_run(run, each), origin=run.name, run=run), run) for each in wanted]
     if checkpoints:
         raise RecipeError(

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from grpokit.evaluate.several import holm
 from grpokit.evaluate.paired import Comparison
 from grpokit.evaluate.records import Evaluation, compare_evaluations
+from grpokit.evaluate.several import holm
 
 __all__ = ["Ladder", "Point", "climb"]
 

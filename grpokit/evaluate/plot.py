@@ -39,7 +39,8 @@ def draw_curve(points: Sequence[Point], stem: Path) -> tuple[Path, ...]:
         own = [point for point in points if point.run == run]
         steps = [point.step for point in own]
         colour = f"C{number}"
-        axis.plot(steps, [100 * point.accuracy for point in own], "o-", color=colour, label=run)
+        name = run.replace("$", r"\$")  # no formula
+        axis.plot(steps, [100 * point.accuracy for point in own], "o-", color=colour, label=name)
         for point in own:
             _bar(axis, [point.step] * 2, point.interval, colour)
     axis.set(xlabel="step", ylabel="% of held-out questions (95% interval)")
@@ -51,7 +52,9 @@ def draw_costs(spots: Sequence[Spot], stem: Path) -> tuple[Path, ...]:
     """Accuracy with its interval over the cost of a question, logarithmic, and the frontier as a line."""
     figure, axis = _figure()
     best = frontier([(spot.cost, spot.accuracy) for spot in spots])
-    line = sorted((spot.cost, 100 * spot.accuracy) for spot, on in zip(spots, best, strict=True) if on)
+    line = sorted(
+        (spot.cost, 100 * spot.accuracy) for spot, on in zip(spots, best, strict=True) if on
+    )
     axis.set_xscale("log")
     axis.step([x for x, _ in line], [y for _, y in line], where="post", color=GREY, lw=1, zorder=1)
     for spot, on in zip(spots, best, strict=True):
@@ -60,11 +63,14 @@ def draw_costs(spots: Sequence[Spot], stem: Path) -> tuple[Path, ...]:
         axis.plot(spot.cost, 100 * spot.accuracy, "o", color=COLOUR, mfc=face, markersize=7)
         where = (spot.cost, 100 * spot.accuracy)
         axis.annotate(
-            spot.label, where, xytext=(7, 4), textcoords="offset points", fontsize=8, parse_math=False
+            spot.label,
+            where,
+            xytext=(7, 4),
+            textcoords="offset points",
+            fontsize=8,
+            parse_math=False,
         )
-    axis.set(
-        xlabel="cost of a question", ylabel="% of held-out questions (95% interval)"
-    )
+    axis.set(xlabel="cost of a question", ylabel="% of held-out questions (95% interval)")
     return _write(figure, stem)
 
 

@@ -112,9 +112,9 @@ def test_an_endpoint_is_a_row_like_any_other(commands: Commands, server: Any) ->
     assert roles == [["system", "user"]] * 40
     seeds = [asked.body["seed"] for asked in server.asked]
     assert len({*seeds}) == 40
-    assert {(a.body["temperature"], a.body["max_tokens"], a.body["model"]) for a in server.asked} == {
-        (0.0, 16, "m-1")
-    }
+    assert {
+        (a.body["temperature"], a.body["max_tokens"], a.body["model"]) for a in server.asked
+    } == {(0.0, 16, "m-1")}
 
 
 def test_what_cannot_be_had_is_no_wrong_answer_and_the_rest_goes_on(

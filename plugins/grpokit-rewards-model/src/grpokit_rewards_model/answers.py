@@ -99,7 +99,9 @@ class Answers:
         """A request an answer, several at the same time."""
         rows = [(prompt, sample) for prompt in prompts for sample in range(sampling.group)]
         replies = asyncio.run(self._ask_all(rows, sampling, should_stop))
-        groups = [replies[first : first + sampling.group] for first in range(0, len(rows), sampling.group)]
+        groups = [
+            replies[first : first + sampling.group] for first in range(0, len(rows), sampling.group)
+        ]
         return Rollout(
             prompts=tuple(prompts),
             prompt_ids=tuple((0,) * (group[0].tokens_in or 0) for group in groups),
@@ -116,7 +118,8 @@ class Answers:
         """The first failure ends all others, and so does an interrupt."""
         free = asyncio.Semaphore(self.config.concurrency)
         tasks = [
-            asyncio.create_task(self._ask(free, prompt, sample, sampling)) for prompt, sample in rows
+            asyncio.create_task(self._ask(free, prompt, sample, sampling))
+            for prompt, sample in rows
         ]
         try:
             waiting: set[asyncio.Task[Reply]] = set(tasks)

@@ -11,6 +11,7 @@ from grpokit_rewards_model.question import check_template
 
 __all__ = ["JudgeConfig"]
 
+
 class JudgeConfig(EndpointConfig):
     """Settings of the reward `judge`."""
 
