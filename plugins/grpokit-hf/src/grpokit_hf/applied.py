@@ -25,7 +25,7 @@ QUESTION = Prompt(
     row={},
     messages=({"role": "user", "content": "What is 17 + 25?"},),
 )
-TOKENS = Sampling(group=1, max_tokens=8, temperature=0.0)
+TOKENS = Sampling(group=1, max_tokens=4, temperature=0.0)
 LEAST = 2.0**-10
 """|s B A| over |W| of the most changed layer from which rounding to bfloat16 cannot hide it."""
 

@@ -17,6 +17,7 @@ HERE = Path(__file__).parent
 NEEDS_VLLM = {
     "test_ahead.py",
     "test_engine.py",
+    "test_evaluates.py",
     "test_reload.py",
     "test_server.py",
     "test_learns.py",
