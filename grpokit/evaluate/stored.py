@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from grpokit.errors import CheckpointError
 from grpokit.evaluate.records import Evaluation, Item
 
-__all__ = ["Stored", "read_stored"]
+__all__ = ["Stored", "read_stored", "read_told"]
 
 FIELDS = frozenset(field.name for field in fields(Item))
 
@@ -32,13 +33,13 @@ class Stored:
 
 
 def read_stored(folder: Path) -> tuple[Stored, ...]:
-    """Every model of the evaluation in a folder, in the order of its summary.
+    """Every model of the evaluation in a folder, in the order of its summary; the one that was asked for is last.
 
     Raises:
         CheckpointError: a file is missing or damaged, or the two contradict each other.
     """
     try:
-        models = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["models"]
+        models = read_told(folder)
         items = _items(folder / "samples.jsonl")
         return tuple(_one(folder, told, items.get(told["label"], [])) for told in models)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -48,6 +49,21 @@ def read_stored(folder: Path) -> tuple[Stored, ...]:
             place=str(folder),
             remedy="name a folder with a whole samples.jsonl and summary.json, or evaluate again",
         ) from error
+
+
+def read_told(folder: Path) -> list[Mapping[str, Any]]:
+    """What the summary in a folder says of each model; small, where ``samples.jsonl`` is large.
+
+    Raises:
+        OSError, ValueError, KeyError, TypeError: it is missing or damaged.
+    """
+    models = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["models"]
+    for told in models:
+        if not isinstance(told["fingerprint"], dict):
+            raise TypeError("a fingerprint is no object")
+        if not isinstance(told["label"], str) or not isinstance(told["decides"], str):
+            raise TypeError("a label, or the reward that decides, is no name")
+    return list(models)
 
 
 def _items(path: Path) -> dict[str, list[Item]]:
@@ -72,4 +88,16 @@ def _one(folder: Path, told: Mapping[str, Any], items: list[Item]) -> Stored:
     )
     if (evaluation.right, len(evaluation.counts)) != (told["correct"], told["items"]):
         raise ValueError("samples.jsonl and summary.json disagree")
+    _check_items(evaluation)
     return Stored(folder=folder, told=told, evaluation=evaluation)
+
+
+def _check_items(evaluation: Evaluation) -> None:
+    """What pairs are counted from: as many answers to each question, and clusters of all or of none."""
+    answers = Counter(item.id for item in evaluation.items)
+    if any(count != evaluation.samples for count in answers.values()):
+        raise ValueError("some questions were answered more often than others")
+    if any(type(item.correct) is not bool for item in evaluation.items):
+        raise ValueError("an answer is neither right nor wrong")
+    if evaluation.clusters is not None and len(evaluation.clusters) < len(answers):
+        raise ValueError("some questions have no cluster")

@@ -221,5 +221,8 @@ def test_it_cannot_train(commands: Commands, server: Any) -> None:
     (commands.folder / "train.yaml").write_text(recipe)
     assert commands.run("plan", "train.yaml") == 2
     assert "C510 algorithm (`grpo`) needs `custom-loss`" in commands.output
+    assert commands.run("doctor") in (0, 3)
+    [line] = [each for each in commands.output.splitlines() if " rewards-model/openai " in each]
+    assert line.split()[:2] == ["rewards-model/openai", "no"]
     with pytest.raises(PreflightError, match="cannot be trained"):
         ask(server).open(None, needs_reference=False, needs_entropy=False)  # type: ignore[arg-type]

@@ -19,7 +19,9 @@ from grpokit.api import (
     Completion,
     ComponentError,
     Message,
+    Preflight,
     PreflightError,
+    Problem,
     Prompt,
     Recipe,
     Rollout,
@@ -31,12 +33,14 @@ from grpokit_rewards_model.client import Client, Reply, Tally
 from grpokit_rewards_model.endpoint import EndpointConfig, key_of
 from grpokit_rewards_model.errors import JudgeError
 
-__all__ = ["Answers", "AnswersConfig"]
+__all__ = ["Answers", "AnswersConfig", "preflight"]
 
 SEEDS = 1 << 31
 """Endpoints take seeds below this."""
 LOOK = 0.1
 """Seconds between looks for an interrupt."""
+CANNOT = "a model behind an endpoint only answers; it cannot be trained"
+INSTEAD = "train with the backend hf, and name the model `grpokit eval openai:MODEL`"
 
 
 class AnswersConfig(EndpointConfig):
@@ -46,6 +50,12 @@ class AnswersConfig(EndpointConfig):
     """Seconds of one request."""
     omit: list[Literal["temperature", "top_p", "seed"]] = Field(default_factory=list)
     """What is not sent, for models that refuse it."""
+
+
+def preflight(recipe: Recipe) -> Preflight:
+    """What `grpokit doctor` says of it: no recipe can run here."""
+    found = Problem(level="error", fact=CANNOT, remedy=INSTEAD, code="RM001", key="backend.use")
+    return Preflight(problems=(found,))
 
 
 class Answers:
@@ -63,11 +73,7 @@ class Answers:
         )
 
     def open(self, recipe: Recipe, *, needs_reference: bool, needs_entropy: bool) -> None:
-        raise PreflightError(
-            "a model behind an endpoint only answers; it cannot be trained",
-            place="backend.use",
-            remedy="train with the backend hf, and name the model `grpokit eval openai:MODEL`",
-        )
+        raise PreflightError(CANNOT, place="backend.use", remedy=INSTEAD)
 
     def open_checkpoint(self, recipe: Recipe, folder: Path | None) -> None:
         if folder is not None:

@@ -37,5 +37,6 @@ def grpokit_backends() -> Iterable[BackendSpec]:
             summary="A model behind an OpenAI-compatible endpoint, for `grpokit eval` alone.",
             target="grpokit_rewards_model.answers:Answers",
             config="grpokit_rewards_model.answers:AnswersConfig",
+            preflight="grpokit_rewards_model.answers:preflight",
         ),
     ]
