@@ -178,6 +178,7 @@ def test_all_checkpoints_and_the_final_policy_where_it_is_none_of_them(run):
     assert labels(checkpoint="all") == steps
     finish(run)
     assert labels(checkpoint=["all"]) == steps  # the final policy is that of step 6
+    (run / "final" / "MANIFEST.json").unlink()
     write_manifest(run / "final", 8)
     assert labels(checkpoint=["all"], base=True) == ["base", *steps, "trained"]
     assert labels(checkpoint=["6", "2"]) == ["step-000006", "step-000002"]

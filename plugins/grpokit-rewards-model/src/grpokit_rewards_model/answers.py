@@ -54,6 +54,7 @@ class AnswersConfig(EndpointConfig):
 
 def preflight(recipe: Recipe) -> Preflight:
     """What `grpokit doctor` says of it: no recipe can run here."""
+    del recipe
     found = Problem(level="error", fact=CANNOT, remedy=INSTEAD, code="RM001", key="backend.use")
     return Preflight(problems=(found,))
 
