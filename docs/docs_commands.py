@@ -9,7 +9,7 @@ from typing import Any
 
 from typer.main import get_command
 
-from grpokit.cli.commands import COMMANDS
+from grpokit.cli.commands import BELOW, COMMANDS
 
 __all__ = ["command_help", "commands", "options_of"]
 
@@ -18,7 +18,8 @@ GLOBAL = ("--version", "--debug", "--help")
 
 def commands() -> Iterator[tuple[str, Any]]:
     """(``grpokit recipes show``, command object) of every command that runs something."""
-    for name, (target, _) in COMMANDS.items():
+    targets = {name: target for name, (target, _) in COMMANDS.items()}
+    for name, target in (targets | BELOW).items():
         module, _, attribute = target.partition(":")
         yield from _walk(f"grpokit {name}", get_command(getattr(import_module(module), attribute)))
 

@@ -19,7 +19,7 @@ from grpokit.errors import ComponentError
 if TYPE_CHECKING:
     from grpokit.registry.catalog import Catalog, Entry
 
-__all__ = ["COMMANDS", "LazyGroup"]
+__all__ = ["BELOW", "COMMANDS", "LazyGroup"]
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("grpokit.cli.train:app", "Train a model by a recipe, or resume a run."),
@@ -52,6 +52,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 """Name -> (target, the sentence of ``grpokit --help``)."""
 
+BELOW: dict[str, str] = {"eval rescore": "grpokit.cli.eval_rescore:app"}
+"""Commands below one that is itself no group, by both words."""
+
 PLUGIN_PANEL = "Commands of plugins"
 
 
@@ -82,6 +85,8 @@ class LazyGroup(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name = args[0]
+        if (both := " ".join(args[:2])) in BELOW:
+            return both, _core_command(both), args[2:]
         if name in COMMANDS:
             return name, _core_command(name), args[1:]
         catalog = self.catalog
@@ -112,7 +117,8 @@ def _plugin_commands(catalog: Catalog) -> dict[str, Entry]:
 def _core_command(name: str) -> Any:
     from importlib import import_module
 
-    module, _, attribute = COMMANDS[name][0].partition(":")
+    target = BELOW[name] if name in BELOW else COMMANDS[name][0]
+    module, _, attribute = target.partition(":")
     return _command(name, getattr(import_module(module), attribute))
 
 

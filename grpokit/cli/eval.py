@@ -6,7 +6,8 @@ import shlex
 import sys
 import time
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,7 @@ import typer
 
 from grpokit.cli import render
 from grpokit.cli.consent import ForeignRewards, tell
-from grpokit.cli.eval_show import show_evaluation
+from grpokit.cli.eval_report import Notes, Report, short, write_recipe
 from grpokit.cli.eval_target import Subject, find_subjects
 
 if TYPE_CHECKING:
@@ -30,10 +31,17 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
-@app.command("eval")
+@app.command(
+    "eval",
+    epilog="`grpokit eval rescore EVALUATION` marks answers that are stored again, without a model.",
+)
 def evaluate_command(
-    target: Annotated[
-        str, typer.Argument(help="A run, a checkpoint, or a model's name or folder.")
+    targets: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="TARGET...",
+            help="Runs, checkpoints, models, stored evaluations (their folders), openai:MODEL.",
+        ),
     ],
     recipe: Annotated[
         str | None,
@@ -44,11 +52,15 @@ def evaluate_command(
     ] = False,
     against: Annotated[
         str | None,
-        typer.Option("--against", metavar="TARGET", help="Compare with this run or model instead."),
+        typer.Option("--against", metavar="TARGET", help="Compare with this one instead."),
     ] = None,
     checkpoint: Annotated[
-        str | None,
-        typer.Option("--checkpoint", metavar="STEP", help="A step, `best`, `final` or `newest`."),
+        list[str] | None,
+        typer.Option(
+            "--checkpoint",
+            metavar="STEP",
+            help="A step, `best`, `final`, `newest` or `all`; may be given several times.",
+        ),
     ] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, help="Questions; eval.limit otherwise.")
@@ -60,6 +72,31 @@ def evaluate_command(
     temperature: Annotated[
         float | None, typer.Option(min=0, help="0 is greedy; eval.temperature otherwise.")
     ] = None,
+    engine: Annotated[
+        Engine | None, typer.Option(help="What samples, for the backend hf.", show_default=False)
+    ] = None,
+    base_url: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="The endpoint of openai:MODEL, up to /v1."),
+    ] = None,
+    key_variable: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Environment variable that holds the endpoint's key."),
+    ] = None,
+    endpoint: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Another setting of the endpoint."),
+    ] = None,
+    prices: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A table of prices: cost of a question.")
+    ] = None,
+    plot: Annotated[
+        bool, typer.Option("--plot", help="Draw the curve of checkpoints, and accuracy over cost.")
+    ] = False,
+    allow_mismatch: Annotated[
+        bool,
+        typer.Option("--allow-mismatch", help="Compare with what was evaluated otherwise."),
+    ] = False,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace one value.")
     ] = None,
@@ -69,104 +106,158 @@ def evaluate_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
     foreign: ForeignRewards = False,
 ) -> None:
-    """Measure a checkpoint, a run or a model on held-out questions.
+    """Measure checkpoints, runs and models on held-out questions.
 
-    Prints the accuracy with its 95% interval. With --base or --against it compares two models on
-    the same questions: the paired difference with its interval, the answers that changed in both
-    directions, and some of them side by side. With several answers to each question it prints pass@k as well.
+    Prints the accuracy with its 95% interval. Two models are compared on the same questions: the
+    paired difference with its interval, the answers that changed in both directions, and some of them side
+    by side. More are a table, each compared with the first one. With several answers to each question it
+    prints pass@k as well.
     """
-    from grpokit.compose.load import load_recipe
     from grpokit.evaluate.kept import Kept
-    from grpokit.evaluate.run import prepare
+    from grpokit.evaluate.prices import read_prices
     from grpokit.registry.catalog import Catalog
 
     catalog = Catalog.load(foreign_rewards=foreign)
+    table = read_prices(prices) if prices else None
     subjects, source, folder = find_subjects(
-        target, recipe=recipe, base=base, against=against, checkpoint=checkpoint
+        targets,
+        recipe=recipe,
+        base=base,
+        against=against,
+        checkpoint=checkpoint,
+        endpoint=_endpoint(base_url, key_variable, endpoint or []),
     )
     given = {"limit": limit, "samples": samples, "temperature": temperature}
-    named = [f"eval.{key}={value}" for key, value in given.items() if value is not None]
-    changes = [*(overrides or []), *named]
-    loaded = load_recipe(source, overrides=changes, catalog=catalog)
-    tell(loaded.notes)
-    exam = prepare(loaded.recipe, catalog)
+    changes = [
+        *(overrides or []),
+        *(f"eval.{key}={value}" for key, value in given.items() if value is not None),
+        *([f"backend.with.rollouts={engine.value}"] if engine else []),
+    ]
+    chosen, exam = _exam(subjects, source, changes, catalog)
+    if plot:
+        _check_plot()
     with _folder(out, folder or Path("evals")) as place:
         kept = Kept(place)
-        evaluations = evaluate_all(subjects, loaded.recipe, exam, catalog, kept)
-        _tell(evaluations, place, as_json=as_json)
+        notes = Notes(strict=not allow_mismatch)
+        found = evaluate_all(subjects, chosen, exam, catalog, kept, notes)
+        if chosen is not None:
+            write_recipe(place, chosen)
+        report = Report(
+            subjects=subjects, evaluations=found, notes=notes, prices=table, plot=plot, place=place
+        )
+        report.tell(as_json=as_json)
         kept.end()
+
+
+class Engine(StrEnum):
+    """What `backend.with.rollouts` may be."""
+
+    vllm = "vllm"
+    transformers = "transformers"
+
+
+def _endpoint(
+    base_url: str | None, key_variable: str | None, settings: list[str]
+) -> dict[str, Any]:
+    """Settings of the backend that asks an endpoint; it checks them itself."""
+    from grpokit.compose.overrides import read_settings
+
+    named = {"base_url": base_url, "key_variable": key_variable}
+    return {
+        **{key: value for key, value in named.items() if value is not None},
+        **(read_settings(settings) if settings else {}),
+    }
+
+
+def _exam(
+    subjects: list[Subject], source: str | None, changes: list[str], catalog: Catalog
+) -> tuple[Recipe | None, Exam | None]:
+    """The recipe and its questions; neither where every answer is stored."""
+    from grpokit.compose.load import load_recipe
+    from grpokit.errors import RecipeError
+    from grpokit.evaluate.run import prepare
+
+    if all(subject.stored for subject in subjects):
+        if changes:
+            raise RecipeError(
+                f"nothing is asked, so {', '.join(changes)} would change nothing",
+                place="grpokit eval",
+                remedy="`grpokit eval rescore EVALUATION` marks stored answers in another way",
+            )
+        return None, None
+    assert source is not None
+    loaded = load_recipe(source, overrides=changes, catalog=catalog)
+    tell(loaded.notes)
+    return loaded.recipe, prepare(loaded.recipe, catalog)
+
+
+def _check_plot() -> None:
+    from grpokit.errors import PreflightError
+    from grpokit.evaluate.plot import drawable
+
+    if not drawable():
+        raise PreflightError(
+            "pictures need matplotlib, which is not installed",
+            place="--plot",
+            remedy="pip install 'grpokit[plot]'",
+        )
 
 
 @contextmanager
 def _folder(out: Path | None, parent: Path) -> Iterator[Path]:
     """The folder that is named, or a new one, which goes again if nothing came of it.
 
-    An interrupt says how to go on where answers are there.
+    What ends an evaluation says how to go on where answers are there.
     """
-    from grpokit.errors import Interrupted
+    from grpokit.errors import GrpokitError, Interrupted
     from grpokit.evaluate.kept import FILE
     from grpokit.evaluate.records import fresh_folder, make_folder
 
     place = make_folder(out) if out else fresh_folder(parent, time.strftime("%Y%m%d-%H%M%S"))
     try:
         yield place
-    except Interrupted as error:
+    except GrpokitError as error:
         if (place / FILE).exists():
-            again = "" if out else f" with --out {shlex.quote(str(_short(place)))}"
-            error.remedy = f"the same command{again} goes on with the answers that are there"
+            again = "" if out else f" with --out {shlex.quote(str(short(place)))}"
+            on = f"the same command{again} goes on with the answers that are there"
+            first = (
+                "" if isinstance(error, Interrupted) or not error.remedy else f"{error.remedy}; "
+            )
+            error.remedy = first + on
         raise
     finally:
         with suppress(OSError):  # not empty
             place.rmdir()
 
 
-def _tell(evaluations: list[Evaluation], place: Path, *, as_json: bool) -> None:
-    """Writes what was found and shows it; two are compared."""
-    from grpokit.evaluate.records import compare_evaluations, summary, write_evaluation
-
-    comparison = compare_evaluations(*evaluations) if len(evaluations) == 2 else None
-    write_evaluation(place, evaluations, comparison)
-    if as_json:
-        render.print_json({**summary(evaluations, comparison), "folder": str(place)})
-    else:
-        show_evaluation(evaluations, comparison)
-        render.say(f"\nwritten to {_short(place)}")
-
-
-def _short(path: Path) -> Path:
-    """Relative to the current folder where it lies below."""
-    whole, here = path.absolute(), Path.cwd()
-    return whole.relative_to(here) if whole.is_relative_to(here) else path
-
-
 def evaluate_all(
     subjects: list[Subject],
-    recipe: Recipe,
-    exam: Exam,
+    recipe: Recipe | None,
+    exam: Exam | None,
     catalog: Catalog,
     kept: Kept | None = None,
+    notes: Notes | None = None,
 ) -> list[Evaluation]:
-    """One model after the other, so that only one is in memory; answers that ``kept`` holds are taken."""
+    """One model after the other, so that only one is in memory; answers that ``kept`` holds are taken.
+
+    Recipe and exam are None where all answers are stored. Stored ones must be of the same exam.
+    """
     from grpokit.engine.signals import StopFlag
 
+    notes = notes or Notes()
+    notes.compare_stored(subjects)
+    if recipe is None or exam is None:
+        return [_stored(subject) for subject in subjects]
     with ExitStack() as stack:
         flag = stack.enter_context(StopFlag())
         scorer = stack.enter_context(exam.scorer())
         view = stack.enter_context(render.live())
         display = _Display(view, len(exam.prompts))
+        task = _Task(exam=exam, scorer=scorer, poll=flag.poll, kept=kept, notes=notes)
         return [
-            _evaluate_one(
-                subject,
-                recipe,
-                catalog,
-                _Task(
-                    exam=exam,
-                    scorer=scorer,
-                    poll=flag.poll,
-                    progress=display.of(subject.label),
-                    kept=kept,
-                ),
-            )
+            _stored(subject)
+            if subject.stored
+            else _evaluate_one(subject, recipe, catalog, task, display.of(subject.label))
             for subject in subjects
         ]
 
@@ -176,30 +267,43 @@ class _Task:
     exam: Exam
     scorer: Any
     poll: ShouldStop
-    progress: Progress
     kept: Kept | None
+    notes: Notes
 
 
-def _evaluate_one(subject: Subject, recipe: Recipe, catalog: Catalog, task: _Task) -> Evaluation:
+def _stored(subject: Subject) -> Evaluation:
+    assert subject.stored is not None
+    return replace(subject.stored.evaluation, label=subject.label)
+
+
+def _evaluate_one(
+    subject: Subject, recipe: Recipe, catalog: Catalog, task: _Task, progress: Progress
+) -> Evaluation:
     from grpokit.engine.session import make_backend
     from grpokit.evaluate.run import evaluate
+    from grpokit.spec.contracts import Spends
 
     own = subject.recipe_for(recipe)
     backend = make_backend(catalog, own)
     try:
         backend.open_checkpoint(own, subject.folder)
         task.poll()
-        return evaluate(
+        task.notes.compare(subject.label, task.exam, backend.identity)
+        resumed = task.kept is not None and task.kept.has(subject.label)
+        found = evaluate(
             backend,
             task.exam,
             label=subject.label,
             scorer=task.scorer,
-            progress=task.progress,
+            progress=progress,
             should_stop=task.poll,
             kept=task.kept,
         )
+        if isinstance(backend, Spends):
+            task.notes.usage[subject.label] = dict(backend.usage)
     finally:
         backend.close()
+    return replace(found, seconds=0.0) if resumed else found
 
 
 class _Display:

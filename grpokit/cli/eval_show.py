@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from grpokit.evaluate.paired import Comparison
     from grpokit.evaluate.records import Evaluation, Item
 
-__all__ = ["show_evaluation"]
+__all__ = ["heading", "percent", "points", "show_evaluation"]
 
 SAMPLES = 3
 TEXT = 600
@@ -25,13 +25,7 @@ CHANGES = ("wrong to right", "right to wrong")
 def show_evaluation(evaluations: Sequence[Evaluation], comparison: Comparison | None) -> None:
     """One model, or two with their comparison."""
     first = evaluations[0]
-    temperature = first.fingerprint["sampling"]["temperature"]
-    drawn = f"sampled at temperature {temperature:g}" if temperature else "greedy"
-    often = f", {first.samples} answers to each" if first.samples > 1 else ""
-    render.say(
-        f"{len(first.counts)} held-out questions{often}, {drawn}; correct means {first.decides} >= "
-        f"{first.threshold:g}"
-    )
+    heading(first)
     render.say()
     _accuracies(evaluations)
     if first.samples > 1:
@@ -45,6 +39,17 @@ def show_evaluation(evaluations: Sequence[Evaluation], comparison: Comparison | 
         render.say()
         _comparison(evaluations[0], evaluations[1], comparison)
     _samples(evaluations, comparison)
+
+
+def heading(first: Evaluation) -> None:
+    """What was asked, and what counts as correct."""
+    temperature = first.fingerprint["sampling"]["temperature"]
+    drawn = f"sampled at temperature {temperature:g}" if temperature else "greedy"
+    often = f", {first.samples} answers to each" if first.samples > 1 else ""
+    render.say(
+        f"{len(first.counts)} held-out questions{often}, {drawn}; correct means {first.decides} >= "
+        f"{first.threshold:g}"
+    )
 
 
 def percent(share: float) -> str:

@@ -5,11 +5,16 @@ means      the same for shares by question, over questions or clusters of them
 flips      the sign-flip test
 passes     pass@k
 texts      lengths and repetition of answers
-several    Holm's adjustment of several tests
 spread     means and t intervals over seeds
 paired     base against trained on the same items: difference, verdict, flips
+several    Holm's adjustment of several tests
+ladder     more than two models, each against the first
+pareto     which models nobody beats in both cost and accuracy
+prices     what answers cost, by a table of the user's
+plot       pictures of checkpoints and of costs
 records    one answer, a whole evaluation, and the files of an evaluation
 stored     evaluations read back
+again      stored answers, marked again by other rewards
 fingerprints  whether two evaluations measured the same thing
 kept       the answers so far on disk, for an evaluation that is interrupted
 run        evaluate(): prompts, completions, scores; the same code paths as training

@@ -60,6 +60,10 @@ class Kept:
             )
         return self._items.get(label, {})
 
+    def has(self, label: str) -> bool:
+        """Whether answers of this model are there."""
+        return bool(self._items.get(label))
+
     def add(self, label: str, items: Iterable[Item]) -> None:
         """Writes answers of a model that has begun; they are on the disk when this returns."""
         rows = [{"model": label, **asdict(item)} for item in items]

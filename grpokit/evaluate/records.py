@@ -44,6 +44,7 @@ class Item:
         cluster: of the question, where the recipe names a column for it.
         correct: the deciding reward reached the threshold. An abstention or a failure is wrong.
         failures: rewards that could not score this answer, with the reason.
+        prompt_tokens: of the rendered question; None where that was not kept.
     """
 
     id: str
@@ -59,6 +60,7 @@ class Item:
     failures: Mapping[str, str] = field(default_factory=dict)
     sample: int = 0
     cluster: str | None = None
+    prompt_tokens: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +73,7 @@ class Evaluation:
         decides: name of the reward that means "correct".
         threshold: score from which an answer is correct.
         fingerprint: everything that a repetition must have in common.
-        seconds: wall time of generation and scoring.
+        seconds: wall time of generation and scoring; 0 where it is not known, after an interruption.
     """
 
     label: str
@@ -211,12 +213,17 @@ def compare_evaluations(first: Evaluation, second: Evaluation) -> Comparison:
     return compare(first.counts, second.counts, samples=first.samples, clusters=first.clusters)
 
 
-def summary(evaluations: Sequence[Evaluation], comparison: Comparison | None) -> dict[str, Any]:
-    """The content of ``summary.json``."""
+def summary(
+    evaluations: Sequence[Evaluation],
+    comparison: Comparison | None,
+    more: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The content of ``summary.json``; ``more`` are further keys of it."""
     return {
         "format": 1,
         "models": [evaluation.as_dict() for evaluation in evaluations],
         "comparison": comparison.as_dict() if comparison else None,
+        **(more or {}),
     }
 
 
@@ -253,7 +260,10 @@ def make_folder(folder: Path) -> Path:
 
 
 def write_evaluation(
-    folder: Path, evaluations: Sequence[Evaluation], comparison: Comparison | None
+    folder: Path,
+    evaluations: Sequence[Evaluation],
+    comparison: Comparison | None,
+    more: Mapping[str, Any] | None = None,
 ) -> Path:
     """Writes both files into ``folder``, each whole or not at all; returns the folder.
 
@@ -268,7 +278,7 @@ def write_evaluation(
     make_folder(folder)
     try:
         _write(folder / "samples.jsonl", "".join(f"{line}\n" for line in lines))
-        text = json.dumps(summary(evaluations, comparison), indent=1, default=str)
+        text = json.dumps(summary(evaluations, comparison, more), indent=1, default=str)
         _write(folder / "summary.json", text + "\n")
     except OSError as error:
         raise _unwritten(folder, error) from error

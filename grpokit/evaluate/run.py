@@ -319,6 +319,7 @@ def _item(
         failures=failures,
         sample=g,
         cluster=None if exam.cluster is None else str(prompt.row[exam.cluster]),
+        prompt_tokens=len(rollout.prompt_ids[p]) or None,
     )
 
 

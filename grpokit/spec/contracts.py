@@ -50,6 +50,7 @@ __all__ = [
     "Row",
     "Score",
     "ShouldStop",
+    "Spends",
     "StepBackend",
     "Task",
     "Walk",
@@ -219,6 +220,14 @@ class Model(Protocol):
     @property
     def identity(self) -> Mapping[str, Any]:
         """Model id, weights hash, template hash, dtype, versions: the evaluation's fingerprint."""
+
+
+@runtime_checkable
+class Spends(Protocol):
+    """A model whose answers are paid for: it counts what they took, since it was opened."""
+
+    @property
+    def usage(self) -> Mapping[str, int]: ...
 
 
 @runtime_checkable

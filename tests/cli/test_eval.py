@@ -221,4 +221,121 @@ def test_an_interrupted_evaluation_goes_on(commands: Commands, run: Path) -> Non
     assert count < there < 2 * count + 2
     assert commands.run(*ask, "--out", str(place)) == 0, commands.output
     assert read(place)[1] == read(whole)[1]
-    assert sorted(path.name for path in place.iterdir()) == ["samples.jsonl", "summary.json"]
+    left = sorted(path.name for path in place.iterdir())
+    assert left == ["recipe.yaml", "samples.jsonl", "summary.json"]
+
+
+@pytest.fixture(scope="module")
+def ladder(commands: Commands, run: Path) -> tuple[str, Path]:
+    """Base and every checkpoint."""
+    place = commands.folder / "ladder"
+    ask = ("eval", str(run), "--base", "--checkpoint", "all", "--plot")
+    assert commands.run(*ask, "--out", str(place)) == 0, commands.output
+    return commands.output, place
+
+
+def test_all_checkpoints_in_one_table(
+    ladder: tuple[str, Path], compared: tuple[str, Path], run: Path
+) -> None:
+    output, place = ladder
+    summary, samples = read(place)
+    assert list(samples) == ["base", "step-000003", "step-000006"]  # final is step 6 again
+    old = read(compared[1])[1]
+    for label, same in (("base", "base"), ("step-000006", "trained")):
+        assert [item["text"] for item in samples[label]] == [item["text"] for item in old[same]]
+    found = summary["comparisons"]
+    assert [(each["first"], each["second"]) for each in found] == [
+        ("base", "step-000003"),
+        ("base", "step-000006"),
+    ]
+    assert found[1]["difference"] == read(compared[1])[0]["comparison"]["difference"]
+    assert [(each["run"], each["step"]) for each in summary["curve"]] == [
+        (run.name, 0),
+        (run.name, 3),
+        (run.name, 6),
+    ]
+    assert "points more than base, on the same questions" in output
+    assert f"{run.name}  " in output
+    assert (place / "curve.png").read_bytes().startswith(b"\x89PNG")
+    assert not (place / "costs.png").exists()
+
+
+def test_a_stored_evaluation_is_a_row_without_its_model(
+    commands: Commands, run: Path, ladder: tuple[str, Path], compared: tuple[str, Path]
+) -> None:
+    place = commands.folder / "against-stored"
+    ask = ("eval", str(run), "--checkpoint", "3", "--out", str(place))
+    assert commands.run(*ask, "--against", f"{ladder[1]}:base") == 0, commands.output
+    assert "base: 0 of 12 questions" not in commands.output
+    summary, samples = read(place)
+    assert list(samples) == ["base", "step-000003"]
+    expected = read(ladder[1])[0]["comparisons"][0]
+    assert summary["comparison"] == {
+        key: value for key, value in expected.items() if key in summary["comparison"]
+    }
+    folder = commands.folder / "stored-alone"
+    both = (f"{ladder[1]}:base", str(compared[1]))
+    assert commands.run("eval", *both, "--out", str(folder)) == 0, commands.output
+    assert read(folder)[0]["comparison"] == read(compared[1])[0]["comparison"]
+    assert commands.run("eval", *both, "--limit", "3") == 2
+    assert "nothing is asked, so eval.limit=3 would change nothing" in commands.output
+    assert commands.run("eval", f"{ladder[1]}:nobody", *both) == 6
+    assert "it has base, step-000003, step-000006" in commands.output
+
+
+def test_what_was_evaluated_otherwise_is_refused_before_anything_is_asked(
+    commands: Commands, run: Path, ladder: tuple[str, Path]
+) -> None:
+    place = commands.folder / "mismatch"
+    change = ("--set", "eval.max_tokens=6", "--set", "eval.threshold=0.5")
+    ask = ("eval", str(run), *change, "--against", str(ladder[1]), "--out", str(place))
+    assert commands.run(*ask) == 3
+    assert "sampling.max_tokens: 12 and 6" in commands.output
+    assert "threshold: 1.0 and 0.5" in commands.output
+    assert "--allow-mismatch" in commands.output
+    assert "0 of 12 questions" not in commands.output
+    assert not place.exists()
+    assert commands.run(*ask, "--allow-mismatch") == 0, commands.output
+    assert "trained was not evaluated like the others" in commands.output
+    told = read(place)[0]["mismatch"]
+    assert told == {"trained": ["sampling.max_tokens: 12 and 6", "threshold: 1.0 and 0.5"]}
+
+
+def test_stored_answers_are_marked_again_beside_the_old_ones(
+    commands: Commands, ladder: tuple[str, Path]
+) -> None:
+    place = ladder[1]
+    before = {path.name: path.read_bytes() for path in place.iterdir() if path.is_file()}
+    ask = ("eval", "rescore", str(place), "--set", "eval.correct=length")
+    assert commands.run(*ask) == 0, commands.output
+    assert "0 of 12 questions" not in commands.output
+    after = {path.name: path.read_bytes() for path in place.iterdir() if path.is_file()}
+    assert after == before
+    [folder] = (place / "rescored").iterdir()
+    summary, samples = read(folder)
+    old = read(place)[1]
+    flips = summary["rescored"]["flips"]
+    for label, items in samples.items():
+        assert [item["text"] for item in items] == [item["text"] for item in old[label]]
+        assert [item["scores"] for item in items] == [item["scores"] for item in old[label]]
+        assert [item["correct"] for item in items] == [
+            item["scores"]["length"] >= 1 for item in old[label]
+        ]
+        changed = [
+            item["id"]
+            for item, was in zip(items, old[label], strict=True)
+            if item["correct"] != was["correct"]
+        ]
+        assert [flip["id"] for flip in flips[label]] == changed
+    assert any(flips.values())
+    assert commands.run("eval", str(place), str(folder)) == 3
+    assert "grader: contains" in commands.output
+    words = ("--reward", "contains", "--with", "text=b", "--out", str(commands.folder / "words"))
+    assert commands.run("eval", "rescore", str(folder), *words) == 0, commands.output
+    [marked] = (commands.folder / "words").iterdir()
+    assert {model["decides"] for model in read(marked)[0]["models"]} == {"contains"}
+    assert commands.run("eval", "rescore", str(folder), "--set", "eval.limit=3") == 3
+    assert "asks other questions than were answered" in commands.output
+    assert commands.run("eval", "rescore", str(commands.folder)) == 2
+    assert "no folder of an evaluation" in commands.output
+    assert "Traceback" not in commands.output

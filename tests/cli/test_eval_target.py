@@ -1,6 +1,7 @@
 """Runs, checkpoints and models as targets of `grpokit eval`."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -167,3 +168,49 @@ def test_no_best_yet(run):
     (newest / "run.json").write_text("[")
     with pytest.raises(CheckpointError, match=r"run\.json cannot be read"):
         find_subjects(str(run), checkpoint="best")
+
+
+def test_all_checkpoints_and_the_final_policy_where_it_is_none_of_them(run):
+    def labels(**options):
+        return [subject.label for subject in find_subjects(str(run), **options)[0]]
+
+    steps = ["step-000002", "step-000004", "step-000006"]
+    assert labels(checkpoint="all") == steps
+    finish(run)
+    assert labels(checkpoint=["all"]) == steps  # the final policy is that of step 6
+    (run / "final" / "MANIFEST.json").unlink()
+    write_manifest(run / "final", 8)
+    assert labels(checkpoint=["all"], base=True) == ["base", *steps, "trained"]
+    assert labels(checkpoint=["6", "2"]) == ["step-000006", "step-000002"]
+
+
+def test_several_targets_have_names_of_their_own(run, tmp_path):
+    finish(run)
+    other = run.with_name("toy-2")
+    shutil.copytree(run, other)
+    targets = [str(run), str(other), "org/m", "openai:m", str(run)]
+    subjects, source, folder = find_subjects(targets, endpoint={"base_url": "u"})
+    assert [subject.label for subject in subjects] == [
+        "trained (toy-1)",
+        "trained (toy-2)",
+        "m",
+        "m (endpoint)",
+        "trained (toy-1) (2)",
+    ]
+    assert (source, folder) == (str(run / "recipe.yaml"), run / "eval")
+    assert subjects[1].home == other  # its own base model, not that of the first
+    made = subjects[3].recipe_for(
+        Recipe.model_validate(
+            {
+                "grpokit": 1,
+                "model": {"id": "x"},
+                "dataset": {"use": "arithmetic"},
+                "rewards": [{"use": "number"}],
+            }
+        )
+    )
+    assert (made.backend.use, made.backend.with_, made.model.id) == (
+        "openai",
+        {"base_url": "u"},
+        "m",
+    )

@@ -26,8 +26,9 @@ class Asked:
         self.body = body
         self.headers = headers
         self.system: str = body["messages"][0]["content"]
-        self.user: str = body["messages"][1]["content"]
-        self.nonce = re.search(r"<data-([0-9a-f]{16}) ", self.system)[1]
+        self.user: str = body["messages"][-1]["content"]
+        nonce = re.search(r"<data-([0-9a-f]{16}) ", self.system)
+        self.nonce = nonce[1] if nonce else ""
 
     def data(self, name: str) -> str:
         """What stands in the block ``name``."""

@@ -33,6 +33,7 @@ from grpokit.api import (
     Wanted,
 )
 from grpokit_hf import state
+from grpokit_hf.applied import QUESTION, TOKENS, check_applied
 from grpokit_hf.config import HfConfig
 from grpokit_hf.groups import Finished, Groups, grouped, row_seeds, rows_of
 from grpokit_hf.job import free_memory
@@ -118,6 +119,13 @@ class HfBackend:
         self._changed()
         data = (saved / "adapter_model.safetensors").read_bytes()
         self._adapter_hash = hashlib.sha256(data).hexdigest()[:16]
+        if self._rollouts is None:  # vLLM has a canary of its own
+            check_applied(self.policy.model, self._say, saved)
+
+    def _say(self) -> tuple[tuple[int, ...], tuple[float, ...] | None]:
+        """What the model says to one question: tokens and log-probs."""
+        ((said,),) = self.generate([QUESTION], TOKENS).completions
+        return said.token_ids, said.logprobs
 
     def _load(self, recipe: Recipe, *, train: bool = False, weights: Path | None = None) -> Policy:
         threads = use_threads(self.config.threads)

@@ -19,6 +19,7 @@ NEEDS_VLLM = {
     "test_ahead.py",
     "test_answers.py",
     "test_engine.py",
+    "test_evaluates.py",
     "test_reload.py",
     "test_server.py",
     "test_learns.py",

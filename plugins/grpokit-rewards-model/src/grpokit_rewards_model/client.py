@@ -140,7 +140,7 @@ class Client:
             raise self._error(
                 f"{told} (request {attempt}); the next one is {seconds:.1f} s away, and "
                 f"{left:.1f} s are left",
-                "raise scoring.timeout, or lower `concurrency` of the reward",
+                "raise scoring.timeout, or lower `concurrency`",
             )
         await asyncio.sleep(seconds)
 
@@ -176,7 +176,7 @@ class Client:
         return shown(data.decode("utf-8", "replace"), self._key) or "nothing"
 
     def _error(self, fact: str, remedy: str) -> JudgeError:
-        usual = "see whether base_url, model and key of the reward are right and the endpoint is up"
+        usual = "see whether base_url, model and key are right and the endpoint is up"
         return JudgeError(fact, place=self.url, remedy=remedy or usual)
 
 

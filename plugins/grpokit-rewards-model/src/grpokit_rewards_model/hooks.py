@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from grpokit.api import RewardSpec, hookimpl
+from grpokit.api import BackendSpec, RewardSpec, hookimpl
 
 GRPOKIT_HOOK_API = 1
 
@@ -25,5 +25,18 @@ def grpokit_rewards() -> Iterable[RewardSpec]:
             target="grpokit_rewards_model.scorer:reward_model",
             config="grpokit_rewards_model.scorer:RewardModelConfig",
             range=None,
+        ),
+    ]
+
+
+@hookimpl
+def grpokit_backends() -> Iterable[BackendSpec]:
+    return [
+        BackendSpec(
+            name="openai",
+            summary="A model behind an OpenAI-compatible endpoint, for `grpokit eval` alone.",
+            target="grpokit_rewards_model.answers:Answers",
+            config="grpokit_rewards_model.answers:AnswersConfig",
+            preflight="grpokit_rewards_model.answers:preflight",
         ),
     ]

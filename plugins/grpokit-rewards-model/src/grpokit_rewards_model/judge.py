@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import os
 import time
 import weakref
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from grpokit.api import ComponentError, Score, reward, seconds_left
+from grpokit.api import Score, reward, seconds_left
 from grpokit_rewards_model.client import Client, Reply, Tally
 from grpokit_rewards_model.config import JudgeConfig
+from grpokit_rewards_model.endpoint import key_of
 from grpokit_rewards_model.errors import JudgeError, shown
 from grpokit_rewards_model.purse import Purse
 from grpokit_rewards_model.question import (
@@ -62,7 +62,7 @@ class Bench:
 
     def __init__(self, config: JudgeConfig) -> None:
         self.config = config
-        self._key = _key(config.key_variable)
+        self._key = key_of(config.key_variable)
         self.store = Store(Path(config.cache).expanduser() if config.cache else default_file())
         self.client = Client(
             config.base_url,
@@ -180,20 +180,3 @@ def _end(left: float | None) -> float | None:
     if left is None:
         return None
     return time.monotonic() + left - min(2.0, max(0.25, left / 10))
-
-
-def _key(variable: str) -> str:
-    if not variable:
-        return ""
-    key = os.environ.get(variable, "").strip()
-    if not key:
-        raise ComponentError(
-            f"the environment variable {variable}, which is to hold the judge's key, is not set",
-            remedy=f"export {variable}, or leave key_variable out for an endpoint without keys",
-        )
-    if not key.isascii() or not key.isprintable() or " " in key:
-        raise ComponentError(
-            f"what the environment variable {variable} holds cannot be sent in a header",
-            remedy="put the key alone into it, on one line",
-        )
-    return key
