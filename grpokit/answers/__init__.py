@@ -3,4 +3,5 @@ r"""Finding an answer in a completion, and reading it as a number. Pure Python, 
 wrappers   thinking blocks, ``\boxed{}``, ``####``, ``<answer>``: the last non-empty complete one
 numbers    the last number of a text
 parse      one answer as an exact fraction, or None
+normal     the form in which answers are compared with each other
 """

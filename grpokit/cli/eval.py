@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from grpokit.evaluate.kept import Kept
+    from grpokit.evaluate.overlap import Overlap
+    from grpokit.evaluate.paired import Comparison
     from grpokit.evaluate.records import Evaluation
     from grpokit.evaluate.run import Exam, Progress
     from grpokit.registry.catalog import Catalog
@@ -66,6 +68,17 @@ def evaluate_command(
     out: Annotated[
         Path | None, typer.Option(help="Folder for samples.jsonl and summary.json.")
     ] = None,
+    details: Annotated[
+        bool, typer.Option("--details", help="Print every rate that is measured.")
+    ] = False,
+    gates: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--gate",
+            metavar="NAME=LIMIT",
+            help="Exit with 4 below `min-accuracy=0.6` or `min-delta=0.02`, of the lower bound.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
     foreign: ForeignRewards = False,
 ) -> None:
@@ -76,10 +89,13 @@ def evaluate_command(
     directions, and some of them side by side. With several answers to each question it prints pass@k as well.
     """
     from grpokit.compose.load import load_recipe
+    from grpokit.evaluate.gates import check, parse
     from grpokit.evaluate.kept import Kept
+    from grpokit.evaluate.overlap import find_overlap
     from grpokit.evaluate.run import prepare
     from grpokit.registry.catalog import Catalog
 
+    limits = parse(gates or (), compares=base or against is not None)
     catalog = Catalog.load(foreign_rewards=foreign)
     subjects, source, folder = find_subjects(
         target, recipe=recipe, base=base, against=against, checkpoint=checkpoint
@@ -93,8 +109,11 @@ def evaluate_command(
     with _folder(out, folder or Path("evals")) as place:
         kept = Kept(place)
         evaluations = evaluate_all(subjects, loaded.recipe, exam, catalog, kept)
-        _tell(evaluations, place, as_json=as_json)
+        overlap = find_overlap(exam, loaded.recipe, catalog)
+        shown = _Shown(place=place, as_json=as_json, details=details)
+        comparison = _tell(evaluations, overlap, shown)
         kept.end()
+    check(limits, evaluations, comparison)
 
 
 @contextmanager
@@ -120,17 +139,28 @@ def _folder(out: Path | None, parent: Path) -> Iterator[Path]:
             place.rmdir()
 
 
-def _tell(evaluations: list[Evaluation], place: Path, *, as_json: bool) -> None:
+@dataclass(frozen=True, kw_only=True)
+class _Shown:
+    place: Path
+    as_json: bool
+    details: bool
+
+
+def _tell(
+    evaluations: list[Evaluation], overlap: Overlap | None, shown: _Shown
+) -> Comparison | None:
     """Writes what was found and shows it; two are compared."""
     from grpokit.evaluate.records import compare_evaluations, summary, write_evaluation
 
     comparison = compare_evaluations(*evaluations) if len(evaluations) == 2 else None
-    write_evaluation(place, evaluations, comparison)
-    if as_json:
-        render.print_json({**summary(evaluations, comparison), "folder": str(place)})
+    write_evaluation(shown.place, evaluations, comparison, overlap)
+    if shown.as_json:
+        found = summary(evaluations, comparison, overlap)
+        render.print_json({**found, "folder": str(shown.place)})
     else:
-        show_evaluation(evaluations, comparison)
-        render.say(f"\nwritten to {_short(place)}")
+        show_evaluation(evaluations, comparison, overlap, details=shown.details)
+        render.say(f"\nwritten to {_short(shown.place)}")
+    return comparison
 
 
 def _short(path: Path) -> Path:

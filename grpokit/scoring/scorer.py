@@ -18,12 +18,16 @@ from typing import Any, Self, TypedDict
 from grpokit.registry.catalog import Catalog, Entry
 from grpokit.registry.resolve import create
 from grpokit.scoring.call import (
+    Ask,
     Batch,
     ContinuationsCall,
     Item,
     Question,
+    Reading,
+    ReadingCall,
     RewardCall,
     ahead_of,
+    reading_of,
 )
 from grpokit.scoring.early import Early, items_of
 from grpokit.scoring.facts import Facts, Inquiry, needs_model, no_model
@@ -105,6 +109,7 @@ class Scorer:
         self._lanes: list[Lane] = []
         self._calls: list[RewardCall] = []
         self._ahead: list[ContinuationsCall | None] = []
+        self._readings: dict[tuple[str, Reading], ReadingCall] = {}
 
     def __enter__(self) -> Self:
         self.start()
@@ -156,6 +161,7 @@ class Scorer:
         if self._selector is not None:
             self._selector.close()
         self._lanes, self._calls, self._ahead, self._selector = [], [], [], None
+        self._readings = {}
 
     def asked(self) -> dict[str, Asked]:
         """Reward name -> what it asks for."""
@@ -195,7 +201,9 @@ class Scorer:
         if self.isolate:
             indices = [prompt.index for prompt in rollout.prompts]
             lanes = [lane for lane in self._lanes if lane.ahead is not None]
-            self._drive(lanes, [(batch, NO_FAULTS)] * len(lanes), indices, should_stop, ahead=True)
+            self._drive(
+                lanes, [(batch, NO_FAULTS)] * len(lanes), indices, should_stop, ask="continuations"
+            )
             ledgers = {id(lane): _complete(lane) for lane in lanes}
             for setup, lane in zip(self.setups, self._lanes, strict=True):
                 if id(lane) in ledgers:
@@ -257,6 +265,30 @@ class Scorer:
         ]
         numbers = list(indices) if indices is not None else list(range(len(rows)))
         return self._score(Batch(questions, items), numbers, should_stop)
+
+    def read(
+        self,
+        kind: Reading,
+        reward: str,
+        texts: Sequence[str],
+        should_stop: Callable[[], None] | None = None,
+    ) -> list[Outcome]:
+        """The answer (as a note) or the confidence (as a value) that a reward reads in each text.
+
+        Its spec says that it reads that. The same worker does it, under the same deadline.
+        """
+        self.start()
+        position = next(n for n, setup in enumerate(self.setups) if setup.name == reward)
+        batch = Batch([Question({})], [Item(0, g, text) for g, text in enumerate(texts)])
+        if self._selector is None:
+            setup, key = self.setups[position], (reward, kind)
+            if key not in self._readings:
+                self._readings[key] = reading_of(setup.entry, setup.settings, kind)
+            call = self._readings[key]
+            return _in_process(call, Ledger(batch, call.asked), should_stop)[0]
+        lane = self._lanes[position]
+        self._drive([lane], [(batch, NO_FAULTS)], [0], should_stop, ask=kind)
+        return _complete(lane)
 
     def explain(
         self, row: Mapping[str, Any], text: str, messages: Sequence[Message] = ()
@@ -324,14 +356,14 @@ class Scorer:
         indices: Sequence[int],
         should_stop: Callable[[], None] | None,
         *,
-        ahead: bool = False,
+        ask: Ask = "score",
         early: Early | None = None,
     ) -> None:
         assert self._selector is not None
         try:
             for lane, (batch, faults) in zip(lanes, work, strict=True):
                 if early is None or not early.goes_on(lane, batch):
-                    lane.begin(batch, faults, ahead=ahead)
+                    lane.begin(batch, faults, ask=ask)
             drive(self._lanes, self._selector, should_stop)
         except UnsendableError as error:
             for lane in self._lanes:
