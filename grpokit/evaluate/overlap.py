@@ -5,7 +5,7 @@
     part        13 words in a row, or 50 characters, stand in a training row
 
 A run of words or characters that more than 10 questions, or 10 training rows, share is taken for wording that all
-have in common, as in arXiv 2005.14165. The training rows are read once, one after the other, and only hashes of the
+have in common, as in arXiv 2005.14165; at least half of a part must be other text. The training rows are read once, one after the other, and only hashes of the
 questions are kept: rows and seconds are bounded, and it is said how far that went.
 """
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -140,21 +140,51 @@ class _Rows:
 
 def compare_texts(questions: Sequence[str], rows: Iterable[str]) -> dict[int, tuple[Level, int]]:
     """Position of a question -> the most that a row has of it, and the first such row."""
-    exact, normal, parts = _index(questions)
+    index = _Index(questions)
     found: dict[int, tuple[Level, int]] = {}
     seen: dict[int, list[int]] = {}  # run -> the first rows that have it, and one more than may
     for row, text in enumerate(rows):
         words = _words(text)
-        _note(found, exact.get(text, ()), "exact", row)
-        _note(found, normal.get(" ".join(words), ()), "normal", row)
-        for run in set(_runs(words)) & parts.keys():
+        _note(found, index.exact.get(text, ()), "exact", row)
+        _note(found, index.normal.get(" ".join(words), ()), "normal", row)
+        grams, pieces = _runs(words)
+        for run in {*grams, *pieces} & index.runs.keys():
             held = seen.setdefault(run, [])
             if len(held) <= COMMON:
                 held.append(row)
-    for run, held in seen.items():
-        if len(held) <= COMMON and len(parts[run]) <= COMMON:
-            _note(found, parts[run], "part", held[0])
+    for at, kinds in enumerate(index.ordered):
+        hits = [hit for runs, size in kinds for hit in _own(runs, size // 2, index.runs, seen)]
+        if hits:
+            _note(found, [at], "part", min(hits))
     return found
+
+
+class _Index:
+    """The questions as they are looked for: whole, and as hashes of their runs."""
+
+    def __init__(self, questions: Sequence[str]) -> None:
+        self.exact: dict[str, list[int]] = {}
+        self.normal: dict[str, list[int]] = {}
+        self.runs: Counter[int] = Counter()  # questions that have it
+        self.ordered: list[tuple[tuple[list[int], int], ...]] = []
+        for at, text in enumerate(questions):
+            words = _words(text)
+            grams, pieces = _runs(words)
+            self.exact.setdefault(text, []).append(at)
+            self.normal.setdefault(" ".join(words), []).append(at)
+            self.runs.update({*grams, *pieces})
+            self.ordered.append(((grams, GRAM), (pieces, CHARACTERS)))
+
+
+def _own(
+    runs: Sequence[int], half: int, asked: Mapping[int, int], seen: Mapping[int, Sequence[int]]
+) -> Iterator[int]:
+    """The first training rows of those runs of a question of which at least half is no common wording."""
+    common = [at for at, run in enumerate(runs) if max(asked[run], len(seen.get(run, ()))) > COMMON]
+    blocked = {near for at in common for near in range(at - half, at + half + 1)}
+    for at, run in enumerate(runs):
+        if run in seen and at not in blocked:
+            yield seen[run][0]
 
 
 def _note(
@@ -166,32 +196,13 @@ def _note(
             found[each] = level, row
 
 
-def _index(
-    questions: Sequence[str],
-) -> tuple[dict[str, list[int]], dict[str, list[int]], dict[int, list[int]]]:
-    exact: dict[str, list[int]] = {}
-    normal: dict[str, list[int]] = {}
-    parts: dict[int, list[int]] = {}
-    for at, text in enumerate(questions):
-        words = _words(text)
-        exact.setdefault(text, []).append(at)
-        normal.setdefault(" ".join(words), []).append(at)
-        for run in set(_runs(words)):
-            parts.setdefault(run, []).append(at)
-    return exact, normal, parts
-
-
 def _words(text: str) -> list[str]:
     """Signs within a word stay: 1.5 is not 15, and a lone + or - is a word."""
     return [word for each in text.casefold().split() if (word := each.strip(MARKS))]
 
 
-def _runs(words: Sequence[str]) -> Iterator[int]:
+def _runs(words: Sequence[str]) -> tuple[list[int], list[int]]:
     """Hashes of all 13 words, and of all 50 characters, in a row."""
     text = " ".join(words)
-    grams: Iterator[Hashable] = (
-        tuple(words[at : at + GRAM]) for at in range(len(words) - GRAM + 1)
-    )
-    yield from map(hash, grams)
-    for at in range(len(text) - CHARACTERS + 1):
-        yield hash(text[at : at + CHARACTERS])
+    grams = [hash(tuple(words[at : at + GRAM])) for at in range(len(words) - GRAM + 1)]
+    return grams, [hash(text[at : at + CHARACTERS]) for at in range(len(text) - CHARACTERS + 1)]

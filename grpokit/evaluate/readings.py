@@ -6,6 +6,7 @@ The deciding reward's spec says how it reads an answer and a confidence, and und
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -48,8 +49,8 @@ class Readings:
         """The lenient reward in words."""
         if self.lenient is None:
             return ""
-        settings = ", ".join(f"{key}: {value}" for key, value in self.lenient.settings.items())
-        return f"{self.lenient.entry.spec.name} ({settings})" if settings else self.lenient.entry.id
+        settings = json.dumps(dict(self.lenient.settings), default=str).replace('"', "")
+        return f"{self.lenient.entry.id} {settings}"
 
     def mark(self) -> dict[str, Any]:
         """What answers that are kept must have in common."""
