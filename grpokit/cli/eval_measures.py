@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from grpokit.cli import render
@@ -17,6 +18,9 @@ __all__ = ["percent", "show_beside", "show_details", "show_oddities"]
 CONSTANT = 0.2
 """How much more frequent than the most frequent gold answer one answer must be to be told."""
 EXAMPLES = 3
+SHOWN = 40
+"""Characters of an answer that are shown."""
+WIDTH = 80
 LEVELS = {"exact": "equal", "normal": "equal but for case and punctuation", "part": "in part"}
 
 
@@ -80,8 +84,11 @@ def show_oddities(
         )
     if overlap is not None:
         lines += _overlapping(overlap, evaluations)
+    if lines:
+        render.say()
     for line in lines:
-        render.say(line, "yellow")
+        whole = render.safe(line, one_line=True)
+        render.say("\n".join(wrap(whole, WIDTH, subsequent_indent="  ")), "yellow")
 
 
 Value = Callable[["Evaluation"], float | None]
@@ -180,7 +187,8 @@ def _odd(each: Evaluation) -> Iterator[str]:
     constant: dict[str, Any] | None = each.rates["constant"]
     if constant is not None and constant["excess"] > CONSTANT:
         yield (
-            f"{each.label}: {percent(constant['share'])} of the answers are {constant['answer']!r}; "
+            f"{each.label}: {percent(constant['share'])} of the answers are "
+            f"{render.safe(constant['answer'], limit=SHOWN)}; "
             f"the most frequent gold answer is that of {percent(constant['gold_share'])}"
         )
     disputed = sum(bool(ballot.disputed) for ballot in each.ballots) if each.majority else 0
