@@ -37,10 +37,9 @@ def show_evaluation(
     temperature = first.fingerprint["sampling"]["temperature"]
     drawn = f"sampled at temperature {temperature:g}" if temperature else "greedy"
     often = f", {first.samples} answers to each" if first.samples > 1 else ""
-    render.say(
-        f"{len(first.counts)} held-out questions{often}, {drawn}; correct means {first.decides} >= "
-        f"{first.threshold:g}"
-    )
+    render.say(f"{len(first.counts)} held-out questions{often}, {drawn}")
+    loosely = f"; leniently {first.measured.lenient}" if first.measured.lenient else ""
+    render.say(f"correct means {first.decides} >= {first.threshold:g}{loosely}")
     render.say()
     _accuracies(evaluations)
     show_beside(evaluations)

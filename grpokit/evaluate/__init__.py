@@ -4,9 +4,16 @@ intervals  Wilson and Tango intervals, exact McNemar test, the smallest detectab
 means      the same for shares by question, over questions or clusters of them
 flips      the sign-flip test
 passes     pass@k
-texts      lengths and repetition of answers
+votes      maj@k
+texts      lengths and repetition of answers, words in them, thinking that is left open
+measures   the rates that stand beside an accuracy
+calibration  whether the confidence that answers state is the share of them that is right
+overlap    questions that stand in the training data
 paired     base against trained on the same items: difference, verdict, flips
+gates      limits, for a pipeline
+readings   what is read in an answer beside its scores
 records    one answer, a whole evaluation, and the files of an evaluation
+described  an evaluation as data
 kept       the answers so far on disk, for an evaluation that is interrupted
 run        evaluate(): prompts, completions, scores; the same code paths as training
 """

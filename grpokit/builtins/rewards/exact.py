@@ -10,7 +10,7 @@ from pydantic import Field
 from grpokit.api import Config, RowError, strip_thinking
 from grpokit.builtins.rewards.choose import find_answer
 
-__all__ = ["ExactConfig", "exact", "exact_answer"]
+__all__ = ["ExactConfig", "exact"]
 
 Form = Literal["whole", "boxed", "answer", "hash"]
 
@@ -26,31 +26,20 @@ class ExactConfig(Config):
 
 def exact(config: ExactConfig) -> Callable[[str, Any], float]:
     """Builds the reward: 1 if equal, else 0. A row without a gold answer is a failure of that row."""
-    read = exact_answer(config)
+
+    def normal(text: str) -> str:
+        text = text.strip()
+        return text.casefold() if config.ignore_case else text
 
     def score(completion: str, answer: Any) -> float:
-        gold = _normal(str(answer), config) if answer is not None else ""
+        gold = normal(str(answer)) if answer is not None else ""
         if not gold:
             raise RowError(
                 "the gold answer of this row is empty",
                 remedy="repair the row, or name the column of the answer (dataset.columns.answer)",
             )
-        return float(read(completion) == gold)
-
-    return score
-
-
-def exact_answer(config: ExactConfig) -> Callable[[str], str | None]:
-    """What the reward reads in a completion."""
-
-    def read(completion: str) -> str | None:
         text = strip_thinking(completion)
         hit = None if text is None else find_answer(text, config.from_)
-        return None if hit is None else _normal(hit[1], config)
+        return float(hit is not None and normal(hit[1]) == gold)
 
-    return read
-
-
-def _normal(text: str, config: ExactConfig) -> str:
-    text = text.strip()
-    return text.casefold() if config.ignore_case else text
+    return score

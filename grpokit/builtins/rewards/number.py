@@ -32,7 +32,7 @@ from grpokit.api import (
 )
 from grpokit.builtins.rewards.choose import find_answer
 
-__all__ = ["NumberConfig", "find_number", "number", "number_answer"]
+__all__ = ["NumberConfig", "number"]
 
 Form = Literal["boxed", "answer", "hash", "last", "whole"]
 
@@ -54,7 +54,7 @@ def number(config: NumberConfig) -> Callable[[str, Any], float]:
 
     def score(completion: str, answer: Any) -> float:
         gold = _gold(answer)
-        found = find_number(completion, config)
+        found = _find(completion, config)
         if found is None:
             return 0.0
         return 1.0 if abs(found - gold) <= tolerance * abs(gold) else config.partial
@@ -62,18 +62,7 @@ def number(config: NumberConfig) -> Callable[[str, Any], float]:
     return score
 
 
-def number_answer(config: NumberConfig) -> Callable[[str], str | None]:
-    """What the reward reads in a completion, for votes: ``1/2`` for 0.5 as well."""
-
-    def read(completion: str) -> str | None:
-        found = find_number(completion, config)
-        return None if found is None else str(found)
-
-    return read
-
-
-def find_number(completion: str, config: NumberConfig) -> Fraction | None:
-    """The number that a completion gives as its answer."""
+def _find(completion: str, config: NumberConfig) -> Fraction | None:
     text = strip_thinking(completion)
     hit = None if text is None else find_answer(text, config.from_)
     if hit is None:

@@ -15,7 +15,7 @@ SPECS = (
         target=f"{_HERE}.number:number",
         config=f"{_HERE}.number:NumberConfig",
         columns=("answer",),
-        answer=f"{_HERE}.number:number_answer",
+        answer=f"{_HERE}.readers:number_answer",
         lenient=(("from", ["last"]),),
     ),
     RewardSpec(
@@ -24,7 +24,7 @@ SPECS = (
         target=f"{_HERE}.exact:exact",
         config=f"{_HERE}.exact:ExactConfig",
         columns=("answer",),
-        answer=f"{_HERE}.exact:exact_answer",
+        answer=f"{_HERE}.readers:exact_answer",
         lenient=(("from", ["boxed", "answer", "hash", "whole"]), ("ignore_case", True)),
     ),
     RewardSpec(
