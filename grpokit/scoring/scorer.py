@@ -24,7 +24,6 @@ from grpokit.scoring.call import (
     Item,
     Question,
     Reading,
-    ReadingCall,
     RewardCall,
     ahead_of,
     reading_of,
@@ -109,7 +108,6 @@ class Scorer:
         self._lanes: list[Lane] = []
         self._calls: list[RewardCall] = []
         self._ahead: list[ContinuationsCall | None] = []
-        self._readings: dict[tuple[str, Reading], ReadingCall] = {}
 
     def __enter__(self) -> Self:
         self.start()
@@ -161,7 +159,6 @@ class Scorer:
         if self._selector is not None:
             self._selector.close()
         self._lanes, self._calls, self._ahead, self._selector = [], [], [], None
-        self._readings = {}
 
     def asked(self) -> dict[str, Asked]:
         """Reward name -> what it asks for."""
@@ -273,18 +270,12 @@ class Scorer:
         texts: Sequence[str],
         should_stop: Callable[[], None] | None = None,
     ) -> list[Outcome]:
-        """The answer (as a note) or the confidence (as a value) that a reward reads in each text.
-
-        Its spec says that it reads that. The same worker does it, under the same deadline.
-        """
+        """The answer (a note) or the confidence (a value) that a reward reads in each text, in its worker."""
         self.start()
-        position = next(n for n, setup in enumerate(self.setups) if setup.name == reward)
+        position, setup = next((n, s) for n, s in enumerate(self.setups) if s.name == reward)
         batch = Batch([Question({})], [Item(0, g, text) for g, text in enumerate(texts)])
         if self._selector is None:
-            setup, key = self.setups[position], (reward, kind)
-            if key not in self._readings:
-                self._readings[key] = reading_of(setup.entry, setup.settings, kind)
-            call = self._readings[key]
+            call = reading_of(setup.entry, setup.settings, kind)
             return _in_process(call, Ledger(batch, call.asked), should_stop)[0]
         lane = self._lanes[position]
         self._drive([lane], [(batch, NO_FAULTS)], [0], should_stop, ask=kind)

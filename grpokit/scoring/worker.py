@@ -78,11 +78,8 @@ def _serve(opening: dict[str, Any], inbox: IO[bytes], outbox: IO[bytes]) -> None
     for line in inbox:
         message = loads(line)
         batch, units, timeout = request_from_json(message)
-        chosen = call
-        if message["ask"] == "continuations" and ahead is not None:
-            chosen = ahead
-        elif message["ask"] in ("answer", "confidence"):
-            chosen = reading(message["ask"])
+        ask = message["ask"]
+        chosen = {"score": call, "continuations": ahead}.get(ask) or reading(ask)
         chosen.run(
             batch,
             units,
