@@ -220,6 +220,7 @@ def _overlapping(overlap: Overlap, evaluations: Sequence[Evaluation]) -> Iterato
         f"{', '.join(told)}; rows {', '.join(rows[:EXAMPLES])}"
         + (f" and {len(rows) - EXAMPLES} more" if len(rows) > EXAMPLES else "")
     )
-    clean = clean_accuracies(evaluations, overlap)
-    each = "; ".join(f"{label} {percent(one['accuracy'])}" for label, one in clean.items())
-    yield f"accuracy on the other {len(overlap.clean)}: {each}"
+    if overlap.clean:
+        clean = clean_accuracies(evaluations, overlap)
+        each = "; ".join(f"{label} {percent(one['accuracy'])}" for label, one in clean.items())
+        yield f"accuracy on the other {len(overlap.clean)}: {each}"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from grpokit.registry.catalog import Catalog
     from grpokit.scoring.call import Reading
     from grpokit.scoring.values import Outcome
-    from grpokit.spec.flow import Rollout, Scores
+    from grpokit.spec.flow import Scores
     from grpokit.spec.recipe import EvalSection
 
 __all__ = ["LENIENT", "NOTHING", "Readings", "readings_of"]
@@ -73,21 +73,24 @@ class Readings:
     def add(
         self,
         items: Sequence[Item],
-        rollout: Rollout,
         scores: Scores,
         scorer: Scorer,
         should_stop: Callable[[], None] | None = None,
     ) -> list[Item]:
-        """The items with what is read in them. What fails is said in ``unread`` and fails nothing else."""
+        """The items, in the order of the scores, with what is read in them.
+
+        What fails is said in ``unread`` and fails nothing else.
+        """
         found = [_Found() for _ in items]
         texts = [item.text for item in items]
         self._answers(found, scorer, texts, should_stop)
         if self.lenient is not None:
             table = scores.rewards[LENIENT]
-            for each, (p, g) in zip(found, rollout.rows(), strict=True):
+            places = [(p, g) for p, group in enumerate(table) for g in range(len(group))]
+            rows = dict(zip(places, found, strict=True))
+            for (p, g), each in rows.items():
                 score = table[p][g]
                 each.lenient = None if score is None else score >= self.threshold
-            rows = dict(zip(rollout.rows(), found, strict=True))
             for failure in scores.failures:
                 if failure.reward == LENIENT:
                     told = f"{failure.kind}: {failure.message}"

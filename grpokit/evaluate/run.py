@@ -293,7 +293,7 @@ class _Asked:
         check_stop(scores)
         self.failures += [each for each in scores.failures if each.reward == self.exam.decides]
         items = _items(self.exam, rollout, scores)
-        return self.exam.readings.add(items, rollout, scores, self.scorer, self.should_stop)
+        return self.exam.readings.add(items, scores, self.scorer, self.should_stop)
 
 
 def _known(
