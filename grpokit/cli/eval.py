@@ -86,7 +86,8 @@ def evaluate_command(
 
     Prints the accuracy with its 95% interval. With --base or --against it compares two models on
     the same questions: the paired difference with its interval, the answers that changed in both
-    directions, and some of them side by side. With several answers to each question it prints pass@k as well.
+    directions, and some of them side by side. With several answers to each question it prints pass@k and
+    maj@k as well, and --details every rate that is measured.
     """
     from grpokit.compose.load import load_recipe
     from grpokit.evaluate.gates import check, parse
