@@ -60,6 +60,7 @@ from grpokit.spec.seeds import derive_seed
 
 if TYPE_CHECKING:
     from grpokit import algorithms
+    from grpokit.answers.normal import normal_answer
     from grpokit.answers.numbers import last_number
     from grpokit.answers.parse import parse_number
     from grpokit.answers.until import CLOSING, answered
@@ -186,6 +187,7 @@ __all__ = [
     "last_number",
     "last_tag",
     "models",
+    "normal_answer",
     "parse_number",
     "reward",
     "sampling_of",
@@ -235,6 +237,7 @@ _LATER = {
     "last_number": "grpokit.answers.numbers:last_number",
     "last_tag": "grpokit.answers.wrappers:last_tag",
     "models": "grpokit.registry.models",
+    "normal_answer": "grpokit.answers.normal:normal_answer",
     "parse_number": "grpokit.answers.parse:parse_number",
     "sampling_of": "grpokit.spec.sampling:sampling_of",
     "strip_thinking": "grpokit.answers.wrappers:strip_thinking",

@@ -144,6 +144,18 @@ BAD = {
         ),
         "columns names ['gone']",
     ),
+    "answer": (
+        reward_hooks("x", "grpokit_answer.code:x").replace(
+            "summary=", "answer='grpokit_answer.code:gone', summary="
+        ),
+        "has no attribute 'gone'",
+    ),
+    "lenient": (
+        reward_hooks("x", "grpokit_lenient.code:x").replace(
+            "summary=", "lenient=(('from', 1),), summary="
+        ),
+        "lenient names 'from', and there is no such setting",
+    ),
     "recipes": (RECIPES, "recipe bad.yaml"),
 }
 

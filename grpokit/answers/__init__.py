@@ -4,4 +4,5 @@ wrappers   thinking blocks, ``\boxed{}``, ``####``, ``<answer>``: the last non-e
 until      whether a text that may go on holds its answer already
 numbers    the last number of a text
 parse      one answer as an exact fraction, or None
+normal     the form in which answers are compared with each other
 """

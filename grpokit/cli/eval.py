@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 import time
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -15,11 +14,12 @@ import typer
 
 from grpokit.cli import render
 from grpokit.cli.consent import ForeignRewards, tell
+from grpokit.cli.counting import Display
 from grpokit.cli.eval_report import Notes, Report, short, write_recipe
 from grpokit.cli.eval_target import Subject, find_subjects
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from grpokit.evaluate.kept import Kept
     from grpokit.evaluate.records import Evaluation
@@ -103,6 +103,17 @@ def evaluate_command(
     out: Annotated[
         Path | None, typer.Option(help="Folder for samples.jsonl and summary.json.")
     ] = None,
+    details: Annotated[
+        bool, typer.Option("--details", help="Print every rate that is measured.")
+    ] = False,
+    gates: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--gate",
+            metavar="NAME=LIMIT",
+            help="Exit with 4 below `min-accuracy=0.6` or `min-delta=0.02`, of the lower bound.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
     foreign: ForeignRewards = False,
 ) -> None:
@@ -111,9 +122,11 @@ def evaluate_command(
     Prints the accuracy with its 95% interval. Two models are compared on the same questions: the
     paired difference with its interval, the answers that changed in both directions, and some of them side
     by side. More are a table, each compared with the first one. With several answers to each question it
-    prints pass@k as well.
+    prints pass@k and maj@k as well, and --details every rate that is measured.
     """
+    from grpokit.evaluate.gates import check, parse
     from grpokit.evaluate.kept import Kept
+    from grpokit.evaluate.overlap import find_overlap
     from grpokit.evaluate.prices import read_prices
     from grpokit.registry.catalog import Catalog
 
@@ -127,6 +140,7 @@ def evaluate_command(
         checkpoint=checkpoint,
         endpoint=_endpoint(base_url, key_variable, endpoint or []),
     )
+    limits = parse(gates or (), compares=len(subjects) > 1)
     given = {"limit": limit, "samples": samples, "temperature": temperature}
     changes = [
         *(overrides or []),
@@ -143,10 +157,18 @@ def evaluate_command(
         if chosen is not None:
             write_recipe(place, chosen)
         report = Report(
-            subjects=subjects, evaluations=found, notes=notes, prices=table, plot=plot, place=place
+            subjects=subjects,
+            evaluations=found,
+            notes=notes,
+            prices=table,
+            plot=plot,
+            place=place,
+            overlap=find_overlap(exam, chosen, catalog) if exam and chosen else None,
+            details=details,
         )
-        report.tell(as_json=as_json)
+        comparison = report.tell(as_json=as_json)
         kept.end()
+    check(limits, found, comparison)
 
 
 class Engine(StrEnum):
@@ -252,7 +274,7 @@ def evaluate_all(
         flag = stack.enter_context(StopFlag())
         scorer = stack.enter_context(exam.scorer())
         view = stack.enter_context(render.live())
-        display = _Display(view, len(exam.prompts))
+        display = Display(view, len(exam.prompts))
         task = _Task(exam=exam, scorer=scorer, poll=flag.poll, kept=kept, notes=notes)
         return [
             _stored(subject)
@@ -304,34 +326,3 @@ def _evaluate_one(
     finally:
         backend.close()
     return replace(found, seconds=0.0) if resumed else found
-
-
-class _Display:
-    """A bar on a terminal; elsewhere a line at each quarter, on stderr."""
-
-    def __init__(self, view: render.LiveView | None, total: int) -> None:
-        self._view = view
-        self._total = total
-
-    def of(self, label: str) -> Callable[[int, int], None]:
-        start = time.monotonic()
-        said = -1
-
-        def show(done: int, total: int) -> None:
-            nonlocal said, start
-            if done == 0:
-                start = time.monotonic()
-            words = f"{label}: {done} of {total} questions{_left(start, done, total)}"
-            if self._view is not None:
-                self._view.update(render.stack(words, render.progress_bar(done, total)))
-            elif 4 * done // max(total, 1) > said:
-                said = 4 * done // max(total, 1)
-                sys.stderr.write(render.safe(words, one_line=True) + "\n")
-
-        return show
-
-
-def _left(start: float, done: int, total: int) -> str:
-    if done in (0, total):
-        return ""
-    return f", about {(time.monotonic() - start) / done * (total - done):.0f} s left"

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from grpokit.cli import render
-from grpokit.cli.eval_show import heading, percent, points
+from grpokit.cli.eval_measures import percent
+from grpokit.cli.eval_show import heading, points
 
 if TYPE_CHECKING:
     from grpokit.evaluate.ladder import Ladder, Point

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from grpokit.cli import render
 from grpokit.cli.eval_ladder import show_costs, show_curve, show_ladder
+from grpokit.cli.eval_measures import show_details, show_oddities
 from grpokit.cli.eval_show import show_evaluation
 
 if TYPE_CHECKING:
     from grpokit.cli.eval_target import Subject
     from grpokit.evaluate.ladder import Ladder, Point
+    from grpokit.evaluate.overlap import Overlap
     from grpokit.evaluate.paired import Comparison
     from grpokit.evaluate.prices import Cost, Price
     from grpokit.evaluate.records import Evaluation
@@ -87,26 +89,30 @@ class Report:
     prices: Mapping[str, Price] | None
     plot: bool
     place: Path
+    overlap: Overlap | None = None
+    details: bool = False
 
-    def tell(self, *, as_json: bool) -> None:
-        """Writes what was found and shows it."""
+    def tell(self, *, as_json: bool) -> Comparison | None:
+        """Writes what was found and shows it; returns how the last model compares with the first."""
         from grpokit.evaluate.ladder import climb
         from grpokit.evaluate.records import compare_evaluations, summary, write_evaluation
 
         found = self.evaluations
         comparison = compare_evaluations(*found) if len(found) == 2 else None
         ladder = climb(found) if len(found) > 2 else None
+        last = ladder.comparisons[-1] if ladder else comparison
         points, costs = self._points(), self._costs()
         more = self._more(ladder, points, costs)
         write_evaluation(self.place, found, comparison, more)
         pictures = self._draw(points, costs) if self.plot else []
         if as_json:
             render.print_json({**summary(found, comparison, more), "folder": str(self.place)})
-            return
+            return last
         self._show(comparison, ladder, points, costs)
         render.say(f"\nwritten to {short(self.place)}")
         if self.plot:
             render.say(f"drawn: {', '.join(pictures)}" if pictures else NOTHING_TO_DRAW)
+        return last
 
     def _show(
         self,
@@ -116,9 +122,12 @@ class Report:
         costs: Sequence[Cost],
     ) -> None:
         if ladder is None:
-            show_evaluation(self.evaluations, comparison)
+            show_evaluation(self.evaluations, comparison, self.overlap, details=self.details)
         else:
             show_ladder(ladder)
+            if self.details:
+                show_details(self.evaluations)
+            show_oddities(self.evaluations, None, self.overlap)
         show_curve(points)
         if costs:
             show_costs(self.evaluations, costs)
@@ -147,6 +156,11 @@ class Report:
                 {"label": each.label, **cost.as_dict(), "frontier": on}
                 for each, cost, on in zip(self.evaluations, costs, best, strict=True)
             ]
+        if self.overlap is not None:
+            from grpokit.evaluate.described import clean_accuracies
+
+            clean = clean_accuracies(self.evaluations, self.overlap)
+            more["overlap"] = {**self.overlap.as_dict(), "clean": clean}
         if self.notes.usage:
             more["usage"] = self.notes.usage
         if self.notes.mismatch:

@@ -13,8 +13,9 @@ import typer
 
 from grpokit.cli import render
 from grpokit.cli.consent import ForeignRewards, tell
+from grpokit.cli.eval_measures import percent
 from grpokit.cli.eval_report import short, write_recipe
-from grpokit.cli.eval_show import percent, points
+from grpokit.cli.eval_show import points
 from grpokit.cli.eval_target import is_evaluation
 from grpokit.errors import RecipeError
 

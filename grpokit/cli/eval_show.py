@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from grpokit.cli import render
+from grpokit.cli.eval_measures import percent, show_beside, show_details, show_oddities
 
 if TYPE_CHECKING:
+    from grpokit.evaluate.intervals import Interval
+    from grpokit.evaluate.overlap import Overlap
     from grpokit.evaluate.paired import Comparison
     from grpokit.evaluate.records import Evaluation, Item
 
-__all__ = ["heading", "percent", "points", "show_evaluation"]
+__all__ = ["heading", "points", "show_evaluation"]
 
 SAMPLES = 3
 TEXT = 600
@@ -22,12 +25,19 @@ TESTS = {"mcnemar": "McNemar", "sign-flip": "sign-flip"}
 CHANGES = ("wrong to right", "right to wrong")
 
 
-def show_evaluation(evaluations: Sequence[Evaluation], comparison: Comparison | None) -> None:
-    """One model, or two with their comparison."""
+def show_evaluation(
+    evaluations: Sequence[Evaluation],
+    comparison: Comparison | None,
+    overlap: Overlap | None = None,
+    *,
+    details: bool = False,
+) -> None:
+    """One model, or two with their comparison; ``details``: every rate as well."""
     first = evaluations[0]
     heading(first)
     render.say()
     _accuracies(evaluations)
+    show_beside(evaluations)
     if first.samples > 1:
         render.say()
         _passes(evaluations)
@@ -35,9 +45,12 @@ def show_evaluation(evaluations: Sequence[Evaluation], comparison: Comparison | 
     _rewards(evaluations)
     render.say()
     _answers(evaluations)
+    if details:
+        show_details(evaluations)
     if comparison is not None:
         render.say()
         _comparison(evaluations[0], evaluations[1], comparison)
+    show_oddities(evaluations, comparison, overlap)
     _samples(evaluations, comparison)
 
 
@@ -46,15 +59,9 @@ def heading(first: Evaluation) -> None:
     temperature = first.fingerprint["sampling"]["temperature"]
     drawn = f"sampled at temperature {temperature:g}" if temperature else "greedy"
     often = f", {first.samples} answers to each" if first.samples > 1 else ""
-    render.say(
-        f"{len(first.counts)} held-out questions{often}, {drawn}; correct means {first.decides} >= "
-        f"{first.threshold:g}"
-    )
-
-
-def percent(share: float) -> str:
-    """``12.5%``."""
-    return f"{100 * share:.1f}%"
+    render.say(f"{len(first.counts)} held-out questions{often}, {drawn}")
+    loosely = f"; leniently {first.measured.lenient}" if first.measured.lenient else ""
+    render.say(f"correct means {first.decides} >= {first.threshold:g}{loosely}")
 
 
 def points(difference: float) -> str:
@@ -81,19 +88,30 @@ def _accuracies(evaluations: Sequence[Evaluation]) -> None:
 
 
 def _passes(evaluations: Sequence[Evaluation]) -> None:
-    """A row a k: the chance that one of k answers is right."""
-    found = [each.passes for each in evaluations]
-    rows = [
-        (
-            f"pass@{k}",
-            *(text for each in found for text in (percent(each[k][0]), _within(each[k][1]))),
-        )
-        for k in found[0]
-    ]
-    columns = ["one of k answers is right"]
+    """A row a k: the chance that one of k answers is right, and that the one most of them give is.
+
+    A vote needs three: two that differ are a tie.
+    """
+    passes = [each.passes for each in evaluations]
+    votes = [{k: found[:2] for k, found in each.majority.items()} for each in evaluations]
+    rows = [_by_k(f"pass@{k}", k, passes) for k in passes[0]]
+    rows += [_by_k(f"maj@{k}", k, votes) for k in votes[0] if k > 2 and all(votes)]
+    columns = ["one / most of k right"]
     for each in evaluations:
         columns += [f">{each.label}", ">95% interval"]
     render.table(columns, rows)
+    tied = [sum(ballot.tied for ballot in each.ballots) for each in evaluations]
+    if len(rows) > len(passes[0]) and any(tied):
+        told = ", ".join(f"{each.label} {n}" for each, n in zip(evaluations, tied, strict=True))
+        first = evaluations[0]
+        render.say(f"of {len(first.counts)} votes of all {first.samples} answers are tied: {told}")
+
+
+def _by_k(
+    name: str, k: int, found: Sequence[Mapping[int, tuple[float, Interval]]]
+) -> tuple[str, ...]:
+    cells = [text for each in found for text in (percent(each[k][0]), _within(each[k][1]))]
+    return (name, *cells)
 
 
 def _within(interval: tuple[float, float]) -> str:

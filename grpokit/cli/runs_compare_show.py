@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from grpokit.cli import render
-from grpokit.cli.eval_show import percent, points
+from grpokit.cli.eval_measures import percent
+from grpokit.cli.eval_show import points
 from grpokit.cli.live import sparkline
 from grpokit.cli.page import head, wrapped
 

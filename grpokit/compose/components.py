@@ -93,6 +93,8 @@ def _uses(tree: Node) -> Iterator[tuple[str, Path]]:
             yield kind, (kind,)
     if at(tree, ("eval", "dataset", "use")) is not None:
         yield "dataset", ("eval", "dataset")
+    if at(tree, ("eval", "lenient", "use")) is not None:
+        yield "reward", ("eval", "lenient")
     for path, kind in _LISTS:
         for index, item in enumerate(_items(tree, path)):
             if isinstance(item.value, dict):

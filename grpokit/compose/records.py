@@ -88,5 +88,7 @@ def uses(recipe: Recipe) -> Iterator[tuple[str, str, str, Use]]:
         yield "eval dataset", "dataset", "eval.dataset", recipe.eval.dataset
     for number, reward in enumerate(recipe.eval.rewards or ()):
         yield f"eval reward {reward_name(reward)}", "reward", f"eval.rewards.{number}", reward
+    if recipe.eval.lenient is not None:
+        yield "lenient reward", "reward", "eval.lenient", recipe.eval.lenient
     for number, callback in enumerate(recipe.callbacks):
         yield f"callback {callback.use}", "callback", f"callbacks.{number}", callback

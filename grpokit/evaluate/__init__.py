@@ -4,7 +4,11 @@ intervals  Wilson and Tango intervals, exact McNemar test, the smallest detectab
 means      the same for shares by question, over questions or clusters of them
 flips      the sign-flip test
 passes     pass@k
-texts      lengths and repetition of answers
+votes      maj@k
+texts      lengths and repetition of answers, words in them, thinking that is left open
+measures   the rates that stand beside an accuracy
+calibration  whether the confidence that answers state is the share of them that is right
+overlap    questions that stand in the training data
 spread     means and t intervals over seeds
 paired     base against trained on the same items: difference, verdict, flips
 several    Holm's adjustment of several tests
@@ -12,7 +16,10 @@ ladder     more than two models, each against the first
 pareto     which models nobody beats in both cost and accuracy
 prices     what answers cost, by a table of the user's
 plot       pictures of checkpoints and of costs
+gates      limits, for a pipeline
+readings   what is read in an answer beside its scores
 records    one answer, a whole evaluation, and the files of an evaluation
+described  an evaluation as data
 stored     evaluations read back
 again      stored answers, marked again by other rewards
 fingerprints  whether two evaluations measured the same thing

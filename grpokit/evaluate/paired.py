@@ -29,6 +29,7 @@ class Comparison:
         p: of "there is no difference": McNemar's exact test, or the sign-flip test over questions or clusters
             where there are several answers or clusters.
         test: ``mcnemar`` or ``sign-flip``.
+        lenient: the same with the verdicts of a lenient reward.
         detectable: the smallest difference this comparison shows with 80 % power.
     """
 
@@ -43,6 +44,14 @@ class Comparison:
     test: str = "mcnemar"
     support_gained: tuple[str, ...] = ()
     support_lost: tuple[str, ...] = ()
+    lenient: Comparison | None = None
+
+    @property
+    def mostly_format(self) -> bool:
+        """The gain is less than half as large where an answer counts wherever it stands."""
+        if self.lenient is None or self.verdict != "improved":
+            return False
+        return self.lenient.difference < self.difference / 2
 
     @property
     def verdict(self) -> str:
@@ -70,6 +79,8 @@ class Comparison:
             "lost": list(self.lost),
             "support_gained": list(self.support_gained),
             "support_lost": list(self.support_lost),
+            "lenient": self.lenient and self.lenient.as_dict(),
+            "mostly_format": self.mostly_format,
         }
 
 

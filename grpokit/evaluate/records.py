@@ -10,22 +10,27 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from grpokit.errors import CheckpointError, PreflightError
+from grpokit.evaluate.calibration import calibration
+from grpokit.evaluate.described import described
 from grpokit.evaluate.intervals import Interval
 from grpokit.evaluate.means import share_interval
+from grpokit.evaluate.measures import rates
 from grpokit.evaluate.paired import Comparison, compare
 from grpokit.evaluate.passes import pass_at_k
 from grpokit.evaluate.texts import lengths, repetition
+from grpokit.evaluate.votes import Ballot, ballot_of, majority_at_k
 
 __all__ = [
     "Evaluation",
     "Item",
+    "Measured",
     "compare_evaluations",
     "fresh_folder",
     "make_folder",
@@ -44,6 +49,11 @@ class Item:
         cluster: of the question, where the recipe names a column for it.
         correct: the deciding reward reached the threshold. An abstention or a failure is wrong.
         failures: rewards that could not score this answer, with the reason.
+        parts: components of the deciding reward's score.
+        answer: the gold answer. ``read`` is what the deciding reward reads in the text, None where it reads none.
+        confidence: the chance of being right that the text states.
+        lenient: whether the lenient reward takes it for right.
+        unread: what of these three could not be had, with the reason.
         prompt_tokens: of the rendered question; None where that was not kept.
     """
 
@@ -60,7 +70,31 @@ class Item:
     failures: Mapping[str, str] = field(default_factory=dict)
     sample: int = 0
     cluster: str | None = None
+    parts: Mapping[str, float] = field(default_factory=dict)
+    read: str | None = None
+    confidence: float | None = None
+    lenient: bool | None = None
+    unread: Mapping[str, str] = field(default_factory=dict)
     prompt_tokens: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What is measured beside right and wrong; plain data, so that a stored evaluation can say it again.
+
+    Attributes:
+        answer: the deciding reward says how it reads an answer.
+        confidence: the reward that reads a confidence.
+        lenient: the lenient reward in words.
+        forms: rewards that look at the form alone, with their full scores.
+        words: those that are counted.
+    """
+
+    answer: bool = False
+    confidence: str = ""
+    lenient: str = ""
+    forms: Mapping[str, float] = field(default_factory=dict)
+    words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +108,7 @@ class Evaluation:
         threshold: score from which an answer is correct.
         fingerprint: everything that a repetition must have in common.
         seconds: wall time of generation and scoring; 0 where it is not known, after an interruption.
+        asked: answers that were asked for; those that are missing were dropped.
     """
 
     label: str
@@ -83,6 +118,8 @@ class Evaluation:
     fingerprint: Mapping[str, Any]
     seconds: float = 0.0
     pass_at: tuple[int, ...] = (1,)
+    measured: Measured = Measured()
+    asked: int | None = None
 
     @property
     def right(self) -> int:
@@ -127,6 +164,66 @@ class Evaluation:
             found[k] = (fmean(shares), self._interval(shares))
         return found
 
+    @cached_property
+    def ballots(self) -> list[Ballot]:
+        """The answers to each question as a vote sees them."""
+        found: dict[str, list[tuple[str | None, bool]]] = {}
+        for item in self.items:
+            found.setdefault(item.id, []).append((item.read, item.correct))
+        return [ballot_of(answers) for answers in found.values()]
+
+    @cached_property
+    def majority(self) -> dict[int, tuple[float, Interval, bool]]:
+        """maj@k with its 95 % interval, and whether all draws were counted; empty where answers are not read."""
+        found = {}
+        for k in self.pass_at if self.items and self.measured.answer else ():
+            votes = [majority_at_k(ballot, k) for ballot in self.ballots]
+            shares = [share for share, _ in votes]
+            found[k] = (fmean(shares), self._interval(shares), all(exact for _, exact in votes))
+        return found
+
+    @cached_property
+    def lenient(self) -> dict[str, int] | None:
+        """Right answers by question where the lenient reward's verdict counts as well; None without one."""
+        if not self.measured.lenient:
+            return None
+        found = dict.fromkeys(self.counts, 0)
+        for item in self.items:
+            found[item.id] += item.correct or bool(item.lenient)
+        return found
+
+    def accuracy_of(self, counts: Mapping[str, int]) -> tuple[float, Interval]:
+        """The accuracy that these counts of right answers by question give, with its 95 % interval."""
+        shares = [count / self.samples for count in counts.values()]
+        clusters = [self.clusters[each] for each in counts] if self.clusters else None
+        interval = share_interval(shares, samples=self.samples, clusters=clusters)
+        return (fmean(shares) if shares else 0.0), interval
+
+    @cached_property
+    def calibration(self) -> dict[str, Any] | None:
+        """Brier score, ECE, AUROC; None where no answer states a confidence."""
+        found: dict[str, list[tuple[float, bool]]] = {}
+        for item in self.items:
+            held = found.setdefault(item.id, [])
+            if item.confidence is not None:
+                held.append((item.confidence, item.correct))
+        return calibration(list(found.values()))
+
+    @cached_property
+    def rates(self) -> dict[str, Any]:
+        """What stands beside the accuracy."""
+        told = self.measured
+        return {
+            **rates(
+                self.items,
+                decides=self.decides,
+                reads=told.answer,
+                forms=told.forms,
+                words=told.words,
+            ),
+            "dropped": 0 if self.asked is None else self.asked - len(self.items),
+        }
+
     def _interval(self, shares: Sequence[float]) -> Interval:
         clusters = list(self.clusters.values()) if self.clusters else None
         return share_interval(shares, samples=self.samples, clusters=clusters)
@@ -139,6 +236,17 @@ class Evaluation:
     def truncated(self) -> float:
         """Share of answers that ran into the length limit."""
         return fmean([item.finish == "length" for item in self.items]) if self.items else 0.0
+
+    @property
+    def accuracy_not_truncated(self) -> float | None:
+        """Share of right answers among those that did not run into the length limit."""
+        ended = [item.correct for item in self.items if item.finish != "length"]
+        return fmean(ended) if ended else None
+
+    @cached_property
+    def repetition(self) -> float | None:
+        """The mean share of repeated runs of four words."""
+        return fmean(repetition(item.text) for item in self.items) if self.items else None
 
     @property
     def failed(self) -> int:
@@ -164,37 +272,7 @@ class Evaluation:
 
     def as_dict(self) -> dict[str, Any]:
         """What ``summary.json`` and ``--json`` say about this model."""
-        return {
-            "label": self.label,
-            "items": len(self.counts),
-            "samples": self.samples,
-            "correct": self.right,
-            "accuracy": self.accuracy,
-            "interval": list(self.interval),
-            "pass_at": {
-                str(k): {"value": value, "interval": list(interval)}
-                for k, (value, interval) in self.passes.items()
-            },
-            "decides": self.decides,
-            "threshold": self.threshold,
-            "truncated": self.truncated,
-            "accuracy_not_truncated": _mean(
-                [item.correct for item in self.items if item.finish != "length"]
-            ),
-            "rewards": self.rewards(),
-            "failed": self.failed,
-            "abstained": self.abstained,
-            "tokens_mean": _mean([item.tokens for item in self.items]),
-            "tokens_right": self.lengths(correct=True),
-            "tokens_wrong": self.lengths(correct=False),
-            "repetition": _mean([repetition(item.text) for item in self.items]),
-            "seconds": round(self.seconds, 3),
-            "fingerprint": dict(self.fingerprint),
-        }
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return fmean(values) if values else None
+        return described(self)
 
 
 def compare_evaluations(first: Evaluation, second: Evaluation) -> Comparison:
@@ -210,7 +288,11 @@ def compare_evaluations(first: Evaluation, second: Evaluation) -> Comparison:
             place="comparison",
             remedy="evaluate both with the same eval.samples",
         )
-    return compare(first.counts, second.counts, samples=first.samples, clusters=first.clusters)
+    how: dict[str, Any] = {"samples": first.samples, "clusters": first.clusters}
+    found = compare(first.counts, second.counts, **how)
+    if first.lenient is None or second.lenient is None:
+        return found
+    return replace(found, lenient=compare(first.lenient, second.lenient, **how))
 
 
 def summary(
@@ -223,6 +305,7 @@ def summary(
         "format": 1,
         "models": [evaluation.as_dict() for evaluation in evaluations],
         "comparison": comparison.as_dict() if comparison else None,
+        "overlap": None,
         **(more or {}),
     }
 

@@ -19,8 +19,9 @@ from grpokit import __version__
 from grpokit.compose.data import open_dataset
 from grpokit.compose.exam import refusals
 from grpokit.compose.prompts import make_prompts
-from grpokit.errors import PreflightError, RewardError
+from grpokit.errors import ComponentError, PreflightError, RewardError
 from grpokit.evaluate.kept import Kept
+from grpokit.evaluate.readings import LENIENT, NOTHING, Readings, readings_of
 from grpokit.evaluate.records import Evaluation, Item
 from grpokit.registry.resolve import source_hash
 from grpokit.scoring.budget import check_stop
@@ -65,12 +66,21 @@ class Exam:
     fingerprint: Mapping[str, Any]
     pass_at: tuple[int, ...] = (1,)
     cluster: str | None = None
+    readings: Readings = NOTHING
+    words: tuple[str, ...] = ()
     batch: int
     """Questions a call of ``generate``."""
 
     def scorer(self) -> Scorer:
         """A new scorer; use it as a context manager."""
-        return Scorer(self.rewards, **scoring_options(self.scoring))
+        lenient = self.readings.lenient
+        more = () if lenient is None else (lenient,)
+        return Scorer((*self.rewards, *more), **scoring_options(self.scoring))
+
+    @property
+    def plain(self) -> Exam:
+        """The same without what is read beside the scores."""
+        return replace(self, readings=NOTHING, words=())
 
 
 def prepare(recipe: Recipe, catalog: Catalog, *, limit: int | None = None) -> Exam:
@@ -113,22 +123,25 @@ def prepare(recipe: Recipe, catalog: Catalog, *, limit: int | None = None) -> Ex
         "batch": batch,
         "rewards": {reward.name: _reward_print(reward) for reward in rewards},
     }
+    decides = _deciding(section.correct, rewards)
     return Exam(
         prompts=prompts,
         sampling=sampling,
         rewards=rewards,
-        decides=_deciding(section.correct, rewards),
+        decides=decides,
         threshold=section.threshold,
         scoring=recipe.scoring,
         fingerprint=fingerprint,
         pass_at=_pass_at(section),
         cluster=section.cluster,
+        readings=readings_of(section, rewards, decides, catalog),
+        words=tuple(section.words),
         batch=batch,
     )
 
 
 def prepare_single(recipe: Recipe, catalog: Catalog, *, place: str) -> Exam:
-    """The same for what holds one answer a question: :func:`prepare`, which it raises as well.
+    """The same for what holds one answer a question, right or wrong: :func:`prepare`, which it raises as well.
 
     Raises:
         PreflightError: the recipe asks for several answers, or for clusters of questions.
@@ -142,7 +155,7 @@ def prepare_single(recipe: Recipe, catalog: Catalog, *, place: str) -> Exam:
             place=key.partition(":")[0],
             remedy=f"set {key} for it",
         )
-    return prepare(recipe, catalog)
+    return prepare(recipe, catalog).plain
 
 
 def _sampling_print(sampling: Sampling) -> dict[str, Any]:
@@ -228,7 +241,7 @@ def evaluate(
     """
     start = time.perf_counter()
     mark = {"model": dict(model.identity), **exam.fingerprint}
-    whole = digest([mark, exam.decides, exam.threshold, exam.cluster])
+    whole = digest([mark, exam.decides, exam.threshold, exam.cluster, exam.readings.mark()])
     known = kept.begin(label, whole) if kept else {}
     asked = _Asked(model, exam, scorer, should_stop, share)
     items: list[Item] = []
@@ -254,6 +267,8 @@ def evaluate(
         threshold=exam.threshold,
         fingerprint=mark,
         pass_at=exam.pass_at,
+        measured=exam.readings.measured(exam.rewards, exam.words),
+        asked=total * exam.sampling.group,
         seconds=time.perf_counter() - start,
     )
 
@@ -271,12 +286,20 @@ class _Asked:
 
     def batch(self, prompts: Sequence[Prompt]) -> list[Item]:
         rollout = self.model.generate(prompts, self.exam.sampling, self.should_stop)
+        given, wanted = len(rollout.rows()), len(prompts) * self.exam.sampling.group
+        if given != wanted:
+            raise ComponentError(
+                f"the backend gave {given} answers where {wanted} were asked for",
+                place="backend.use",
+                remedy="a question without an answer would count for nothing; repair the backend",
+            )
         facts = facts_of(self.scorer, self.model, rollout, self.should_stop)
         score = partial(self.scorer.score, should_stop=self.should_stop, facts=facts)
         scores = self.share(score, rollout) if self.share else score(rollout)
         check_stop(scores)
         self.failures += [each for each in scores.failures if each.reward == self.exam.decides]
-        return _items(self.exam, rollout, scores)
+        items = _items(self.exam, rollout, scores)
+        return self.exam.readings.add(items, scores, self.scorer, self.should_stop)
 
 
 def _known(
@@ -293,6 +316,8 @@ def _known(
 def _items(exam: Exam, rollout: Rollout, scores: Scores) -> list[Item]:
     reasons: dict[tuple[int, int], dict[str, str]] = {}
     for failure in scores.failures:
+        if failure.reward == LENIENT:
+            continue
         row = (failure.prompt_index, failure.sample)
         reasons.setdefault(row, {})[failure.reward] = f"{failure.kind}: {failure.message}"
     return [_item(exam, rollout, scores, row, reasons.get(row, {})) for row in rollout.rows()]
@@ -303,7 +328,12 @@ def _item(
 ) -> Item:
     p, g = row
     prompt, completion = rollout.prompts[p], rollout.completions[p][g]
-    values = {name: scores_PG[p][g] for name, scores_PG in scores.rewards.items()}
+    values = {name: table[p][g] for name, table in scores.rewards.items() if name != LENIENT}
+    parts = {
+        name.removeprefix(f"{exam.decides}/"): value
+        for name, table in scores.components.items()
+        if name.startswith(f"{exam.decides}/") and (value := table[p][g]) is not None
+    }
     decided = values[exam.decides]
     return Item(
         id=prompt.id,
@@ -319,6 +349,7 @@ def _item(
         failures=failures,
         sample=g,
         cluster=None if exam.cluster is None else str(prompt.row[exam.cluster]),
+        parts=parts,
         prompt_tokens=len(rollout.prompt_ids[p]) or None,
     )
 
@@ -342,7 +373,7 @@ def during_training(
     recipe: Recipe, catalog: Catalog
 ) -> Callable[[Model, ShouldStop, Share], dict[str, float]]:
     """A function that evaluates the policy of a running training; metrics with flat names."""
-    exam = prepare(recipe, catalog)
+    exam = prepare(recipe, catalog).plain
 
     def run(model: Model, should_stop: ShouldStop, share: Share) -> dict[str, float]:
         with exam.scorer() as scorer:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from grpokit.errors import CheckpointError
-from grpokit.evaluate.records import Evaluation, Item
+from grpokit.evaluate.records import Evaluation, Item, Measured
 
 __all__ = ["Stored", "read_stored", "read_told"]
 
@@ -85,11 +85,16 @@ def _one(folder: Path, told: Mapping[str, Any], items: list[Item]) -> Stored:
         fingerprint=told["fingerprint"],
         seconds=float(told.get("seconds", 0.0)),
         pass_at=tuple(int(k) for k in told.get("pass_at", {"1": None})),
+        measured=_measured(told.get("measured") or {}),
     )
     if (evaluation.right, len(evaluation.counts)) != (told["correct"], told["items"]):
         raise ValueError("samples.jsonl and summary.json disagree")
     _check_items(evaluation)
     return Stored(folder=folder, told=told, evaluation=evaluation)
+
+
+def _measured(told: Mapping[str, Any]) -> Measured:
+    return Measured(**{**told, "words": tuple(told.get("words", ()))})
 
 
 def _check_items(evaluation: Evaluation) -> None:

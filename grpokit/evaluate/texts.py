@@ -1,12 +1,15 @@
-"""What answers look like, beside right and wrong: how long they are, and how much they repeat."""
+"""What answers look like, beside right and wrong: how long they are, how much they repeat, which words they use."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
-__all__ = ["GRAM", "lengths", "repetition"]
+from grpokit.answers.wrappers import CLOSE, OPEN, strip_thinking
+
+__all__ = ["GRAM", "lengths", "repetition", "thinks", "unclosed", "word_rates"]
 
 GRAM = 4
 """Words of a run whose repetition counts."""
@@ -40,3 +43,34 @@ def repetition(text: str) -> float:
     words = text.split()
     grams = [tuple(words[at : at + GRAM]) for at in range(len(words) - GRAM + 1)]
     return 1 - len(set(grams)) / len(grams) if grams else 0.0
+
+
+def thinks(text: str) -> bool:
+    """Whether a thinking block begins or ends in it."""
+    return OPEN in text or CLOSE in text
+
+
+def unclosed(text: str) -> bool:
+    """Whether a thinking block is still open at the end."""
+    return strip_thinking(text) is None
+
+
+def word_rates(
+    words: Sequence[str], texts: Sequence[str], tokens: int
+) -> dict[str, dict[str, float]]:
+    """Of each word: how often it stands in the texts, how often in 1000 ``tokens``, and in which share of texts.
+
+    Whole words. One that is written with a capital counts only so, which for "Now" is mostly where a sentence
+    begins; one in small letters counts in any case. Words are what somebody named: no verdict about reasoning.
+    """
+    found = {}
+    for word in words:
+        flags = re.IGNORECASE if word == word.lower() else 0
+        pattern = re.compile(rf"(?<!\w){re.escape(word)}(?!\w)", flags)
+        counts = [sum(1 for _ in pattern.finditer(text)) for text in texts]
+        found[word] = {
+            "count": sum(counts),
+            "per_1000_tokens": 1000 * sum(counts) / tokens if tokens else 0.0,
+            "share": sum(map(bool, counts)) / len(texts) if texts else 0.0,
+        }
+    return found

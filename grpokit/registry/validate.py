@@ -60,7 +60,15 @@ def _text_problems(item: ComponentSpec) -> Iterator[str]:
         yield from _prompt_problems(item)
     elif not _is_target(item.target):
         yield f"target {item.target!r} must look like 'package.module:attribute'"
-    for key in ("config", "preflight", "export", "continuations", "prepare"):
+    for key in (
+        "config",
+        "preflight",
+        "export",
+        "continuations",
+        "answer",
+        "confidence",
+        "prepare",
+    ):
         value = getattr(item, key, "")
         if value != "" and not _is_target(value):
             yield f"{key} {value!r} must look like 'package.module:attribute', or be empty"
@@ -91,6 +99,8 @@ def _group_problems(item: ComponentSpec) -> Iterator[str]:
             yield f"{key} must be a tuple of text"
     if isinstance(item, RewardSpec) and not _is_range(item.range):
         yield f"range must be (lowest, highest) or None, not {item.range!r}"
+    if isinstance(item, RewardSpec) and not _is_pairs(item.lenient):
+        yield f"lenient must be a tuple of (setting, value), not {item.lenient!r}"
 
 
 def recipe_problems(item: object) -> Iterator[str]:
@@ -115,6 +125,12 @@ def _what(item: object) -> str:
 
 def _is_target(value: object) -> bool:
     return isinstance(value, str) and TARGET.fullmatch(value) is not None
+
+
+def _is_pairs(value: object) -> bool:
+    return isinstance(value, tuple) and all(
+        isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str) for pair in value
+    )
 
 
 def _is_group(value: object, kind: type[frozenset[str] | tuple[str, ...]]) -> bool:

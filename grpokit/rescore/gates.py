@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from grpokit.errors import RecipeError, RewardError
+from grpokit.errors import RewardError
+from grpokit.evaluate.gates import Gate, read_gates
 
 __all__ = ["GATES", "Gate", "check", "parse"]
 
@@ -32,39 +32,13 @@ GATES: Mapping[str, tuple[str, bool, str]] = {
 """Name -> (where the value stands, whether the limit is a lower one, what it is)."""
 
 
-@dataclass(frozen=True)
-class Gate:
-    """One limit: an upper one, or a lower one of a correlation."""
-
-    name: str
-    limit: float
-
-
 def parse(texts: Sequence[str]) -> tuple[Gate, ...]:
     """``NAME=LIMIT`` of the command line. Raises RecipeError."""
-    gates = []
-    for text in texts:
-        name, _, raw = text.partition("=")
-        try:
-            limit = float(raw)
-        except ValueError:
-            limit = math.nan
-        if name not in GATES or not math.isfinite(limit):
-            raise RecipeError(
-                f"{text!r} is no gate",
-                place="--gate",
-                remedy=f"write NAME=NUMBER with a name of {', '.join(GATES)}",
-            )
-        least = -1 if GATES[name][1] else 0
-        if limit < least or (limit > 1 and name != "mean-change"):
-            highest = "" if name == "mean-change" else " to 1: 0.01 are 1%"
-            raise RecipeError(
-                f"{text!r} is no limit of {name}",
-                place="--gate",
-                remedy=f"write a number from {least}{highest}",
-            )
-        gates.append(Gate(name, limit))
-    return tuple(gates)
+    limits = {
+        name: (-1.0 if lower else 0.0, math.inf if name == "mean-change" else 1.0)
+        for name, (_, lower, _) in GATES.items()
+    }
+    return read_gates(texts, limits)
 
 
 def check(gates: Sequence[Gate], main: Mapping[str, Any], advantages: Mapping[str, Any]) -> None:

@@ -80,7 +80,8 @@ def _spec(entry: Entry) -> Iterator[str]:
     spec = entry.spec
     if not spec.summary.strip():
         yield "the summary is empty"
-    for target in filter(None, (spec.target, getattr(spec, "preflight", ""))):
+    more = (getattr(spec, name, "") for name in ("preflight", "answer", "confidence"))
+    for target in filter(None, (spec.target, *more)):
         try:
             found = resolve(target, entry)
         except ComponentError as error:
@@ -88,14 +89,18 @@ def _spec(entry: Entry) -> Iterator[str]:
             continue
         if entry.kind != "command" and not callable(found):
             yield f"{target} cannot be called"
-        elif isinstance(spec, RewardSpec) and not spec.config:
+        elif isinstance(spec, RewardSpec) and not spec.config and target == spec.target:
             yield from _signature(found, spec)
     try:
         model = config_model(entry)
     except ComponentError as error:
         yield error.fact
         return
-    for setting in describe(model) if model is not None else ():
+    settings = describe(model) if model is not None else ()
+    known = {setting.name for setting in settings}
+    for name in (name for name, _ in getattr(spec, "lenient", ()) if name not in known):
+        yield f"lenient names {name!r}, and there is no such setting"
+    for setting in settings:
         if not setting.doc:
             yield f"the setting {setting.name!r} has no docstring; `plugins show` would show nothing"
 

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from grpokit.errors import ComponentError, GrpokitError, RewardError
 from grpokit.registry.catalog import Entry
@@ -20,6 +20,8 @@ from grpokit.scoring.values import (
     FaultKind,
     Outcome,
     clean,
+    read_answer,
+    read_confidence,
     read_continuations,
     read_many,
     read_one,
@@ -31,13 +33,18 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AT_ONCE",
+    "READING",
+    "Ask",
     "Batch",
     "ContinuationsCall",
     "Item",
     "Question",
+    "Reading",
+    "ReadingCall",
     "RewardCall",
     "Unit",
     "ahead_of",
+    "reading_of",
     "timeout_fault",
 ]
 
@@ -46,6 +53,13 @@ AT_ONCE = 64
 TRACE_LIMIT = 4000
 TOLD = 2000
 """Characters of what an error says that are read."""
+
+Reading = Literal["answer", "confidence"]
+"""What a reward can say that it reads in a completion: fields of its spec."""
+Ask = Literal["score", "continuations"] | Reading
+"""What a call of a reward's worker is for."""
+READING = Asked(form="row", is_async=False, required=("completion",), optional=(), everything=False)
+"""How a function that reads something in a completion is called."""
 
 Unit = Sequence[int]
 """Positions of the completions that one call scores."""
@@ -248,6 +262,41 @@ def ahead_of(entry: Entry, settings: Mapping[str, Any]) -> ContinuationsCall | N
         return None
     itself = replace(entry, spec=replace(entry.spec, target=target))
     return ContinuationsCall(create(itself, settings))
+
+
+class ReadingCall(RewardCall):
+    """Calls the function that a spec names in ``answer`` or ``confidence``. An answer is an outcome's note."""
+
+    def __init__(self, function: Callable[..., Any], kind: Reading) -> None:
+        super().__init__(function)
+        self._reads = {"answer": read_answer, "confidence": read_confidence}[kind]
+        if self.asked != READING:
+            raise ComponentError(
+                f"the function that gives a completion's {kind} takes the completion and nothing else",
+                remedy="write it as a plain function with the one parameter `completion`",
+            )
+
+    def _read(self, value: object, unit: Unit) -> list[Outcome]:
+        del unit
+        return [self._reads(value)]
+
+
+def reading_of(entry: Entry, settings: Mapping[str, Any], kind: Reading) -> ReadingCall:
+    """What reads this in a completion, of a reward whose spec names it.
+
+    One that cannot be built fails in every call: it is asked for after the scores, which must not be lost.
+    """
+    itself = replace(entry, spec=replace(entry.spec, target=getattr(entry.spec, kind)))
+    try:
+        return ReadingCall(create(itself, settings), kind)
+    except ComponentError as error:
+        reason = error
+
+    def fail(completion: str) -> None:
+        del completion
+        raise reason
+
+    return ReadingCall(fail, kind)
 
 
 class _MissingColumnError(Exception):

@@ -18,7 +18,7 @@ from typing import Any
 from grpokit.errors import ComponentError
 from grpokit.registry.catalog import Entry
 from grpokit.registry.resolve import FOREIGN
-from grpokit.scoring.call import Batch, timeout_fault
+from grpokit.scoring.call import READING, Ask, Batch, timeout_fault
 from grpokit.scoring.memory import MEMORY
 from grpokit.scoring.process import WorkerProcess
 from grpokit.scoring.signature import Asked
@@ -39,8 +39,8 @@ CAREFUL = 8
 class Ledger:
     """The outcomes of one batch under one reward, and the units that are still to be called.
 
-    ``faults`` are completions for which the reward failed before: they have their outcome. ``ahead``:
-    not scores are wanted but what the reward wants to know. ``size``: completions that there will be.
+    ``faults`` are completions for which the reward failed before: they have their outcome. ``ask``: what
+    is wanted where it is not scores. ``size``: completions that there will be.
     """
 
     def __init__(
@@ -49,12 +49,12 @@ class Ledger:
         asked: Asked,
         faults: Mapping[int, Fault] | None = None,
         *,
-        ahead: bool = False,
+        ask: Ask = "score",
     ) -> None:
         self.batch = batch
         self.size = len(batch.items)
         self.asked = asked
-        self.ahead = ahead
+        self.ask = ask
         self.faults = faults or {}
         self.outcomes: list[Outcome | None] = [None] * len(batch.items)
         for position, fault in self.faults.items():
@@ -130,12 +130,12 @@ class Lane:
         self.deadline = time.monotonic() + START
 
     def begin(
-        self, batch: Batch, faults: Mapping[int, Fault] | None = None, *, ahead: bool = False
+        self, batch: Batch, faults: Mapping[int, Fault] | None = None, *, ask: Ask = "score"
     ) -> None:
-        """Takes a batch; :func:`drive` scores it, or asks what the reward wants to know."""
-        asked = self.ahead if ahead else self.asked
+        """Takes a batch; :func:`drive` scores it, or asks for something else."""
+        asked = {"score": self.asked, "continuations": self.ahead}.get(ask, READING)
         assert asked is not None
-        self.ledger = Ledger(batch, asked, faults, ahead=ahead)
+        self.ledger = Ledger(batch, asked, faults, ask=ask)
         self._lost = 0
         self._chunk = None
         self._began = time.monotonic()
@@ -257,9 +257,7 @@ class Lane:
         self._flight = dict(enumerate(units))
         self._largest = max(map(len, units))
         self._sent = True
-        self.process.send(
-            request(ledger.batch, units, ledger.asked, self.timeout, ahead=ledger.ahead)
-        )
+        self.process.send(request(ledger.batch, units, ledger.asked, self.timeout, ask=ledger.ask))
         self._allow()
 
     def _allow(self) -> None:

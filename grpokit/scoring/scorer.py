@@ -18,12 +18,15 @@ from typing import Any, Self, TypedDict
 from grpokit.registry.catalog import Catalog, Entry
 from grpokit.registry.resolve import create
 from grpokit.scoring.call import (
+    Ask,
     Batch,
     ContinuationsCall,
     Item,
     Question,
+    Reading,
     RewardCall,
     ahead_of,
+    reading_of,
 )
 from grpokit.scoring.early import Early, items_of
 from grpokit.scoring.facts import Facts, Inquiry, needs_model, no_model
@@ -195,7 +198,9 @@ class Scorer:
         if self.isolate:
             indices = [prompt.index for prompt in rollout.prompts]
             lanes = [lane for lane in self._lanes if lane.ahead is not None]
-            self._drive(lanes, [(batch, NO_FAULTS)] * len(lanes), indices, should_stop, ahead=True)
+            self._drive(
+                lanes, [(batch, NO_FAULTS)] * len(lanes), indices, should_stop, ask="continuations"
+            )
             ledgers = {id(lane): _complete(lane) for lane in lanes}
             for setup, lane in zip(self.setups, self._lanes, strict=True):
                 if id(lane) in ledgers:
@@ -257,6 +262,24 @@ class Scorer:
         ]
         numbers = list(indices) if indices is not None else list(range(len(rows)))
         return self._score(Batch(questions, items), numbers, should_stop)
+
+    def read(
+        self,
+        kind: Reading,
+        reward: str,
+        texts: Sequence[str],
+        should_stop: Callable[[], None] | None = None,
+    ) -> list[Outcome]:
+        """The answer (a note) or the confidence (a value) that a reward reads in each text, in its worker."""
+        self.start()
+        position, setup = next((n, s) for n, s in enumerate(self.setups) if s.name == reward)
+        batch = Batch([Question({})], [Item(0, g, text) for g, text in enumerate(texts)])
+        if self._selector is None:
+            call = reading_of(setup.entry, setup.settings, kind)
+            return _in_process(call, Ledger(batch, call.asked), should_stop)[0]
+        lane = self._lanes[position]
+        self._drive([lane], [(batch, NO_FAULTS)], [0], should_stop, ask=kind)
+        return _complete(lane)
 
     def explain(
         self, row: Mapping[str, Any], text: str, messages: Sequence[Message] = ()
@@ -324,14 +347,14 @@ class Scorer:
         indices: Sequence[int],
         should_stop: Callable[[], None] | None,
         *,
-        ahead: bool = False,
+        ask: Ask = "score",
         early: Early | None = None,
     ) -> None:
         assert self._selector is not None
         try:
             for lane, (batch, faults) in zip(lanes, work, strict=True):
                 if early is None or not early.goes_on(lane, batch):
-                    lane.begin(batch, faults, ahead=ahead)
+                    lane.begin(batch, faults, ask=ask)
             drive(self._lanes, self._selector, should_stop)
         except UnsendableError as error:
             for lane in self._lanes:

@@ -7,6 +7,7 @@ infinities and magnitudes beyond float32 are failures: advantages are computed i
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,17 @@ from typing import Any, Literal
 from grpokit.spec.contracts import Score
 from grpokit.spec.flow import Continuation
 
-__all__ = ["Fault", "FaultKind", "Outcome", "clean", "read_continuations", "read_many", "read_one"]
+__all__ = [
+    "Fault",
+    "FaultKind",
+    "Outcome",
+    "clean",
+    "read_answer",
+    "read_confidence",
+    "read_continuations",
+    "read_many",
+    "read_one",
+]
 
 FaultKind = Literal[
     "exception", "timeout", "non-finite", "type", "length", "crash", "memory", "stop"
@@ -50,7 +61,8 @@ class Fault:
 class Outcome:
     """What one reward said about one completion: a score, an abstention (None) or a fault.
 
-    Or, where it was asked for them, the continuations whose log-probs it wants to know.
+    Or, where it was asked for them, the continuations whose log-probs it wants to know; or the answer
+    that it reads in the completion, as the note.
     """
 
     value: float | None = None
@@ -118,6 +130,32 @@ def read_continuations(value: object) -> Outcome:
     else:
         return Outcome(continuations=tuple(texts))
     return Outcome(fault=Fault(kind="type", message=f"its continuations: {told}", remedy=remedy))
+
+
+def read_answer(value: object) -> Outcome:
+    """The answer that was read in a completion, as a note; None and an empty text are none.
+
+    Of a longer one its beginning and a hash are kept, so that different ones stay different.
+    """
+    if value is None:
+        return Outcome()
+    if not isinstance(value, str):
+        told = f"its answer is {_describe(value)}"
+        return Outcome(fault=Fault(kind="type", message=told, remedy="return a text or None"))
+    text = clean(str.__str__(value)).strip()
+    if len(text) > NOTE:
+        mark = hashlib.sha256(text.encode()).hexdigest()[:16]
+        text = f"{text[: NOTE - 20]}... {mark}"
+    return Outcome(note=text)
+
+
+def read_confidence(value: object) -> Outcome:
+    """The chance of being right that a completion states; None where it states none."""
+    found = read_one(value)
+    if found.value is None or 0 <= found.value <= 1:
+        return found
+    told = f"its confidence is {found.value:g}"
+    return Outcome(fault=Fault(kind="type", message=told, remedy="return 0 to 1, or None"))
 
 
 def _size(one: Continuation) -> int:

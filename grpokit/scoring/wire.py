@@ -2,10 +2,11 @@
 
     trainer: {"path": [...], "entry": {...}, "settings": {...}, ...}        once
     worker:  {"asked": {...}}  or  {"error": {...}}                         once
-    trainer: {"questions": [...], "items": [...], "units": [...], "timeout": 10.0, "ahead": false}
+    trainer: {"questions": [...], "items": [...], "units": [...], "timeout": 10.0, "ask": "score"}
     worker:  {"unit": 0, "outcomes": [...]} ... {"done": true}
 
-``ahead``: not scores are asked for but the continuations whose log-probs the reward wants to know.
+``ask``: not always scores are asked for, but also the continuations whose log-probs the reward wants to
+know, or the answer or the confidence that it reads in a completion.
 
 The trainer's first line holds a random key, and every line of the worker begins with it: what else
 foreign code writes into the channel, on purpose or not, is no answer. Text goes as ASCII with
@@ -24,7 +25,7 @@ from typing import Any
 
 from grpokit.registry.catalog import Entry
 from grpokit.registry.record import PluginRecord
-from grpokit.scoring.call import Batch, Item, Question, Unit
+from grpokit.scoring.call import Ask, Batch, Item, Question, Unit
 from grpokit.scoring.signature import Asked
 from grpokit.scoring.values import Fault, Outcome
 from grpokit.spec.components import RewardSpec
@@ -82,7 +83,7 @@ def entry_to_json(entry: Entry) -> dict[str, Any]:
             "target": spec.target,
             "config": spec.config,
             "needs": sorted(spec.needs),
-            "continuations": getattr(spec, "continuations", ""),
+            **{name: getattr(spec, name, "") for name in ("continuations", "answer", "confidence")},
         },
         "plugin": {
             "name": plugin.name,
@@ -104,7 +105,7 @@ def entry_from_json(data: Mapping[str, Any]) -> Entry:
 
 
 def request(
-    batch: Batch, units: Sequence[Unit], asked: Asked, timeout: float, *, ahead: bool = False
+    batch: Batch, units: Sequence[Unit], asked: Asked, timeout: float, *, ask: Ask = "score"
 ) -> bytes:
     """A batch as one line, with only those columns and facts that the reward asks for."""
     names = {*asked.required, *asked.optional}
@@ -128,7 +129,7 @@ def request(
             "items": items,
             "units": [list(unit) for unit in units],
             "timeout": timeout,
-            "ahead": ahead,
+            "ask": ask,
         }
     )
 

@@ -16,6 +16,7 @@ import signal
 import sys
 import threading
 import time
+from functools import cache
 from json import loads  # before foreign code can replace it
 from typing import IO, Any
 
@@ -39,7 +40,7 @@ def _serve(opening: dict[str, Any], inbox: IO[bytes], outbox: IO[bytes]) -> None
     from grpokit.errors import GrpokitError
     from grpokit.registry.resolve import create, resolve
     from grpokit.scoring import memory
-    from grpokit.scoring.call import RewardCall, ahead_of
+    from grpokit.scoring.call import RewardCall, ahead_of, reading_of
     from grpokit.scoring.wire import (
         asked_to_json,
         dump,
@@ -73,10 +74,12 @@ def _serve(opening: dict[str, Any], inbox: IO[bytes], outbox: IO[bytes]) -> None
         say({"error": {"fact": error.fact, "place": place, "remedy": error.remedy}})
         return
     say({"asked": asked_to_json(call.asked), "ahead": ahead and asked_to_json(ahead.asked)})
+    reading = cache(lambda kind: reading_of(entry, opening["settings"], kind))
     for line in inbox:
         message = loads(line)
         batch, units, timeout = request_from_json(message)
-        chosen = ahead if ahead is not None and message["ahead"] else call
+        ask = message["ask"]
+        chosen = {"score": call, "continuations": ahead}.get(ask) or reading(ask)
         chosen.run(
             batch,
             units,

@@ -73,6 +73,12 @@ class RewardSpec(ComponentSpec):
         continuations: ``"module:function"``, called by parameter names as the reward is (form ``row``; with
             ``config`` a factory). It gives the :class:`~grpokit.api.Continuation` of one completion whose
             log-probs the reward gets as ``continuation_logprobs``.
+        answer: ``"module:function"``, ``function(completion) -> str | None``, with ``config`` a factory
+            ``function(config)`` of it: the answer that the reward reads in a completion, equal ones as equal
+            texts (:func:`grpokit.api.normal_answer`), None where it reads none. For votes and rates of an evaluation.
+        confidence: the same, ``-> float | None``: the chance of being right that a completion states, 0 to 1.
+        lenient: settings under which the reward takes an answer wherever it stands, for comparison.
+        form: it looks at the form of a completion and at nothing else; its full score is the format rate.
     """
 
     kind: ClassVar[str] = "reward"
@@ -83,6 +89,10 @@ class RewardSpec(ComponentSpec):
     pays: tuple[str, ...] = ()
     caution: str = ""
     continuations: str = ""
+    answer: str = ""
+    confidence: str = ""
+    lenient: tuple[tuple[str, Any], ...] = ()
+    form: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ __all__ = [
     "BackendSection",
     "DatasetSection",
     "EvalSection",
+    "LenientSection",
     "Lora",
     "ModelSection",
     "OptimSection",
@@ -208,6 +209,13 @@ class TrainSection(Config):
     """Write every completion with its scores to `rollouts.jsonl`."""
 
 
+class LenientSection(Use):
+    """A reward that takes an answer wherever it stands."""
+
+    threshold: float = 1.0
+    """Score from which an answer counts as right."""
+
+
 class EvalSection(Config):
     """Held-out evaluation."""
 
@@ -227,6 +235,14 @@ class EvalSection(Config):
     """The k of pass@k, none above `samples`; 1, 2, 4, ... and `samples` by default."""
     cluster: str | None = None
     """Column that names questions which belong together (paraphrases, parts of one problem)."""
+    lenient: LenientSection | None = None
+    """A reward that reads answers more leniently, for comparison; by default the deciding one with the settings that it declares for that (`number`: the last number of the text)."""
+    words: list[Annotated[str, Field(min_length=1)]] = Field(
+        default=["Wait", "Alternatively", "Now", "Hmm", "let me check"]
+    )
+    """Words and phrases that are counted in the answers. One with a capital counts as it is written, one in small letters in any case."""
+    overlap: Literal["check", "off"] = "check"
+    """Look for the questions in the training data."""
     every: int | None = Field(default=None, ge=1)
     """Steps between evaluations during training; none by default."""
     temperature: float = Field(default=0.0, ge=0)

@@ -100,6 +100,19 @@ def test_the_verdict_follows_the_interval(compared: tuple[str, Path]) -> None:
     assert found["difference"] * 12 == pytest.approx(len(found["gained"]) - len(found["lost"]))
 
 
+def test_a_gate_that_is_not_reached_ends_with_4(commands: Commands, run: Path) -> None:
+    place = commands.folder / "gated"
+    target = ("eval", str(run), "--limit", "6", "--out", str(place))
+    assert commands.run(*target, "--gate", "min_accuracy=0.99", "--details") == 4
+    assert "min-accuracy is 0." in commands.output
+    assert "ended by themselves" in commands.output
+    summary = read(place)[0]
+    assert summary["overlap"]["questions"] == 6
+    assert summary["models"][0]["rates"]["dropped"] == 0
+    assert commands.run(*target, "--gate", "min-delta=0.1") == 2
+    assert "add --base or --against" in commands.output
+
+
 def test_the_base_of_a_run_is_the_model_itself(
     commands: Commands, run: Path, compared: tuple[str, Path], tiny_model_folder: Path
 ) -> None:

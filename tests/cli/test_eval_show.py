@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from grpokit.cli.eval_show import show_evaluation
-from grpokit.evaluate.records import Evaluation, Item, compare_evaluations
+from grpokit.evaluate.overlap import Overlap
+from grpokit.evaluate.records import Evaluation, Item, Measured, compare_evaluations
 
 SAMPLING = {"sampling": {"temperature": 0.0}}
 
@@ -32,9 +33,9 @@ def evaluation(label, right, *, n=40, text="{}", finish="stop"):
     )
 
 
-def shown(capsys, *evaluations):
+def shown(capsys, *evaluations, **more):
     found = compare_evaluations(*evaluations) if len(evaluations) == 2 else None
-    show_evaluation(evaluations, found)
+    show_evaluation(evaluations, found, **more)
     return capsys.readouterr().out
 
 
@@ -106,3 +107,72 @@ def test_several_answers_show_how_often_each_question_was_right(capsys):
     assert "base (0 of 4 right; the first: wrong)" in out
     assert "trained (2 of 4 right; the first: wrong)" in out
     assert all(len(line) <= 80 for line in out.splitlines())
+
+
+def measured(label, right, read=str, **more):
+    """An evaluation with everything that can be read in answers; ``read`` makes the answer of a row."""
+    one = evaluation(label, right)
+    items = [
+        replace(item, read=read(item.index), lenient=True, confidence=0.9, **more)
+        for item in one.items
+    ]
+    told = Measured(
+        answer=True, confidence="sure", lenient="x", forms={"number": 1.0}, words=("says",)
+    )
+    return replace(one, items=tuple(items), measured=told)
+
+
+def test_what_stands_beside_the_accuracy(capsys):
+    out = shown(capsys, measured("base", {0, 1}), measured("trained", set(range(30))))
+    assert re.search(r"right, read leniently +100\.0% +100\.0%\n", out)
+    assert re.search(r"no answer read +0\.0% +0\.0%\n", out)
+    assert re.search(r"number in full +5\.0% +75\.0%\n", out)
+    assert re.search(r"base +40 +90\.0% +0\.770 +0\.850 \[0\.7\d\d, 0\.900\] +0\.500\n", out)
+    assert "the gain is mostly format: +70.0 points, and +0.0 where" in out
+    assert "words in 1000 tokens" not in out
+    assert all(len(line) <= 80 for line in out.splitlines())
+
+
+def test_details_hold_every_rate(capsys):
+    out = shown(capsys, measured("base", {0}), measured("trained", {0, 1}), details=True)
+    assert re.search(r"ended by themselves +100\.0% +100\.0%\n", out)
+    assert re.search(r"not marked in time +0 +0\n", out)
+    assert re.search(r"says +200\.00 +100\.0% +200\.00 +100\.0%\n", out)
+    assert re.search(r"86\.7% to 93\.3% +40 +90\.0% +2\.5%\n", out)
+    assert all(len(line) <= 80 for line in out.splitlines())
+
+
+def folded(text):
+    return " ".join(text.split())
+
+
+def test_odd_things_are_told_and_nothing_else(capsys):
+    assert "most frequent gold" not in shown(capsys, measured("m", {0}))
+    same = measured("m", {0}, read=lambda _: "\x1b[7m7", unread={"answer": "timeout: slow"})
+    out = folded(shown(capsys, same))
+    assert (
+        "m: 100.0% of the answers are \\x1b[7m7; the most frequent gold answer is that of 2.5%"
+        in out
+    )
+    assert "m: 40 answers could not be read: answer, timeout: slow" in out
+    several = [replace(item, sample=s, correct=s == 0) for item in same.items for s in range(4)]
+    out = shown(capsys, replace(same, items=tuple(several), pass_at=(1, 4)))
+    assert "m: in 40 questions an answer is right in one completion and wrong in another" in folded(
+        out
+    )
+    assert re.search(r"maj@4 +100\.0% ", out)
+    assert all(len(line) <= 80 for line in out.splitlines())
+
+
+def test_questions_that_were_trained_on_are_told(capsys):
+    one = evaluation("m", {0, 1, 2})
+    ids = tuple(one.counts)
+    found = {ids[0]: ("exact", 7), ids[1]: ("part", 9)}
+    out = shown(capsys, one, overlap=Overlap(ids=ids, found=found, rows=50, size=50, same=True))
+    assert "the questions are of the data set that was trained on" in out
+    told = (
+        "2 of 40 questions stand in the training data: 1 equal, 1 in part; rows 0 (training row 7)"
+    )
+    assert told in folded(out)
+    assert "accuracy on the other 38: m 2.6%" in out
+    assert "training" not in shown(capsys, one, overlap=Overlap(ids=ids, rows=50, size=50))

@@ -9,7 +9,7 @@ from grpokit.errors import Interrupted
 from grpokit.spec.flow import Completion, Prompt, Rollout, Sampling
 from grpokit.spec.recipe import Recipe
 
-__all__ = ["Answers", "sampled_recipe"]
+__all__ = ["Answers", "Sayings", "sampled_recipe"]
 
 
 def sampled_recipe(limit: int, samples: int, **changes: Any) -> Recipe:
@@ -69,3 +69,15 @@ class Answers:
         value = prompt.row["answer"] if g < self.right(prompt.row["level"]) else -1
         text = f"{self.before}\\boxed{{{value}}}"
         return Completion(token_ids=tuple(range(5 + g)), text=text, finish="stop")
+
+
+class Sayings(Answers):
+    """Answers word for word: ``said(level)`` are the texts to a question, one for each sample."""
+
+    def __init__(self, said: Callable[[int], Sequence[str]], **more: Any) -> None:
+        super().__init__(lambda _: 0, **more)
+        self.said = said
+
+    def _answer(self, prompt: Prompt, g: int) -> Completion:
+        text = self.said(prompt.row["level"])[g]
+        return Completion(token_ids=tuple(range(10)), text=text, finish="stop")

@@ -12,7 +12,7 @@ from grpokit.builtins.algorithms import SPECS
 from grpokit.errors import PreflightError
 from grpokit.registry.catalog import Catalog
 from grpokit.registry.record import PluginRecord
-from grpokit.spec.components import BackendSpec, DatasetSpec, RewardSpec
+from grpokit.spec.components import BackendSpec, ComponentSpec, DatasetSpec, RewardSpec
 from grpokit.spec.config import Config
 from grpokit.spec.contracts import Preflight, Problem
 
@@ -131,10 +131,11 @@ REWARDS = (
 )
 
 
-def toy_catalog() -> Catalog:
-    """A catalog with core's algorithms and the parts of this module."""
+def toy_catalog(*more: ComponentSpec) -> Catalog:
+    """A catalog with core's algorithms, the parts of this module and ``more``."""
     specs = (
         *SPECS,
+        *more,
         DatasetSpec(
             name="sums",
             summary="Additions.",

@@ -15,6 +15,8 @@ SPECS = (
         target=f"{_HERE}.number:number",
         config=f"{_HERE}.number:NumberConfig",
         columns=("answer",),
+        answer=f"{_HERE}.readers:number_answer",
+        lenient=(("from", ["last"]),),
     ),
     RewardSpec(
         name="exact",
@@ -22,6 +24,8 @@ SPECS = (
         target=f"{_HERE}.exact:exact",
         config=f"{_HERE}.exact:ExactConfig",
         columns=("answer",),
+        answer=f"{_HERE}.readers:exact_answer",
+        lenient=(("from", ["boxed", "answer", "hash", "whole"]), ("ignore_case", True)),
     ),
     RewardSpec(
         name="contains",
@@ -34,6 +38,7 @@ SPECS = (
         summary="The completion has given tags, a box, or matches a pattern.",
         target=f"{_HERE}.format:format_reward",
         config=f"{_HERE}.format:FormatConfig",
+        form=True,
     ),
     RewardSpec(
         name="length",

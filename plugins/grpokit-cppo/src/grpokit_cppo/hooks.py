@@ -70,6 +70,7 @@ def grpokit_rewards() -> Iterable[RewardSpec]:
             summary="The completion is a block of think tags, a line break, a block of answer tags.",
             target="grpokit_cppo.rewards:think_answer_format",
             config="grpokit_cppo.rewards:FormConfig",
+            form=True,
         ),
         RewardSpec(
             name="gsm8k-accuracy",
@@ -77,6 +78,7 @@ def grpokit_rewards() -> Iterable[RewardSpec]:
             target="grpokit_cppo.rewards:gsm8k_accuracy",
             config="grpokit_cppo.rewards:Gsm8kConfig",
             columns=("answer",),
+            answer="grpokit_cppo.rewards:gsm8k_answer",
             range=(0.0, 2.0),
         ),
         RewardSpec(
@@ -85,6 +87,7 @@ def grpokit_rewards() -> Iterable[RewardSpec]:
             target="grpokit_cppo.math_accuracy:math_accuracy",
             config="grpokit_cppo.math_accuracy:MathConfig",
             columns=("solution",),
+            answer="grpokit_cppo.math_accuracy:math_answer",
             range=(0.0, 2.0),
         ),
     ]

@@ -15,9 +15,17 @@ from functools import lru_cache
 from importlib import import_module
 from typing import Any
 
-from grpokit.api import ComponentError, Config, RowError, Score, last_boxed
+from grpokit.api import (
+    ComponentError,
+    Config,
+    RowError,
+    Score,
+    last_boxed,
+    normal_answer,
+    strip_thinking,
+)
 
-__all__ = ["MathConfig", "math_accuracy"]
+__all__ = ["MathConfig", "math_accuracy", "math_answer"]
 
 
 class MathConfig(Config):
@@ -38,6 +46,17 @@ def math_accuracy(config: MathConfig) -> Callable[[str, Any], Score | float | No
     LaTeX behind words such as "the final answer is". ``\frac12`` is malformed there and equals nothing.
     """
     return _as_released() if config.legacy else _by_verifier()
+
+
+def math_answer(config: MathConfig) -> Callable[[str], str | None]:
+    """What the completion boxes, for votes; with ``legacy`` also in its thinking."""
+
+    def read(completion: str) -> str | None:
+        text = completion if config.legacy else strip_thinking(completion)
+        found = None if text is None else last_boxed(text)
+        return None if found is None else normal_answer(found)
+
+    return read
 
 
 def _by_verifier() -> Callable[[str, Any], Score | None]:

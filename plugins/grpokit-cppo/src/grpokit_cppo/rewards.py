@@ -13,7 +13,7 @@ from typing import Any
 from grpokit.api import Config
 from grpokit_cppo.answers import gold_answer, has_form, single_number, tagged_answer
 
-__all__ = ["FormConfig", "Gsm8kConfig", "gsm8k_accuracy", "think_answer_format"]
+__all__ = ["FormConfig", "Gsm8kConfig", "gsm8k_accuracy", "gsm8k_answer", "think_answer_format"]
 
 
 class FormConfig(Config):
@@ -61,3 +61,15 @@ def gsm8k_accuracy(config: Gsm8kConfig) -> Callable[[str, Any], float]:
         return 1.5 if number is not None and number == single_number(gold) else 0.0
 
     return score
+
+
+def gsm8k_answer(config: Gsm8kConfig) -> Callable[[str], str | None]:
+    """What the reward `gsm8k-accuracy` reads in a completion, for votes: its number if it has exactly one."""
+    del config
+
+    def read(completion: str) -> str | None:
+        found = tagged_answer(completion)
+        number = None if found is None else single_number(found)
+        return found if number is None else f"{number:.15g}"
+
+    return read

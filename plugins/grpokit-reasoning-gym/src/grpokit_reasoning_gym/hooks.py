@@ -47,6 +47,7 @@ def grpokit_rewards() -> Iterable[RewardSpec]:
             target="grpokit_reasoning_gym.score:build",
             config="grpokit_reasoning_gym.config:ScoreConfig",
             columns=("question", "entry"),
+            answer="grpokit_reasoning_gym.score:answer",
         )
     ]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from grpokit.api import last_boxed, last_tag, strip_thinking
+from grpokit.api import last_boxed, last_tag, normal_answer, strip_thinking
 from grpokit_reasoning_gym import gym
 from grpokit_reasoning_gym.config import ScoreConfig
 from grpokit_reasoning_gym.guard import checked
 
-__all__ = ["build"]
+__all__ = ["answer", "build"]
 
 Score = Callable[[str, str, Mapping[str, Any]], float]
 
@@ -36,6 +36,16 @@ def build(config: ScoreConfig) -> Score:
         return value if config.partial else float(value >= 1.0)
 
     return score
+
+
+def answer(config: ScoreConfig) -> Callable[[str], str | None]:
+    """What the reward reads in a completion, for votes."""
+
+    def read(completion: str) -> str | None:
+        found = _extract(completion, config.extract)
+        return None if found is None else normal_answer(found)
+
+    return read
 
 
 def _extract(completion: str, how: str) -> str | None:

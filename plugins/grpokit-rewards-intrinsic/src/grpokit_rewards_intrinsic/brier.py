@@ -12,7 +12,7 @@ from grpokit.api import Score
 from grpokit_math.rewards.answer import AnswerConfig, Judged, gold_text, judge
 from grpokit_rewards_intrinsic.confidence import confidence_of, in_order
 
-__all__ = ["BrierConfig", "brier"]
+__all__ = ["BrierConfig", "brier", "stated_confidence"]
 
 WEIGHTS = (0.5, 0.5, 0.5)
 
@@ -66,6 +66,11 @@ def brier(config: BrierConfig) -> Callable[[str, Any], Score | None]:
         return Score(value=_value(right, said, config), components=parts)
 
     return score
+
+
+def stated_confidence(config: BrierConfig) -> Callable[[str], float | None]:
+    """The chance of being right that a completion states, for the calibration of an evaluation."""
+    return lambda completion: confidence_of(completion, config.confidence)
 
 
 def _fits_format(completion: str, judged: Judged, config: BrierConfig) -> bool:

@@ -41,6 +41,8 @@ def grpokit_rewards() -> Iterable[RewardSpec]:
             target=f"{_HERE}.brier:brier",
             config=f"{_HERE}.brier:BrierConfig",
             columns=("answer",),
+            answer="grpokit_math.rewards.answer:read_answer",
+            confidence=f"{_HERE}.brier:stated_confidence",
             range=None,
         ),
         RewardSpec(

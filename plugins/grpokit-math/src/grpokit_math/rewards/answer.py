@@ -3,17 +3,38 @@ r"""What every reward about correctness needs: the gold answer as text, and the 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from contextlib import suppress
 from fractions import Fraction
 from typing import Any, NamedTuple
 
 from pydantic import Field
 
-from grpokit.api import Config, RowError, has_boxed, last_boxed, last_hash, last_tag, parse_number
+from grpokit.api import (
+    Config,
+    RowError,
+    has_boxed,
+    last_boxed,
+    last_hash,
+    last_tag,
+    normal_answer,
+    parse_number,
+)
 from grpokit_math.extract import Extracted, Extractor, extract
 from grpokit_math.extract.chain import as_text
 from grpokit_math.verify import Verdict, verify
+from grpokit_math.verify.answer import read as parsed
+from grpokit_math.verify.verdict import Gate
 
-__all__ = ["AnswerConfig", "Judged", "gold_number", "gold_text", "judge"]
+__all__ = [
+    "AnswerConfig",
+    "Judged",
+    "gold_number",
+    "gold_text",
+    "judge",
+    "normal_form",
+    "read_answer",
+]
 
 
 LONGEST_GOLD = 512
@@ -47,6 +68,28 @@ def judge(completion: str, gold: str, config: AnswerConfig) -> Judged:
     found = extract(completion, config.extract, tag=config.tag)
     verdict = verify(gold, found.answer, tolerance=config.tolerance, seconds=config.seconds)
     return Judged(verdict, found)
+
+
+def read_answer(config: AnswerConfig) -> Callable[[str], str | None]:
+    """What rewards with these settings read in a completion, for votes."""
+
+    def read(completion: str) -> str | None:
+        found = extract(completion, config.extract, tag=config.tag).answer
+        return None if found is None else normal_form(found)
+
+    return read
+
+
+def normal_form(answer: str) -> str | None:
+    r"""An answer so that equal ones are equal texts: a number as a fraction, an expression by its tokens.
+
+    ``\frac12``, ``0.5`` and ``1/2`` are one answer, and so are ``x+1`` and ``x + 1``. What only algebra shows
+    to be equal, such as ``x+1`` and ``1+x``, are two.
+    """
+    if parse_number(answer) is None and len(answer) <= LONGEST_GOLD:
+        with suppress(Gate):
+            return " ".join(str(value) for _, value in parsed(answer).key) or None
+    return normal_answer(answer)
 
 
 def gold_text(answer: Any) -> str | None:

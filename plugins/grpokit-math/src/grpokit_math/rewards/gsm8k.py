@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from grpokit.api import Config, last_tag, parse_number, strip_thinking
-from grpokit_math.rewards.answer import gold_text
+from grpokit_math.rewards.answer import gold_text, normal_form
 from grpokit_math.rewards.scanners import soft_form, strict_form
 from grpokit_math.verify import verify
 
@@ -23,6 +23,7 @@ __all__ = [
     "StrictConfig",
     "XmlCountConfig",
     "correctness",
+    "correctness_answer",
     "int_format",
     "soft_format",
     "strict_format",
@@ -81,6 +82,18 @@ def correctness(config: CorrectnessConfig) -> Callable[[str, Any], float | None]
         return 2.0 * verify(gold, _tagged(completion)).correct
 
     return score
+
+
+def correctness_answer(config: CorrectnessConfig) -> Callable[[str], str | None]:
+    """What the reward `gsm8k-correctness` reads in a completion, for votes."""
+    if config.legacy:
+        return _script_answer
+
+    def read(completion: str) -> str | None:
+        found = _tagged(completion)
+        return None if found is None else normal_form(found)
+
+    return read
 
 
 def int_format(config: IntConfig) -> Callable[[str], float]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from grpokit.api import RewardSpec
 
 __all__ = ["REWARDS"]
 
 _HERE = "grpokit_math.rewards"
 _GOLD = ("answer",)
+_READ = f"{_HERE}.answer:read_answer"
+_ANYWHERE = (("extract", ["boxed", "tag", "hash", "nearest", "last-number"]),)
 
 
 def _spec(
@@ -18,7 +22,7 @@ def _spec(
     *,
     columns: tuple[str, ...] = (),
     range: tuple[float, float] | None = (0.0, 1.0),  # noqa: A002  # the spec's word
-    pays: tuple[str, ...] = (),
+    **more: Any,
 ) -> RewardSpec:
     module = target.partition(":")[0]
     return RewardSpec(
@@ -28,7 +32,7 @@ def _spec(
         config=f"{_HERE}.{module}:{config}" if config else "",
         columns=columns,
         range=range,
-        pays=pays,
+        **more,
     )
 
 
@@ -40,11 +44,14 @@ REWARDS = (
         "AccuracyConfig",
         columns=_GOLD,
         range=None,
+        answer=_READ,
+        lenient=_ANYWHERE,
     ),
     _spec(
         "boxed-format",
         "The completion has a closed, non-empty box outside of thinking blocks.",
         "boxed:boxed_format",
+        form=True,
     ),
     _spec(
         "gsm8k-correctness",
@@ -52,6 +59,7 @@ REWARDS = (
         "gsm8k:correctness",
         "CorrectnessConfig",
         columns=_GOLD,
+        answer=f"{_HERE}.gsm8k:correctness_answer",
         range=(0.0, 2.0),
     ),
     _spec(
@@ -67,6 +75,7 @@ REWARDS = (
         "gsm8k:soft_format",
         "SoftConfig",
         range=(0.0, 0.5),
+        form=True,
     ),
     _spec(
         "gsm8k-strict-format",
@@ -74,6 +83,7 @@ REWARDS = (
         "gsm8k:strict_format",
         "StrictConfig",
         range=(0.0, 0.5),
+        form=True,
     ),
     _spec(
         "gsm8k-xml-count",
@@ -96,6 +106,7 @@ REWARDS = (
         "working:match_format_exact",
         "ExactConfig",
         range=(0.0, 3.0),
+        form=True,
     ),
     _spec(
         "match-format-approx",
@@ -110,6 +121,7 @@ REWARDS = (
         "working:check_numbers",
         "NumbersConfig",
         columns=_GOLD,
+        answer=f"{_HERE}.working:solution_number",
         range=(-2.5, 3.5),
     ),
     _spec(
@@ -118,6 +130,8 @@ REWARDS = (
         "arithmetic:arithmetic",
         "ArithmeticConfig",
         columns=_GOLD,
+        answer=_READ,
+        lenient=_ANYWHERE,
         range=(-4.0, 4.0),
     ),
     _spec(
@@ -173,6 +187,7 @@ REWARDS = (
         "0.25 for each of the think and answer tags that occurs once and in order.",
         "shape:tag_count",
         "TagCountConfig",
+        form=True,
     ),
     _spec(
         "reasoning-steps",

@@ -29,6 +29,7 @@ __all__ = [
     "match_format_exact",
     "notebook_solution",
     "proximity",
+    "solution_number",
 ]
 
 NUMBER = re.compile(r"-?[\d.,]+")
@@ -130,6 +131,19 @@ def check_numbers(config: NumbersConfig) -> Callable[[str, Any], float | None]:
     return score
 
 
+def solution_number(config: NumbersConfig) -> Callable[[str], str | None]:
+    """What the reward `check-numbers` reads in a completion, for votes."""
+
+    def read(completion: str) -> str | None:
+        if config.legacy:
+            return _notebook_text(completion, config)
+        content = _solution(completion, config)
+        found = None if content is None else parse_number(content)
+        return None if found is None else str(found)
+
+    return read
+
+
 def proximity(config: CloseConfig) -> Callable[[str, Any], float | None]:
     """Builds the reward: the closer the number, the more it earns (R11).
 
@@ -196,13 +210,18 @@ def _by_ratio(ratio: Fraction | float | None) -> float:
     return -2.5
 
 
-def _notebook_number(completion: str, gold: str, tags: TagsConfig) -> float:
+def _notebook_text(completion: str, tags: TagsConfig) -> str | None:
     start = completion.find(tags.solution_start)
     hit = None if start < 0 else NUMBER.search(completion, start + len(tags.solution_start))
-    if hit is None:
+    return None if hit is None else hit.group().replace(",", "")
+
+
+def _notebook_number(completion: str, gold: str, tags: TagsConfig) -> float:
+    found = _notebook_text(completion, tags)
+    if found is None:
         return -2.5
     try:
-        return 3.5 if float(hit.group().replace(",", "")) == float(gold) else -1.5
+        return 3.5 if float(found) == float(gold) else -1.5
     except ValueError:
         return 0.0
 
