@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from grpokit.diagnose import broken, drift, groups, hacking
+from grpokit.diagnose import broken, drift, groups, hacking, pace, texts
 from grpokit.diagnose.evidence import Evidence, Monitor, Severity
 from grpokit.diagnose.findings import FINDINGS
 from grpokit.diagnose.history import History
@@ -35,12 +35,20 @@ MONITORS: tuple[Monitor, ...] = (
     drift.divergence,
     drift.clipping,
     drift.sampler_gap,
+    drift.rejected_tokens,
     drift.truncation,
     drift.duplicates,
     drift.reward_drop,
     hacking.format_farming,
     hacking.length_hacking,
     hacking.overfitting,
+    texts.repetition,
+    texts.missing_end,
+    texts.answer_collapse,
+    pace.gradient_spikes,
+    pace.no_learning,
+    pace.slow_generation,
+    pace.slow_rewards,
 )
 """Looked at every EVERY rows."""
 
@@ -83,6 +91,8 @@ class Diagnosis:
 
     def __init__(self, goal: str | None = None) -> None:
         self.history = History(goal)
+        self.now: list[Evidence] = []
+        """What the newest look has seen, whether it is to be said or not."""
         self._said: dict[tuple[str, str], tuple[Evidence, int]] = {}
         self._seen: dict[tuple[str, str], tuple[Evidence, int]] = {}
 
@@ -96,7 +106,16 @@ class Diagnosis:
         if len(self.history.rows) % EVERY == 0:
             monitors += MONITORS
         found = (monitor(self.history) for monitor in monitors)
-        return [said for each in found if each is not None and (said := self._keep(each, row.step))]
+        self.now = [each for each in found if each is not None]
+        return [said for each in self.now if (said := self._keep(each, row.step))]
+
+    def reasons(self, since: int) -> list[Finding]:
+        """The reasons to stop that the newest look saw in steps from ``since`` on alone."""
+        return [
+            self._finding(each, self.history.rows[-1].step)
+            for each in self.now
+            if each.severity == "stop" and each.reach >= since
+        ]
 
     def findings(self) -> list[Finding]:
         """Everything found so far, once each at its gravest; the gravest first."""

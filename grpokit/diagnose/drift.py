@@ -13,6 +13,7 @@ __all__ = [
     "duplicates",
     "entropy_collapse",
     "entropy_explosion",
+    "rejected_tokens",
     "reward_drop",
     "sampler_gap",
     "truncation",
@@ -50,6 +51,7 @@ def entropy_collapse(history: History) -> Evidence | None:
         value=windows[0].median,
         threshold=(GONE if grave else FALLEN) * start,
         first=_first_below(history, "entropy", FALLEN * start),
+        reach=windows[1].steps[0],
         fact=f"entropy is {windows[0].median:.3g} nats, {windows[0].median / start:.0%} of the "
         f"start's {start:.3g}, and the reward changed by {earned:+.3f} meanwhile",
     )
@@ -96,14 +98,15 @@ def entropy_explosion(history: History) -> Evidence | None:
     found = graded(history, "entropy", warn=2 * start, stop=4 * start)
     if found is None:
         return None
-    severity, window, limit = found
+    severity, windows, limit = found
     return Evidence(
         name="entropy-explosion",
         severity=severity,
-        value=window.median,
+        value=windows[0].median,
         threshold=limit,
         first=first_beyond(history, "entropy", limit),
-        fact=f"entropy is {window.median:.3g} nats, {window.median / start:.1f} times the start's, "
+        reach=windows[1].steps[0],
+        fact=f"entropy is {windows[0].median:.3g} nats, {windows[0].median / start:.1f} times the start's, "
         f"and the reward has lost {-lost:.3f}",
     )
 
@@ -130,6 +133,7 @@ def divergence(history: History) -> Evidence | None:
         value=windows[0].median,
         threshold=2.0 if grave else limit,
         first=first_beyond(history, "kl", limit),
+        reach=windows[1].steps[0],
         fact=f"the divergence from the reference is {windows[0].median:.3g} nats a token, "
         f"{start:.3g} at the start",
     )
@@ -140,14 +144,15 @@ def clipping(history: History) -> Evidence | None:
     found = graded(history, "clipped", warn=0.2, stop=0.4)
     if found is None:
         return None
-    severity, window, limit = found
+    severity, windows, limit = found
     return Evidence(
         name="clipping",
         severity=severity,
-        value=window.median,
+        value=windows[0].median,
         threshold=limit,
         first=first_beyond(history, "clipped", limit),
-        fact=f"{window.median:.0%} of the tokens had their ratio clipped",
+        reach=windows[1].steps[0],
+        fact=f"{windows[0].median:.0%} of the tokens had their ratio clipped",
     )
 
 
@@ -163,15 +168,37 @@ def sampler_gap(history: History) -> Evidence | None:
     found = graded(history, "sampler_gap", warn=max(0.02, min(0.05, 3 * start)), stop=0.1)
     if found is None:
         return None
-    severity, window, limit = found
+    severity, windows, limit = found
     return Evidence(
         name="sampler-mismatch",
         severity=severity,
-        value=window.median,
+        value=windows[0].median,
         threshold=limit,
         first=first_beyond(history, "sampler_gap", limit),
-        fact=f"sampler and trainer differ by {window.median:.3g} nats a token, "
+        reach=windows[1].steps[0],
+        fact=f"sampler and trainer differ by {windows[0].median:.3g} nats a token, "
         f"{start:.3g} at the start",
+    )
+
+
+def rejected_tokens(history: History) -> Evidence | None:
+    """Tokens that the correction leaves out, as sampler and trainer differ too much on them.
+
+    The longer a completion is, the sooner the product over its tokens is outside of all bounds.
+    """
+    found = graded(history, "rejected", warn=0.1, stop=0.5)
+    if found is None:
+        return None
+    severity, windows, limit = found
+    return Evidence(
+        name="rejected-tokens",
+        severity=severity,
+        value=windows[0].median,
+        threshold=limit,
+        first=first_beyond(history, "rejected", limit),
+        reach=windows[1].steps[0],
+        waste="rejected",
+        fact=f"the correction leaves {windows[0].median:.0%} of the tokens out of the update",
     )
 
 
@@ -187,15 +214,16 @@ def truncation(history: History) -> Evidence | None:
     found = graded(history, "truncated", warn=warn, stop=stop)
     if found is None:
         return None
-    severity, window, limit = found
+    severity, windows, limit = found
     return Evidence(
         name="truncation",
         severity=severity,
-        value=window.median,
+        value=windows[0].median,
         threshold=limit,
         first=first_beyond(history, "truncated", limit),
+        reach=windows[1].steps[0],
         waste="truncated",
-        fact=f"{window.median:.0%} of the completions ran into the limit of tokens",
+        fact=f"{windows[0].median:.0%} of the completions ran into the limit of tokens",
     )
 
 
@@ -210,6 +238,7 @@ def duplicates(history: History) -> Evidence | None:
         value=windows[0].median,
         threshold=0.35,
         first=first_beyond(history, "repeats", 0.35),
+        reach=windows[1].steps[0],
         waste="repeats",
         fact=f"{windows[0].median:.0%} of the completions repeat another one of their group, "
         "and the entropy says that they should not",
@@ -236,5 +265,6 @@ def reward_drop(history: History) -> Evidence | None:
         value=windows[0].median,
         threshold=limit,
         first=_first_below(history, "reward", limit),
+        reach=windows[1].steps[0],
         fact=f"the reward is {windows[0].median:.3f}; it was {best:.3f}",
     )

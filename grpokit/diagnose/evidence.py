@@ -35,6 +35,7 @@ class Evidence:
         value: what was measured, in the unit of ``fact``.
         threshold: what it passed.
         first: the first step of it.
+        reach: the oldest step in the windows by which it was judged.
         waste: the series that says which share of a step's completions was lost; empty for all.
         fact: one sentence with the numbers.
     """
@@ -44,6 +45,7 @@ class Evidence:
     value: float
     threshold: float
     first: int
+    reach: int
     fact: str
     subject: str = ""
     waste: str = ""
@@ -83,12 +85,12 @@ def first_beyond(history: History, name: str, limit: float) -> int:
 
 def graded(
     history: History, name: str, *, warn: float, stop: float = float("inf")
-) -> tuple[Severity, Window, float] | None:
-    """The graver of two limits that both windows have reached: its severity, window and limit."""
+) -> tuple[Severity, tuple[Window, Window], float] | None:
+    """The graver of two limits that both windows have reached: its severity, windows and limit."""
     for severity, limit in (("stop", stop), ("warn", warn)):
         windows = beyond(history, name, limit)
         if windows is not None:
-            return ("stop" if severity == "stop" else "warn"), windows[0], limit
+            return ("stop" if severity == "stop" else "warn"), windows, limit
     return None
 
 

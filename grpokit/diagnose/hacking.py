@@ -52,6 +52,7 @@ def format_farming(history: History) -> Evidence | None:
             value=now.median - start,
             threshold=RISE,
             first=first_beyond(history, side, start + RISE),
+            reach=before.steps[0],
             fact=f"the reward {name} rose from {start:.2f} to {now.median:.2f} while "
             f"{_short(goal)} changed by {gain:+.3f}",
         )
@@ -94,6 +95,7 @@ def length_hacking(history: History) -> Evidence | None:
         value=now / start,
         threshold=LONGER,
         first=first_beyond(history, "length/mean", LONGER * start),
+        reach=windows[1].steps[0],
         fact=f"completions went from {start:.0f} to {now:.0f} tokens, their rank correlation with "
         f"the reward is {rank:.2f}, and nothing else rose with it",
     )
@@ -151,6 +153,7 @@ def overfitting(history: History) -> Evidence | None:
         value=gaps[-1][1],
         threshold=limit,
         first=next(step for step, each in gaps if each >= 0.15),
+        reach=held_out.steps[-2],
         fact=f"since the first evaluation {_short(name)} has gained {gaps[-1][1]:.2f} more in "
         f"training than in evaluations, whose last is {held_out.values[-1]:.2f} and best "
         f"{max(held_out.values):.2f}",

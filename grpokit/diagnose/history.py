@@ -139,6 +139,12 @@ class History:
             found["stuck"] = float(values["grad_norm"] == 0.0 and dead < 1.0)
         if "dead_groups" in values:
             found.update(self._split(values))
+        if "rejected" not in values and values.get("sampler_ratio_min") == 0.0:
+            found["rejected"] = max(1.0 - values.get("sampler_ratio", 1.0), 0.0)
+        if values.get("seconds/total") and "seconds/score" in values:
+            found["scoring"] = values["seconds/score"] / values["seconds/total"]
+        if values.get("seconds/generate") and "tokens" in values:
+            found["pace"] = values["tokens"] / values["seconds/generate"]
         if {"duplicates", "entropy", "length/mean"} <= values.keys():
             free = values["entropy"] * values["length/mean"]
             found["repeats"] = values["duplicates"] if free >= FREE else 0.0

@@ -4,7 +4,7 @@ intervals  Wilson and Tango intervals, exact McNemar test, the smallest detectab
 means      the same for shares by question, over questions or clusters of them
 flips      the sign-flip test
 passes     pass@k
-texts      lengths and repetition of answers
+texts      lengths of answers
 paired     base against trained on the same items: difference, verdict, flips
 records    one answer, a whole evaluation, and the files of an evaluation
 kept       the answers so far on disk, for an evaluation that is interrupted

@@ -21,7 +21,8 @@ from grpokit.evaluate.intervals import Interval
 from grpokit.evaluate.means import share_interval
 from grpokit.evaluate.paired import Comparison, compare
 from grpokit.evaluate.passes import pass_at_k
-from grpokit.evaluate.texts import lengths, repetition
+from grpokit.evaluate.texts import lengths
+from grpokit.scoring.repeats import repetition
 
 __all__ = [
     "Evaluation",

@@ -1,4 +1,4 @@
-"""What answers look like, beside right and wrong: how long they are, and how much they repeat."""
+"""What answers look like, beside right and wrong: how long they are."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
-__all__ = ["GRAM", "lengths", "repetition"]
-
-GRAM = 4
-"""Words of a run whose repetition counts."""
+__all__ = ["lengths"]
 
 
 def lengths(tokens: Sequence[int]) -> dict[str, Any] | None:
@@ -30,13 +27,3 @@ def lengths(tokens: Sequence[int]) -> dict[str, Any] | None:
 
 def _rank(share: float, n: int) -> int:
     return max(0, -int(-share * n // 1) - 1)
-
-
-def repetition(text: str) -> float:
-    """The share of runs of four words that the text has held before; 0.0 for fewer than five words.
-
-    Words are what spaces separate. A text that says one sentence ten times has about 0.9.
-    """
-    words = text.split()
-    grams = [tuple(words[at : at + GRAM]) for at in range(len(words) - GRAM + 1)]
-    return 1 - len(set(grams)) / len(grams) if grams else 0.0
