@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, replace
 
 from grpokit.diagnose import broken, drift, groups, hacking, pace, texts
@@ -154,7 +155,10 @@ class Diagnosis:
 
     def _cost(self, evidence: Evidence, last: int) -> tuple[int, int | None]:
         """Rows from the first step to the last, and the completions in them that were wasted."""
-        rows = [row for row in self.history.rows if evidence.first <= row.step <= last]
+        rows = self.history.rows
+        rows = rows[
+            bisect_left(rows, evidence.first, key=_step) : bisect_right(rows, last, key=_step)
+        ]
         counts = {r.step: r.values["completions"] for r in rows if "completions" in r.values}
         if not counts:
             return len(rows), None
@@ -164,3 +168,7 @@ class Diagnosis:
         assert share is not None
         pairs = zip(share.steps, share.values, strict=True)
         return len(rows), round(sum(counts.get(s, 0.0) * min(value, 1.0) for s, value in pairs))
+
+
+def _step(row: StepRow) -> int:
+    return row.step

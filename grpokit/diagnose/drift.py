@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import statistics
 
-from grpokit.diagnose.evidence import GAIN, Evidence, beyond, first_beyond, gained, graded, solved
-from grpokit.diagnose.history import BACK, WINDOW, History
+from grpokit.diagnose.evidence import (
+    GAIN,
+    Evidence,
+    beyond,
+    first_beyond,
+    gained,
+    graded,
+    high,
+    solved,
+)
+from grpokit.diagnose.history import WINDOW, History
 
 __all__ = [
     "clipping",
@@ -30,10 +39,11 @@ def entropy_collapse(history: History) -> Evidence | None:
     """Entropy fell to less than a third of the start's while the reward earned nothing for it.
 
     A run that learns loses entropy too: its reward rises meanwhile, or the fall is slow (more than
-    SLOW rows to a third) and the reward has gained since the start, or the task is solved.
+    SLOW rows to a third) and the reward has gained since the start, or the task is solved, or was
+    easy: who is right may be certain.
     """
     windows, start = history.two("entropy"), history.start("entropy")
-    if windows is None or not start or solved(history):
+    if windows is None or not start or solved(history) or high(history):
         return None
     left = max(each.median for each in windows) / start
     fall = _fall(history, 3 * windows[0].median) if left <= FALLEN else None
@@ -247,14 +257,9 @@ def duplicates(history: History) -> Evidence | None:
 
 def reward_drop(history: History) -> Evidence | None:
     """The reward has fallen by a fifth of its scale and a third of itself from the best window it ever had."""
-    known, windows = history.known("reward"), history.two("reward")
-    if known is None or windows is None:
+    best, windows = history.best("reward"), history.two("reward")
+    if best is None or windows is None:
         return None
-    tops = (
-        sorted(known.values[end - WINDOW : end])[WINDOW // 2]
-        for end in range(WINDOW, len(known.values) + 1, BACK)
-    )
-    best = max(tops)
     limit = best - max(0.2 * history.scale, abs(best) / 3)
     now = max(each.median for each in windows)
     if now > limit:

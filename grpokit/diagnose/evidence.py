@@ -18,6 +18,7 @@ __all__ = [
     "first_beyond",
     "gained",
     "graded",
+    "high",
     "learned",
     "solved",
 ]
@@ -116,8 +117,13 @@ def learned(history: History) -> bool:
 
 def at_top(history: History) -> bool:
     """Whether the reward that counts is near the top of a scale from 0 to 1, and was learned."""
+    return high(history) and learned(history)
+
+
+def high(history: History) -> bool:
+    """Whether the reward that counts is near the top of a scale from 0 to 1."""
     window = history.window(history.goal or "reward")
-    return window is not None and SOLVED <= window.median <= 1.0 and learned(history)
+    return window is not None and SOLVED <= window.median <= 1.0
 
 
 def solved(history: History) -> bool:

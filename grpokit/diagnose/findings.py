@@ -201,13 +201,13 @@ FINDINGS: dict[str, Kind] = {
     ),
     "gradient-spikes": Kind(
         meaning="single batches tear at the weights",
-        warn="3 single steps of 30 beyond 3 times the usual norm and 8 robust deviations",
+        warn="4 single steps of 30 beyond 3 times the usual norm and 8 robust deviations",
         remedy="lower optim.lr or optim.max_grad_norm, set model.dtype: bfloat16 or float32, and look "
         "at the rewards of those steps",
     ),
     "no-learning": Kind(
         meaning="the reward has not moved since the start although groups are alive",
-        warn="less than 0.05 of its scale in 120 steps, with a slope that may be 0",
+        warn="less than 0.05 of its scale in 150 steps, with a slope that may be 0",
         remedy="raise optim.lr three times (a LoRA of GRPO begins at 5e-6 to 2e-5), or "
         "rollout.prompts; check model.lora.targets",
     ),

@@ -52,6 +52,19 @@ class _Series:
     values: list[float] = field(default_factory=list)
     start: float | None = None
     """Median of the first START values."""
+    best: float | None = None
+    """The highest median of WINDOW values, looked at every BACK of them."""
+
+    def add(self, row: int, step: int, value: float) -> None:
+        self.rows.append(row)
+        self.steps.append(step)
+        self.values.append(value)
+        count = len(self.values)
+        if count == START:
+            self.start = statistics.median(self.values)
+        if count >= WINDOW and count % BACK == 0:
+            middle = statistics.median(self.values[-WINDOW:])
+            self.best = middle if self.best is None else max(self.best, middle)
 
 
 class History:
@@ -81,11 +94,7 @@ class History:
             series = self._series.get(name)
             if series is None:
                 series = self._new(name)
-            series.rows.append(place)
-            series.steps.append(row.step)
-            series.values.append(value)
-            if len(series.values) == START:
-                series.start = statistics.median(series.values)
+            series.add(place, row.step, value)
 
     def _new(self, name: str) -> _Series:
         head, tail = "rewards/", "/mean"
@@ -112,6 +121,11 @@ class History:
         """The frozen baseline: the median of the first START values, once there are as many."""
         series = self._series.get(name)
         return None if series is None else series.start
+
+    def best(self, name: str) -> float | None:
+        """The highest that a window's median has ever been."""
+        series = self._series.get(name)
+        return None if series is None else series.best
 
     def known(self, name: str) -> Window | None:
         """All values of a number."""

@@ -70,11 +70,12 @@ def _best_cut(groups: Groups) -> float | None:
     None where fewer than BEST have it, or where every total is the same.
     """
     known = [one for group in groups for one in group["completions"] if one["total"] is not None]
-    top = max((one["total"] for one in known), default=0.0)
+    top: float = max((one["total"] for one in known), default=0.0)
     best = [one for one in known if one["total"] == top]
     if len(best) in {*range(BEST), len(known)}:
         return None
-    return sum(one["finish"] == "length" for one in best) / len(best)
+    cut: int = sum(one["finish"] == "length" for one in best)
+    return cut / len(best)
 
 
 def _one_answer(groups: Groups) -> float | None:

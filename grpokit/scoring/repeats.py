@@ -14,5 +14,7 @@ def repetition(text: str) -> float:
     Words are what spaces separate. A text that says one sentence ten times has about 0.9.
     """
     words = text.split()
-    grams = [tuple(words[at : at + GRAM]) for at in range(len(words) - GRAM + 1)]
-    return 1 - len(set(grams)) / len(grams) if grams else 0.0
+    count = len(words) - GRAM + 1
+    if count < 1:
+        return 0.0
+    return 1 - len(set(zip(*(words[at:] for at in range(GRAM)), strict=False))) / count

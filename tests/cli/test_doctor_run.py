@@ -40,9 +40,9 @@ def test_a_sound_run_ends_with_0(tmp_path: Path) -> None:
     assert done.stdout.splitlines()[-1] == "nothing is wrong in these numbers"
 
 
-def test_a_reason_to_stop_ends_with_1_and_shows_hostile_text_harmlessly(tmp_path: Path) -> None:
+def test_a_reason_to_stop_ends_with_8_and_shows_hostile_text_harmlessly(tmp_path: Path) -> None:
     done = grpokit("doctor", str(cut_off(tmp_path)))
-    assert done.returncode == 1, done.stderr
+    assert done.returncode == 8, done.stderr
     assert done.stderr == ""
     lines = done.stdout.splitlines()
     assert max(map(len, lines)) <= 80 + len(str(tmp_path)) + 40
@@ -65,7 +65,7 @@ def test_a_warning_ends_with_0(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_json_has_numbers_and_samples(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    told = found(capsys, cut_off(tmp_path), 1)
+    told = found(capsys, cut_off(tmp_path), 8)
     assert (told["format"], told["kind"], told["rows"], told["last_step"]) == (1, "grpokit", 40, 40)
     (one,) = told["findings"]
     assert (one["name"], one["first"], one["last"], one["wasted"]) == ("truncation", 1, 40, 1280)
@@ -79,7 +79,7 @@ def test_samples_are_of_the_last_step_that_has_some(
         group(step, 7, "4", [completion(0, "cut..." if step <= 30 else "whole", 0.5)])
         for step in range(1, 41)
     ]
-    told = found(capsys, numbered_run(tmp_path, sound_rows(40, truncated=0.5), groups), 1)
+    told = found(capsys, numbered_run(tmp_path, sound_rows(40, truncated=0.5), groups), 8)
     assert [each["step"] for each in told["findings"][0]["samples"]] == [30]
 
 
@@ -116,7 +116,7 @@ def test_a_trainers_state_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[
     state = trainer_state(tmp_path / "out" / "checkpoint-40", rows)
     trainer_state(tmp_path / "out" / "checkpoint-9", sound_rows(9))
     for path in (state, state.parent, tmp_path / "out"):
-        told = found(capsys, path, 1)
+        told = found(capsys, path, 8)
         assert (told["kind"], told["rows"]) == ("trl", 40)
         assert [each["name"] for each in told["findings"]] == ["truncation"]
         assert told["findings"][0]["wasted"] is None
@@ -126,7 +126,7 @@ def test_a_trainers_state_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_a_trainer_whose_reward_is_nan(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], value: float | None
 ) -> None:
-    told = found(capsys, trainer_state(tmp_path, sound_rows(6, reward=value)), 1)
+    told = found(capsys, trainer_state(tmp_path, sound_rows(6, reward=value)), 8)
     assert [each["name"] for each in told["findings"]] == ["reward-failures"]
 
 

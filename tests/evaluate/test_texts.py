@@ -2,7 +2,8 @@
 
 import pytest
 
-from grpokit.evaluate.texts import lengths, repetition
+from grpokit.evaluate.texts import lengths
+from grpokit.scoring.repeats import repetition
 
 
 def test_lengths_by_rank():

@@ -69,6 +69,7 @@ def _none(run: Run) -> None:
     """Nothing is learned, and nothing else is wrong: `no-learning` is true of it."""
     run.gain, run.entropy_left, run.growth = 0.0, run.rng.uniform(0.85, 1.0), 0.0
     run.skill, run.spread = run.rng.uniform(-1.0, 0.8), run.rng.uniform(0.5, 1.0)
+    run.format_start = 1.0
 
 
 def _converged(run: Run) -> None:
@@ -80,9 +81,9 @@ def _converged(run: Run) -> None:
 
 
 def _easy(run: Run) -> None:
-    """From three quarters to nine tenths are right from the first step on; little is left to learn."""
+    """From five sixths to nine tenths are right from the first step on; little is left to learn."""
     run.group, run.cap = run.rng.choice((8, 16)), 1.0
-    run.skill, run.gain, run.spread = run.rng.uniform(1.2, 2.3), run.rng.uniform(0.0, 0.7), 0.7
+    run.skill, run.gain, run.spread = run.rng.uniform(1.7, 2.3), run.rng.uniform(0.0, 0.4), 0.7
     run.format_start = 1.0
 
 
