@@ -50,12 +50,11 @@ class RunWatch:
         """Raises FindingError where there is a reason to stop, and the run is to end by it."""
         if not self.reasons:
             return
-        worst = self._reasons[0]
         names = ", ".join(each.name for each in self._reasons)
         raise FindingError(
-            f"{names} since step {worst.first}: {worst.fact}",
+            f"stopped at step {self._reasons[0].last} by {names} (train.on_finding: stop)",
             place=str(self._run),
-            remedy=f"{worst.remedy}; train.on_finding: warn goes on all the same",
+            remedy=f"{NAME} there has it all; --set train.on_finding=warn goes on in spite of it",
         )
 
     @property

@@ -15,6 +15,7 @@ from grpokit.diagnose.evidence import (
     solved,
 )
 from grpokit.diagnose.history import WINDOW, History
+from grpokit.diagnose.robust import median_error
 
 __all__ = [
     "clipping",
@@ -63,14 +64,15 @@ def entropy_collapse(history: History) -> Evidence | None:
         first=_first_below(history, "entropy", FALLEN * start),
         reach=windows[1].steps[0],
         fact=f"entropy is {windows[0].median:.3g} nats, {windows[0].median / start:.0%} of the "
-        f"start's {start:.3g}, and the reward changed by {earned:+.3f} meanwhile",
+        f"start's {start:.3g}, and the reward changed by at most {earned:+.3f} meanwhile",
     )
 
 
 def _fall(history: History, level: float) -> tuple[int, float, float] | None:
-    """Rows since entropy was last at ``level``, the reward there, and what it has gained since.
+    """Rows since entropy was last at ``level``, the reward there, and what it may have gained since.
 
-    Since the first rows where entropy was never there.
+    Since the first rows where entropy was never there. It may: an error more than was measured, for
+    few completions a step are a noisy reward.
     """
     entropy, reward = history.known("entropy"), history.known("reward")
     now = history.window("reward")
@@ -83,7 +85,8 @@ def _fall(history: History, level: float) -> tuple[int, float, float] | None:
     before = [v for s, v in zip(reward.steps, reward.values, strict=True) if s <= end][-WINDOW:]
     before = before if len(before) >= 5 else list(reward.values[:5])
     level = statistics.median(before)
-    return len(entropy.values) - place, level, now.median - level
+    most = now.median - level + median_error(before, now.values)
+    return len(entropy.values) - place, level, most
 
 
 def _first_below(history: History, name: str, limit: float) -> int:
@@ -256,11 +259,15 @@ def duplicates(history: History) -> Evidence | None:
 
 
 def reward_drop(history: History) -> Evidence | None:
-    """The reward has fallen by a fifth of its scale and a third of itself from the best window it ever had."""
+    """The reward has fallen by a fifth of its scale and a third of itself from the best window it ever had.
+
+    And by five errors of a window's median: the best of many windows is partly luck.
+    """
     best, windows = history.best("reward"), history.two("reward")
     if best is None or windows is None:
         return None
-    limit = best - max(0.2 * history.scale, abs(best) / 3)
+    error = 5 * median_error(windows[0].values)
+    limit = best - max(0.2 * history.scale, abs(best) / 3, error)
     now = max(each.median for each in windows)
     if now > limit:
         return None

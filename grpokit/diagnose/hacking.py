@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections import Counter
 
 from grpokit.diagnose.evidence import Evidence, first_beyond, gained
 from grpokit.diagnose.history import WINDOW, History, Window
-from grpokit.diagnose.robust import mad
+from grpokit.diagnose.robust import median_error
 from grpokit.scoring.rank import spearman
 
 __all__ = ["format_farming", "length_hacking", "overfitting"]
@@ -140,7 +139,9 @@ def overfitting(history: History) -> Evidence | None:
         (step, (_around(train, step) - base) - (value - held_out.values[0]))
         for step, value in zip(held_out.steps, held_out.values, strict=True)
     ]
-    gap = min(each for _, each in gaps[-2:]) - 2 * _error(train)
+    gap = min(each for _, each in gaps[-2:]) - 2 * median_error(
+        train.values[:WINDOW], train.values[-WINDOW:]
+    )
     rise = statistics.fmean(held_out.values[-2:]) - held_out.values[0]
     if gap < 0.15 or rise > (_around(train, held_out.steps[-1]) - base) / 2:
         return None
@@ -158,12 +159,6 @@ def overfitting(history: History) -> Evidence | None:
         f"training than in evaluations, whose last is {held_out.values[-1]:.2f} and best "
         f"{max(held_out.values):.2f}",
     )
-
-
-def _error(window: Window) -> float:
-    """The error of the difference of the medians of the first and last WINDOW values."""
-    ends = (window.values[:WINDOW], window.values[-WINDOW:])
-    return 1.25 * math.sqrt(sum(mad(each) ** 2 / len(each) for each in ends))
 
 
 def _around(window: Window, step: int) -> float:
