@@ -28,7 +28,7 @@ def doctor(
         typer.Argument(
             metavar="TARGET",
             help="Recipe file or name to hold against this machine; or a run to look at: its folder, "
-            "`last`, a metrics.jsonl, or TRL's trainer_state.json.",
+            "`last`, a metrics.jsonl, TRL's trainer_state.json, or its history on wandb (.csv).",
         ),
     ] = None,
     overrides: Annotated[

@@ -36,6 +36,7 @@ class RunWatch:
         self._began = False
         self._shown: dict[Key, list[Sample]] = {}
         self._reasons: list[Finding] = []
+        self._ended = False
 
     def step(self, record: StepRecord, rollout: Rollout, scores: Scores) -> list[str]:
         """Lines to say after a step: new warnings and reasons to stop, no notes."""
@@ -48,8 +49,9 @@ class RunWatch:
 
     def go_on(self) -> None:
         """Raises FindingError where there is a reason to stop, and the run is to end by it."""
-        if not self.reasons:
+        if not self._stops or not self._reasons:
             return
+        self._ended = True
         names = ", ".join(each.name for each in self._reasons)
         raise FindingError(
             f"stopped at step {self._reasons[0].last} by {names} (train.on_finding: stop)",
@@ -59,8 +61,8 @@ class RunWatch:
 
     @property
     def reasons(self) -> list[tuple[Finding, list[Sample]]]:
-        """The reasons by which the run is to end, with completions that show them."""
-        found = self._reasons if self._stops else []
+        """The reasons that ended the run, with completions that show them."""
+        found = self._reasons if self._ended else []
         return [(each, self._shown.get((each.name, each.subject), [])) for each in found]
 
     def write(self) -> None:
@@ -157,5 +159,5 @@ def tell_diagnosis(watch: RunWatch) -> None:
         show_finding(finding, shown)
     try:
         watch.write()
-    except OSError as error:
-        render.warn(f"warning: {NAME} could not be written: {error}")
+    except Exception as error:  # noqa: BLE001  how the run ended counts, not this
+        render.warn(f"warning: {NAME} could not be written: {type(error).__name__}: {error}")

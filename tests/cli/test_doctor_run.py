@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from diagnosed_runs import numbered_run, sound_rows, trainer_state
+from diagnosed_runs import numbered_run, sound_rows, trainer_state, wandb_table
 from dists import grpokit
 from grpokit.cli.main import main
 from saved_runs import completion, group
@@ -122,6 +122,28 @@ def test_a_trainers_state_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[
         assert told["findings"][0]["wasted"] is None
 
 
+def test_a_history_of_wandb_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = found(capsys, wandb_table(tmp_path / "run.csv", sound_rows(40, truncated=0.5)), 8)
+    assert (told["kind"], told["rows"], told["last_step"]) == ("trl", 40, 40)
+    assert [each["name"] for each in told["findings"]] == ["truncation"]
+    rows = sound_rows(6, reward=math.nan)
+    told = found(capsys, wandb_table(tmp_path / "nan.csv", rows), 8)
+    assert [each["name"] for each in told["findings"]] == ["reward-failures"]
+
+
+def test_evaluations_in_a_history_of_wandb(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = ["train/global_step,train/reward,eval/reward"]
+    for step in range(1, 151):
+        lines.append(f"{step},{0.3 + 0.004 * step},")
+        lines += [f"{step},,0.4"] if step % 25 == 0 else []
+    (tmp_path / "run.csv").write_text("\n".join(lines) + "\n")
+    assert [f["name"] for f in found(capsys, tmp_path / "run.csv", 0)["findings"]] == [
+        "over-fitting"
+    ]
+
+
 @pytest.mark.parametrize("value", [None, math.nan])
 def test_a_trainer_whose_reward_is_nan(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], value: float | None
@@ -185,6 +207,9 @@ BAD = [
     ("trainer_state.json", "[1]", 2, ["no state of a trainer"]),
     ("trainer_state.json", '{"log_history": [3]}', 2, ["no state of a trainer"]),
     ("trainer_state.json", '{"log_history": []}', 6, ["no step with a reward"]),
+    ("run.csv", "", 2, ["no history of a run", "scan_history"]),
+    ("run.csv", "a,b\n1,2\n", 2, ["no history of a run", "train/global_step"]),
+    ("run.csv", "_step,train/loss\n1,2\n", 6, ["no step with a reward"]),
     ("state.json", "\x00\x01", 2, ["no state of a trainer", "state.json"]),
 ]
 
