@@ -24,6 +24,8 @@ TEXT = 240
 """Characters of a completion that are shown."""
 LARGE = 64 << 20
 """Bytes of rollouts from which reading takes long enough to say how far it is."""
+TRIED = 50
+"""Steps that are read again for samples; a finding is of two windows, so some show it in fewer."""
 STYLES = {"stop": "bold red", "warn": "yellow", "note": "dim"}
 
 
@@ -90,11 +92,11 @@ class _Saved:
 
     def samples(self, finding: Finding) -> list[Sample]:
         """Those of the last step of the finding in which some show it."""
-        for step in sorted(self._begins, reverse=True):
-            if finding.first <= step <= finding.last:
-                saved = next(read_steps(self._path, self._begins[step]))
-                if shown := samples(finding.name, saved.groups):
-                    return shown
+        wanted = [step for step in self._begins if finding.first <= step <= finding.last]
+        for step in sorted(wanted)[: -TRIED - 1 : -1]:
+            saved = next(read_steps(self._path, self._begins[step]))
+            if shown := samples(finding.name, saved.groups):
+                return shown
         return []
 
 
