@@ -35,6 +35,7 @@ EXIT_CODES = {
     ExitCode.NON_FINITE: "loss, gradient or weights are not finite; the last good checkpoint stands",
     ExitCode.STORAGE: "a checkpoint cannot be written, or none is whole",
     ExitCode.OUT_OF_MEMORY: "a step does not fit, also with a smaller micro-batch",
+    ExitCode.FINDING: "a run has [a reason to stop](../diagnoses.md): `train` has saved a checkpoint and ended by it, or `doctor RUN` has found one",
     ExitCode.SIGINT: "stopped by Ctrl-C; a checkpoint was saved and the resume command printed",
     ExitCode.SIGPIPE: "whoever read the output has closed it, as in `grpokit ... | head`",
     ExitCode.SIGTERM: "stopped by SIGTERM; likewise",
@@ -102,10 +103,7 @@ def pages() -> dict[str, str]:
 
 def exit_codes() -> str:
     rows = "\n".join(f"| {code.value} | {code.name} | {EXIT_CODES[code]} |" for code in ExitCode)
-    own = (
-        "`grpokit rewards check` has [codes of its own](../howto-check-rewards.md#exit-codes), and "
-        "`grpokit doctor RUN` ends with 1 where a run has [a reason to stop](../diagnoses.md)."
-    )
+    own = "`grpokit rewards check` has [codes of its own](../howto-check-rewards.md#exit-codes)."
     return f"# Exit codes\n\n| code | name | meaning |\n|---|---|---|\n{rows}\n\n{own}\n"
 
 

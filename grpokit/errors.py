@@ -12,6 +12,7 @@ __all__ = [
     "CheckpointError",
     "ComponentError",
     "ExitCode",
+    "FindingError",
     "GrpokitError",
     "Interrupted",
     "NonFiniteError",
@@ -36,6 +37,7 @@ class ExitCode(IntEnum):
     NON_FINITE = 5
     STORAGE = 6
     OUT_OF_MEMORY = 7
+    FINDING = 8
     SIGINT = 130
     SIGPIPE = 141
     SIGTERM = 143
@@ -134,6 +136,15 @@ class OutOfMemoryError(GrpokitError):
     """The step does not fit in memory, also after the micro-batch was halved."""
 
     exit_code = ExitCode.OUT_OF_MEMORY
+
+
+class FindingError(GrpokitError):
+    """A finding is a reason to stop, and the recipe wants the run to end there (``train.on_finding``).
+
+    A checkpoint of the last finished step is on the disk, and ``diagnosis.json`` says what was found.
+    """
+
+    exit_code = ExitCode.FINDING
 
 
 class Interrupted(GrpokitError):

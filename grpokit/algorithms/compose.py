@@ -172,6 +172,7 @@ class Composition:
         mask: Any = self.mask
         extra = inputs if getattr(mask, "needs_inputs", False) else inputs.truncated_N
         inputs = _clean(inputs, mask(inputs.mask_NT, extra))
+        before_NT = inputs.mask_NT
         if shrink := getattr(self.correction, "shrink", None):
             inputs = shrink(inputs, rows=self.empty_rows == "leave-out")
         mask_NT = inputs.mask_NT
@@ -190,6 +191,8 @@ class Composition:
         with torch.no_grad():
             values = {"policy_loss": policy_NT, "ratio": ratio_NT, **clipped.shares}
             sums = _sums(inputs, values)
+            if weight_NT is not None:
+                sums["rejected"] = _rejected(inputs, weight_NT, before_NT)
         return LossOutputs(loss=share, sums=sums)
 
     def observe(self, outcome: Outcome) -> None:
@@ -251,6 +254,13 @@ def _clean(inputs: LossInputs, mask_NT: Tensor) -> LossInputs:
         entropy_NT=clear(inputs.entropy_NT),
         mask_NT=mask_NT.to(inputs.logprobs_NT.dtype),
     )
+
+
+def _rejected(inputs: LossInputs, weight_NT: Tensor, before_NT: Tensor) -> tuple[Tensor, Tensor]:
+    """Tokens that the correction leaves out, and those that there were before it."""
+    drawn_NT = before_NT * (inputs.weights_N != 0).unsqueeze(-1)
+    kept_NT = inputs.mask_NT * (weight_NT > 0)
+    return (drawn_NT * (1 - kept_NT)).sum(), drawn_NT.sum()
 
 
 def _sums(inputs: LossInputs, values: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:

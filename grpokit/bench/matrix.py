@@ -29,6 +29,7 @@ WATCHING = (
     "summary",
     "train.out",
     "train.show_every",
+    "train.on_finding",
     "train.save_rollouts",
     "train.save_every",
     "train.keep",

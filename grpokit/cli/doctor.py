@@ -28,7 +28,7 @@ def doctor(
         typer.Argument(
             metavar="TARGET",
             help="Recipe file or name to hold against this machine; or a run to look at: its folder, "
-            "`last`, a metrics.jsonl, or TRL's trainer_state.json.",
+            "`last`, a metrics.jsonl, TRL's trainer_state.json, or its history on wandb (.csv).",
         ),
     ] = None,
     overrides: Annotated[
@@ -66,7 +66,7 @@ def doctor(
     with exit code 3 if the default backend, the recipe or the model cannot be used here.
 
     With a run: what is going wrong in it, since when, at what cost and what to do, from its numbers
-    and saved rollouts. Ends with exit code 1 if something of it is a reason to stop.
+    and saved rollouts. Ends with exit code 8 if something of it is a reason to stop.
     """
     run = None if recipe is None else _run_of(recipe)
     target = "RECIPE" if run is None else "RUN"
@@ -102,10 +102,10 @@ def _run_of(name: str) -> Path | None:
 
 
 def _look(run: Path, *, as_json: bool) -> None:
-    from grpokit.cli.doctor_run import STOP, doctor_run
+    from grpokit.cli.doctor_run import doctor_run
 
     if not doctor_run(run, as_json=as_json):
-        raise typer.Exit(STOP)
+        raise typer.Exit(ExitCode.FINDING)
 
 
 def _one_task(tasks: Mapping[str, object], options: Mapping[str, object]) -> None:

@@ -68,8 +68,9 @@ def duration(seconds: float) -> str:
 class _Training(Observer):
     """The history of a run that both views draw from."""
 
-    def __init__(self, *, show_every: int) -> None:
+    def __init__(self, *, show_every: int, stops: bool = False) -> None:
         self.show_every = show_every
+        self.stops = stops
         self.first = 1
         self.last = 0
         self.history: dict[str, list[float]] = {}
@@ -82,7 +83,7 @@ class _Training(Observer):
     def start(self, run: Path, first: int, last: int, rewards: Sequence[str]) -> None:
         self.first, self.last = first, last
         self.names = list(rewards)
-        self.watch = RunWatch(run, first)
+        self.watch = RunWatch(run, first, stops=self.stops)
 
     def step(self, record: StepRecord, rollout: Rollout, scores: Scores) -> None:
         self.record = record
@@ -98,6 +99,10 @@ class _Training(Observer):
             self.evaluation = f"held-out accuracy {accuracy:.1%} at step {step}"
         if self.watch is not None:
             self._warn(self.watch.evaluated(step, metrics))
+
+    def go_on(self) -> None:
+        if self.watch is not None:
+            self.watch.go_on()
 
     def _warn(self, lines: Sequence[str]) -> None:
         for line in lines:
@@ -156,8 +161,10 @@ class PlainTraining(_Training):
 class LiveTraining(_Training):
     """A panel that is redrawn after every stage."""
 
-    def __init__(self, view: render.LiveView, *, title: str, show_every: int) -> None:
-        super().__init__(show_every=show_every)
+    def __init__(
+        self, view: render.LiveView, *, title: str, show_every: int, stops: bool = False
+    ) -> None:
+        super().__init__(show_every=show_every, stops=stops)
         self.view = view
         self.title = title
         self.activity = "starting"

@@ -81,7 +81,11 @@ def show_one(run: Listed) -> None:
         names = _names(run.path / folder)
         if names:
             rows.append((title, ", ".join(names)))
-    for title, name in (("first failures", "failures.jsonl"), ("unfinished", "unfinished.jsonl")):
+    for title, name in (
+        ("first failures", "failures.jsonl"),
+        ("unfinished", "unfinished.jsonl"),
+        ("what was found", "diagnosis.json"),
+    ):
         if (run.path / name).is_file():
             rows.append((title, name))
     render.table(("", ""), rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
@@ -78,6 +79,11 @@ def train(
         train_new(recipe, changes, **how)
     else:
         _train_resumed(resume, recipe, changes, force=force, **how)
+
+
+class _Shown(TypedDict):
+    show_every: int
+    stops: bool
 
 
 class _How(TypedDict):
@@ -285,25 +291,27 @@ def run_here(
 ) -> None:
     """Trains in this process, which shows the run unless it is ``silent``."""
     from grpokit.cli.live import LiveTraining, PlainTraining, end_lines
+    from grpokit.cli.watching import tell_diagnosis
     from grpokit.registry.foreign.reference import flag_for
 
-    show_every = recipe.train.show_every
     evaluator = _evaluator(recipe, catalog)
     if silent:
         from grpokit.engine.observer import Observer
 
         _enter_engine(recipe, run, catalog, Observer(), evaluator)
         return
-    if plain:
-        end = _enter_engine(recipe, run, catalog, PlainTraining(show_every=show_every), evaluator)
-    else:
-        with render.live() as view:
-            observer = (
-                LiveTraining(view, title=title, show_every=show_every)
-                if view
-                else PlainTraining(show_every=show_every)
-            )
+    how: _Shown = {
+        "show_every": recipe.train.show_every,
+        "stops": recipe.train.on_finding == "stop",
+    }
+    observer: LiveTraining | PlainTraining | None = None
+    try:
+        with nullcontext() if plain else render.live() as view:
+            observer = LiveTraining(view, title=title, **how) if view else PlainTraining(**how)
             end = _enter_engine(recipe, run, catalog, observer, evaluator)
+    finally:
+        if observer is not None and observer.watch is not None:
+            tell_diagnosis(observer.watch)
     for line in end_lines(end, flag_for(each.use for each in recipe.rewards)):
         render.say(line)
 

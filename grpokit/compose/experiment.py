@@ -23,6 +23,7 @@ NEUTRAL = (
     "train.save_every",
     "train.save_rollouts",
     "train.show_every",
+    "train.on_finding",
     "eval.every",
     "scoring.",
     "callbacks.",

@@ -41,6 +41,7 @@ def no_reward(history: History) -> Evidence | None:
         value=1.0,
         threshold=1.0,
         first=last[-1].step,
+        reach=last[-1].step,
         fact=f"no completion has had a reward for {IN_A_ROW} steps",
     )
 
@@ -56,6 +57,7 @@ def no_gradient(history: History) -> Evidence | None:
         value=float(len(last)),
         threshold=float(IN_A_ROW),
         first=last[-1].step,
+        reach=last[-1].step,
         fact=f"the gradient was not finite for {IN_A_ROW} steps",
     )
 
@@ -90,6 +92,7 @@ def failures(history: History) -> Evidence | None:
         value=now.mean,
         threshold=limit,
         first=_first_above(history, "failed"),
+        reach=windows[1].steps[0],
         waste="failed",
         fact=f"rewards failed {now.mean:.2f} times a completion",
     )
@@ -111,6 +114,7 @@ def abstentions(history: History) -> Evidence | None:
         value=windows[0].mean,
         threshold=0.5 if grave else 0.05,
         first=_first_above(history, "abstained"),
+        reach=windows[1].steps[0],
         waste="abstained",
         fact=f"{windows[0].mean:.0%} of the completions had no reward",
     )
@@ -129,7 +133,7 @@ def constant_reward(history: History) -> Evidence | None:
     rows = WINDOW + BACK
     if not all_equal(history, rows) or at_top(history):
         return None
-    known = history.window("reward")
+    known = history.window("reward", size=rows)
     assert known is not None
     level = known.values[-1]
     return Evidence(
@@ -138,6 +142,7 @@ def constant_reward(history: History) -> Evidence | None:
         value=level,
         threshold=EQUAL,
         first=_since_equal(history, "reward_std"),
+        reach=known.steps[0],
         fact=f"every completion gets the reward {level:.4g}",
     )
 
@@ -174,6 +179,7 @@ def constant_component(history: History) -> Evidence | None:
                 value=level.median,
                 threshold=VARIES,
                 first=_since_equal(history, f"rewards/{name}/std", VARIES),
+                reach=level.steps[0],
                 fact=f"the reward {name} is {level.median:.4g} for every completion",
             )
     return None
@@ -191,6 +197,7 @@ def saturated_component(history: History) -> Evidence | None:
                 value=level.median,
                 threshold=TOP,
                 first=_since_equal(history, f"rewards/{name}/std", VARIES),
+                reach=level.steps[0],
                 fact=f"the reward {name} gives every completion {level.median:.4g}",
             )
     return None
@@ -233,6 +240,7 @@ def frozen_weights(history: History) -> Evidence | None:
         value=windows[0].mean,
         threshold=0.7 if grave else 0.2,
         first=_first_above(history, "stuck"),
+        reach=windows[1].steps[0],
         waste="stuck",
         fact=f"the gradient was exactly 0 in {windows[0].mean:.0%} of the steps with live groups",
     )

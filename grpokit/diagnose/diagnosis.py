@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, replace
 
-from grpokit.diagnose import broken, drift, groups, hacking
+from grpokit.diagnose import broken, drift, groups, hacking, pace, texts
 from grpokit.diagnose.evidence import Evidence, Monitor, Severity
 from grpokit.diagnose.findings import FINDINGS
 from grpokit.diagnose.history import History
@@ -35,12 +36,20 @@ MONITORS: tuple[Monitor, ...] = (
     drift.divergence,
     drift.clipping,
     drift.sampler_gap,
+    drift.rejected_tokens,
     drift.truncation,
     drift.duplicates,
     drift.reward_drop,
     hacking.format_farming,
     hacking.length_hacking,
     hacking.overfitting,
+    texts.repetition,
+    texts.missing_end,
+    texts.answer_collapse,
+    pace.gradient_spikes,
+    pace.no_learning,
+    pace.slow_generation,
+    pace.slow_rewards,
 )
 """Looked at every EVERY rows."""
 
@@ -83,6 +92,8 @@ class Diagnosis:
 
     def __init__(self, goal: str | None = None) -> None:
         self.history = History(goal)
+        self.now: list[Evidence] = []
+        """What the newest look has seen, whether it is to be said or not."""
         self._said: dict[tuple[str, str], tuple[Evidence, int]] = {}
         self._seen: dict[tuple[str, str], tuple[Evidence, int]] = {}
 
@@ -96,7 +107,16 @@ class Diagnosis:
         if len(self.history.rows) % EVERY == 0:
             monitors += MONITORS
         found = (monitor(self.history) for monitor in monitors)
-        return [said for each in found if each is not None and (said := self._keep(each, row.step))]
+        self.now = [each for each in found if each is not None]
+        return [said for each in self.now if (said := self._keep(each, row.step))]
+
+    def reasons(self, since: int) -> list[Finding]:
+        """The reasons to stop that the newest look saw in steps from ``since`` on alone."""
+        return [
+            self._finding(each, self.history.rows[-1].step)
+            for each in self.now
+            if each.severity == "stop" and each.reach >= since
+        ]
 
     def findings(self) -> list[Finding]:
         """Everything found so far, once each at its gravest; the gravest first."""
@@ -135,7 +155,10 @@ class Diagnosis:
 
     def _cost(self, evidence: Evidence, last: int) -> tuple[int, int | None]:
         """Rows from the first step to the last, and the completions in them that were wasted."""
-        rows = [row for row in self.history.rows if evidence.first <= row.step <= last]
+        rows = self.history.rows
+        rows = rows[
+            bisect_left(rows, evidence.first, key=_step) : bisect_right(rows, last, key=_step)
+        ]
         counts = {r.step: r.values["completions"] for r in rows if "completions" in r.values}
         if not counts:
             return len(rows), None
@@ -145,3 +168,7 @@ class Diagnosis:
         assert share is not None
         pairs = zip(share.steps, share.values, strict=True)
         return len(rows), round(sum(counts.get(s, 0.0) * min(value, 1.0) for s, value in pairs))
+
+
+def _step(row: StepRow) -> int:
+    return row.step

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import statistics
 
-from grpokit.diagnose.evidence import GAIN, Evidence, beyond, first_beyond, gained, graded, solved
-from grpokit.diagnose.history import BACK, WINDOW, History
+from grpokit.diagnose.evidence import (
+    GAIN,
+    Evidence,
+    beyond,
+    first_beyond,
+    gained,
+    graded,
+    high,
+    solved,
+)
+from grpokit.diagnose.history import WINDOW, History
+from grpokit.diagnose.robust import median_error
 
 __all__ = [
     "clipping",
@@ -13,6 +23,7 @@ __all__ = [
     "duplicates",
     "entropy_collapse",
     "entropy_explosion",
+    "rejected_tokens",
     "reward_drop",
     "sampler_gap",
     "truncation",
@@ -29,10 +40,11 @@ def entropy_collapse(history: History) -> Evidence | None:
     """Entropy fell to less than a third of the start's while the reward earned nothing for it.
 
     A run that learns loses entropy too: its reward rises meanwhile, or the fall is slow (more than
-    SLOW rows to a third) and the reward has gained since the start, or the task is solved.
+    SLOW rows to a third) and the reward has gained since the start, or the task is solved, or was
+    easy: who is right may be certain.
     """
     windows, start = history.two("entropy"), history.start("entropy")
-    if windows is None or not start or solved(history):
+    if windows is None or not start or solved(history) or high(history):
         return None
     left = max(each.median for each in windows) / start
     fall = _fall(history, 3 * windows[0].median) if left <= FALLEN else None
@@ -50,15 +62,17 @@ def entropy_collapse(history: History) -> Evidence | None:
         value=windows[0].median,
         threshold=(GONE if grave else FALLEN) * start,
         first=_first_below(history, "entropy", FALLEN * start),
+        reach=windows[1].steps[0],
         fact=f"entropy is {windows[0].median:.3g} nats, {windows[0].median / start:.0%} of the "
-        f"start's {start:.3g}, and the reward changed by {earned:+.3f} meanwhile",
+        f"start's {start:.3g}, and the reward changed by at most {earned:+.3f} meanwhile",
     )
 
 
 def _fall(history: History, level: float) -> tuple[int, float, float] | None:
-    """Rows since entropy was last at ``level``, the reward there, and what it has gained since.
+    """Rows since entropy was last at ``level``, the reward there, and what it may have gained since.
 
-    Since the first rows where entropy was never there.
+    Since the first rows where entropy was never there. It may: an error more than was measured, for
+    few completions a step are a noisy reward.
     """
     entropy, reward = history.known("entropy"), history.known("reward")
     now = history.window("reward")
@@ -71,7 +85,8 @@ def _fall(history: History, level: float) -> tuple[int, float, float] | None:
     before = [v for s, v in zip(reward.steps, reward.values, strict=True) if s <= end][-WINDOW:]
     before = before if len(before) >= 5 else list(reward.values[:5])
     level = statistics.median(before)
-    return len(entropy.values) - place, level, now.median - level
+    most = now.median - level + median_error(before, now.values)
+    return len(entropy.values) - place, level, most
 
 
 def _first_below(history: History, name: str, limit: float) -> int:
@@ -96,14 +111,15 @@ def entropy_explosion(history: History) -> Evidence | None:
     found = graded(history, "entropy", warn=2 * start, stop=4 * start)
     if found is None:
         return None
-    severity, window, limit = found
+    severity, windows, limit = found
     return Evidence(
         name="entropy-explosion",
         severity=severity,
-        value=window.median,
+        value=windows[0].median,
         threshold=limit,
         first=first_beyond(history, "entropy", limit),
-        fact=f"entropy is {window.median:.3g} nats, {window.median / start:.1f} times the start's, "
+        reach=windows[1].steps[0],
+        fact=f"entropy is {windows[0].median:.3g} nats, {windows[0].median / start:.1f} times the start's, "
         f"and the reward has lost {-lost:.3f}",
     )
 
@@ -130,6 +146,7 @@ def divergence(history: History) -> Evidence | None:
         value=windows[0].median,
         threshold=2.0 if grave else limit,
         first=first_beyond(history, "kl", limit),
+        reach=windows[1].steps[0],
         fact=f"the divergence from the reference is {windows[0].median:.3g} nats a token, "
         f"{start:.3g} at the start",
     )
@@ -140,14 +157,15 @@ def clipping(history: History) -> Evidence | None:
     found = graded(history, "clipped", warn=0.2, stop=0.4)
     if found is None:
         return None
-    severity, window, limit = found
+    severity, windows, limit = found
     return Evidence(
         name="clipping",
         severity=severity,
-        value=window.median,
+        value=windows[0].median,
         threshold=limit,
         first=first_beyond(history, "clipped", limit),
-        fact=f"{window.median:.0%} of the tokens had their ratio clipped",
+        reach=windows[1].steps[0],
+        fact=f"{windows[0].median:.0%} of the tokens had their ratio clipped",
     )
 
 
@@ -163,15 +181,37 @@ def sampler_gap(history: History) -> Evidence | None:
     found = graded(history, "sampler_gap", warn=max(0.02, min(0.05, 3 * start)), stop=0.1)
     if found is None:
         return None
-    severity, window, limit = found
+    severity, windows, limit = found
     return Evidence(
         name="sampler-mismatch",
         severity=severity,
-        value=window.median,
+        value=windows[0].median,
         threshold=limit,
         first=first_beyond(history, "sampler_gap", limit),
-        fact=f"sampler and trainer differ by {window.median:.3g} nats a token, "
+        reach=windows[1].steps[0],
+        fact=f"sampler and trainer differ by {windows[0].median:.3g} nats a token, "
         f"{start:.3g} at the start",
+    )
+
+
+def rejected_tokens(history: History) -> Evidence | None:
+    """Tokens that the correction leaves out, as sampler and trainer differ too much on them.
+
+    The longer a completion is, the sooner the product over its tokens is outside of all bounds.
+    """
+    found = graded(history, "rejected", warn=0.1, stop=0.5)
+    if found is None:
+        return None
+    severity, windows, limit = found
+    return Evidence(
+        name="rejected-tokens",
+        severity=severity,
+        value=windows[0].median,
+        threshold=limit,
+        first=first_beyond(history, "rejected", limit),
+        reach=windows[1].steps[0],
+        waste="rejected",
+        fact=f"the correction leaves {windows[0].median:.0%} of the tokens out of the update",
     )
 
 
@@ -187,15 +227,16 @@ def truncation(history: History) -> Evidence | None:
     found = graded(history, "truncated", warn=warn, stop=stop)
     if found is None:
         return None
-    severity, window, limit = found
+    severity, windows, limit = found
     return Evidence(
         name="truncation",
         severity=severity,
-        value=window.median,
+        value=windows[0].median,
         threshold=limit,
         first=first_beyond(history, "truncated", limit),
+        reach=windows[1].steps[0],
         waste="truncated",
-        fact=f"{window.median:.0%} of the completions ran into the limit of tokens",
+        fact=f"{windows[0].median:.0%} of the completions ran into the limit of tokens",
     )
 
 
@@ -210,6 +251,7 @@ def duplicates(history: History) -> Evidence | None:
         value=windows[0].median,
         threshold=0.35,
         first=first_beyond(history, "repeats", 0.35),
+        reach=windows[1].steps[0],
         waste="repeats",
         fact=f"{windows[0].median:.0%} of the completions repeat another one of their group, "
         "and the entropy says that they should not",
@@ -217,16 +259,15 @@ def duplicates(history: History) -> Evidence | None:
 
 
 def reward_drop(history: History) -> Evidence | None:
-    """The reward has fallen by a fifth of its scale and a third of itself from the best window it ever had."""
-    known, windows = history.known("reward"), history.two("reward")
-    if known is None or windows is None:
+    """The reward has fallen by a fifth of its scale and a third of itself from the best window it ever had.
+
+    And by five errors of a window's median: the best of many windows is partly luck.
+    """
+    best, windows = history.best("reward"), history.two("reward")
+    if best is None or windows is None:
         return None
-    tops = (
-        sorted(known.values[end - WINDOW : end])[WINDOW // 2]
-        for end in range(WINDOW, len(known.values) + 1, BACK)
-    )
-    best = max(tops)
-    limit = best - max(0.2 * history.scale, abs(best) / 3)
+    error = 5 * median_error(windows[0].values)
+    limit = best - max(0.2 * history.scale, abs(best) / 3, error)
     now = max(each.median for each in windows)
     if now > limit:
         return None
@@ -236,5 +277,6 @@ def reward_drop(history: History) -> Evidence | None:
         value=windows[0].median,
         threshold=limit,
         first=_first_below(history, "reward", limit),
+        reach=windows[1].steps[0],
         fact=f"the reward is {windows[0].median:.3f}; it was {best:.3f}",
     )

@@ -18,6 +18,7 @@ __all__ = [
     "first_beyond",
     "gained",
     "graded",
+    "high",
     "learned",
     "solved",
 ]
@@ -35,6 +36,7 @@ class Evidence:
         value: what was measured, in the unit of ``fact``.
         threshold: what it passed.
         first: the first step of it.
+        reach: the oldest step in the windows by which it was judged.
         waste: the series that says which share of a step's completions was lost; empty for all.
         fact: one sentence with the numbers.
     """
@@ -44,6 +46,7 @@ class Evidence:
     value: float
     threshold: float
     first: int
+    reach: int
     fact: str
     subject: str = ""
     waste: str = ""
@@ -83,12 +86,12 @@ def first_beyond(history: History, name: str, limit: float) -> int:
 
 def graded(
     history: History, name: str, *, warn: float, stop: float = float("inf")
-) -> tuple[Severity, Window, float] | None:
-    """The graver of two limits that both windows have reached: its severity, window and limit."""
+) -> tuple[Severity, tuple[Window, Window], float] | None:
+    """The graver of two limits that both windows have reached: its severity, windows and limit."""
     for severity, limit in (("stop", stop), ("warn", warn)):
         windows = beyond(history, name, limit)
         if windows is not None:
-            return ("stop" if severity == "stop" else "warn"), windows[0], limit
+            return ("stop" if severity == "stop" else "warn"), windows, limit
     return None
 
 
@@ -114,8 +117,13 @@ def learned(history: History) -> bool:
 
 def at_top(history: History) -> bool:
     """Whether the reward that counts is near the top of a scale from 0 to 1, and was learned."""
+    return high(history) and learned(history)
+
+
+def high(history: History) -> bool:
+    """Whether the reward that counts is near the top of a scale from 0 to 1."""
     window = history.window(history.goal or "reward")
-    return window is not None and SOLVED <= window.median <= 1.0 and learned(history)
+    return window is not None and SOLVED <= window.median <= 1.0
 
 
 def solved(history: History) -> bool:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 __all__ = ["FINDINGS", "Kind"]
+
+KEY = re.compile(
+    r"\b(?:model|rollout|optim|scoring|train|eval|algorithm|backend)\.[a-z_.]*[a-z]"
+    r"|(?<=`)(?:rewards|dataset)(?=`)"
+)
+"""A key of the recipe in a remedy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +29,11 @@ class Kind:
     remedy: str
     warn: str = ""
     stop: str = ""
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys of the recipe that the remedy names, in its order."""
+        return list(dict.fromkeys(KEY.findall(self.remedy)))
 
 
 FINDINGS: dict[str, Kind] = {
@@ -120,6 +132,14 @@ FINDINGS: dict[str, Kind] = {
         remedy="the same model.dtype for both, and no quantised cache in backend.with; or correct for "
         "it with a part of the axis `mismatch`",
     ),
+    "rejected-tokens": Kind(
+        meaning="the correction of the sampler's log-probs throws completions away",
+        warn="0.1 of the tokens",
+        stop="0.5 of the tokens",
+        remedy="mend the mismatch as for sampler-mismatch; or let the part `correction` in "
+        "algorithm.parts truncate (cut: truncate) or judge tokens one by one (level: token), for "
+        "a product over a long completion is soon out of bounds",
+    ),
     "truncation": Kind(
         meaning="completions end because of their length",
         warn="0.1 of the completions; 0.5 while the reward has gained",
@@ -132,6 +152,27 @@ FINDINGS: dict[str, Kind] = {
         warn="0.35 of the completions, at 6 nats a completion or more",
         remedy="equal seeds in the sampler, or rollout.temperature, rollout.top_p and rollout.top_k "
         "that leave no choice",
+    ),
+    "missing-end": Kind(
+        meaning="completions that have their answer do not end",
+        warn="0.9 of those with the step's highest reward ran into the limit of tokens",
+        remedy="check model.eos and model.chat_template; a reward for being short in `rewards`, or "
+        "examples in prompt.examples, teach where to end",
+    ),
+    "repetition": Kind(
+        meaning="completions go round in circles",
+        warn="0.25 of their runs of four words stand in them already, and 0.2 more than at the start",
+        stop="0.6, with no gain of reward",
+        remedy="lower optim.lr, go back to a checkpoint, and add a divergence with "
+        "algorithm.with.beta; where it was so from the start, check model.eos and "
+        "model.chat_template",
+    ),
+    "answer-collapse": Kind(
+        meaning="the policy says one and the same to prompts whose answers differ",
+        warn="0.6 of the way from the commonest right answer's share to all, with no gain of reward",
+        stop="0.9 of the way",
+        remedy="go back to a checkpoint, lower optim.lr, and set rollout.temperature: 1.0; `grpokit "
+        "rewards check` finds a reward that one constant answer earns",
     ),
     "format-farming": Kind(
         meaning="a helper reward is earned instead of the one that counts",
@@ -157,6 +198,30 @@ FINDINGS: dict[str, Kind] = {
         meaning="the reward has fallen from what it was",
         warn="by a fifth of its scale and by a third from the best 20 steps",
         remedy="go back to a checkpoint from before the fall, and lower optim.lr",
+    ),
+    "gradient-spikes": Kind(
+        meaning="single batches tear at the weights",
+        warn="4 single steps of 30 beyond 3 times the usual norm and 8 robust deviations",
+        remedy="lower optim.lr or optim.max_grad_norm, set model.dtype: bfloat16 or float32, and look "
+        "at the rewards of those steps",
+    ),
+    "no-learning": Kind(
+        meaning="the reward has not moved since the start although groups are alive",
+        warn="less than 0.05 of its scale in 150 steps, with a slope that may be 0",
+        remedy="raise optim.lr three times (a LoRA of GRPO begins at 5e-6 to 2e-5), or "
+        "rollout.prompts; check model.lora.targets",
+    ),
+    "slow-generation": Kind(
+        meaning="drawing has become slower, and completions are not longer",
+        warn="less than 0.6 of the start's tokens a second",
+        remedy="look for another program on the machine, or for memory that runs out; then "
+        "rollout.max_tokens and backend.with",
+    ),
+    "slow-rewards": Kind(
+        meaning="the model waits for its rewards",
+        warn="0.5 of a step's time (a note from 0.2 on), and a second",
+        remedy="set scoring.overlap: true, lower scoring.timeout, or mend the slowest of `rewards` "
+        "(seconds/score/NAME in metrics.jsonl)",
     ),
 }
 """By name, in the order in which they are shown."""

@@ -37,6 +37,7 @@ def solved_run(history: History) -> Evidence | None:
         value=windows[0].median,
         threshold=WARN,
         first=first_beyond(history, "dead/right", WARN),
+        reach=windows[1].steps[0],
         waste="dead/right",
         fact=f"{windows[0].median:.0%} of the groups are all right: these prompts are solved",
     )
@@ -48,6 +49,7 @@ def _dead(history: History, series: str, name: str, what: str) -> Evidence | Non
         return None
     long = history.window(series, size=LONG)
     grave = long is not None and long.median >= STOP
+    oldest = long if grave and long is not None else windows[1]
     if not grave and series == "dead/wrong" and _rising(history):
         return None
     value = windows[0].median
@@ -57,6 +59,7 @@ def _dead(history: History, series: str, name: str, what: str) -> Evidence | Non
         value=value,
         threshold=STOP if grave else WARN,
         first=first_beyond(history, series, WARN),
+        reach=oldest.steps[0],
         waste=series,
         fact=f"{value:.0%} of the groups are {what}",
     )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections import Counter
 
 from grpokit.diagnose.evidence import Evidence, first_beyond, gained
 from grpokit.diagnose.history import WINDOW, History, Window
-from grpokit.diagnose.robust import mad
+from grpokit.diagnose.robust import median_error
 from grpokit.scoring.rank import spearman
 
 __all__ = ["format_farming", "length_hacking", "overfitting"]
@@ -52,6 +51,7 @@ def format_farming(history: History) -> Evidence | None:
             value=now.median - start,
             threshold=RISE,
             first=first_beyond(history, side, start + RISE),
+            reach=before.steps[0],
             fact=f"the reward {name} rose from {start:.2f} to {now.median:.2f} while "
             f"{_short(goal)} changed by {gain:+.3f}",
         )
@@ -94,6 +94,7 @@ def length_hacking(history: History) -> Evidence | None:
         value=now / start,
         threshold=LONGER,
         first=first_beyond(history, "length/mean", LONGER * start),
+        reach=windows[1].steps[0],
         fact=f"completions went from {start:.0f} to {now:.0f} tokens, their rank correlation with "
         f"the reward is {rank:.2f}, and nothing else rose with it",
     )
@@ -138,7 +139,9 @@ def overfitting(history: History) -> Evidence | None:
         (step, (_around(train, step) - base) - (value - held_out.values[0]))
         for step, value in zip(held_out.steps, held_out.values, strict=True)
     ]
-    gap = min(each for _, each in gaps[-2:]) - 2 * _error(train)
+    gap = min(each for _, each in gaps[-2:]) - 2 * median_error(
+        train.values[:WINDOW], train.values[-WINDOW:]
+    )
     rise = statistics.fmean(held_out.values[-2:]) - held_out.values[0]
     if gap < 0.15 or rise > (_around(train, held_out.steps[-1]) - base) / 2:
         return None
@@ -151,16 +154,11 @@ def overfitting(history: History) -> Evidence | None:
         value=gaps[-1][1],
         threshold=limit,
         first=next(step for step, each in gaps if each >= 0.15),
+        reach=held_out.steps[-2],
         fact=f"since the first evaluation {_short(name)} has gained {gaps[-1][1]:.2f} more in "
         f"training than in evaluations, whose last is {held_out.values[-1]:.2f} and best "
         f"{max(held_out.values):.2f}",
     )
-
-
-def _error(window: Window) -> float:
-    """The error of the difference of the medians of the first and last WINDOW values."""
-    ends = (window.values[:WINDOW], window.values[-WINDOW:])
-    return 1.25 * math.sqrt(sum(mad(each) ** 2 / len(each) for each in ends))
 
 
 def _around(window: Window, step: int) -> float:

@@ -52,6 +52,19 @@ class _Series:
     values: list[float] = field(default_factory=list)
     start: float | None = None
     """Median of the first START values."""
+    best: float | None = None
+    """The highest median of WINDOW values, looked at every BACK of them."""
+
+    def add(self, row: int, step: int, value: float) -> None:
+        self.rows.append(row)
+        self.steps.append(step)
+        self.values.append(value)
+        count = len(self.values)
+        if count == START:
+            self.start = statistics.median(self.values)
+        if count >= WINDOW and count % BACK == 0:
+            middle = statistics.median(self.values[-WINDOW:])
+            self.best = middle if self.best is None else max(self.best, middle)
 
 
 class History:
@@ -81,11 +94,7 @@ class History:
             series = self._series.get(name)
             if series is None:
                 series = self._new(name)
-            series.rows.append(place)
-            series.steps.append(row.step)
-            series.values.append(value)
-            if len(series.values) == START:
-                series.start = statistics.median(series.values)
+            series.add(place, row.step, value)
 
     def _new(self, name: str) -> _Series:
         head, tail = "rewards/", "/mean"
@@ -113,6 +122,11 @@ class History:
         series = self._series.get(name)
         return None if series is None else series.start
 
+    def best(self, name: str) -> float | None:
+        """The highest that a window's median has ever been."""
+        series = self._series.get(name)
+        return None if series is None else series.best
+
     def known(self, name: str) -> Window | None:
         """All values of a number."""
         series = self._series.get(name)
@@ -139,6 +153,12 @@ class History:
             found["stuck"] = float(values["grad_norm"] == 0.0 and dead < 1.0)
         if "dead_groups" in values:
             found.update(self._split(values))
+        if "rejected" not in values and values.get("sampler_ratio_min") == 0.0:
+            found["rejected"] = max(1.0 - values.get("sampler_ratio", 1.0), 0.0)
+        if values.get("seconds/total") and "seconds/score" in values:
+            found["scoring"] = values["seconds/score"] / values["seconds/total"]
+        if values.get("seconds/generate") and "tokens" in values:
+            found["pace"] = values["tokens"] / values["seconds/generate"]
         if {"duplicates", "entropy", "length/mean"} <= values.keys():
             free = values["entropy"] * values["length/mean"]
             found["repeats"] = values["duplicates"] if free >= FREE else 0.0

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import NamedTuple
 
-__all__ = ["Slope", "mad", "theil_sen"]
+__all__ = ["Slope", "mad", "median_error", "theil_sen"]
 
 NORMAL_95 = 1.96
 
@@ -41,3 +41,8 @@ def mad(values: Sequence[float]) -> float:
     """Median absolute deviation, scaled by 1.4826 so that it estimates a normal's deviation."""
     middle = statistics.median(values)
     return 1.4826 * statistics.median(abs(value - middle) for value in values)
+
+
+def median_error(*samples: Sequence[float]) -> float:
+    """The standard error of a median, or of the difference of two, for about normal values."""
+    return 1.25 * math.sqrt(sum(mad(each) ** 2 / len(each) for each in samples))

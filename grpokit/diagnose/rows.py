@@ -17,9 +17,15 @@ TRL_NAMES = {
     "clip_ratio/low_mean": "clip_low",
     "clip_ratio/high_mean": "clip_high",
     "sampling/sampling_logp_difference/mean": "sampler_gap",
+    "sampling/importance_sampling_ratio/mean": "sampler_ratio",
+    "sampling/importance_sampling_ratio/min": "sampler_ratio_min",
     "learning_rate": "lr",
 }
 """Name in TRL's log history -> ours, where they differ (TRL 1.14 to 1.16)."""
+
+
+SECONDS = ("generate", "score", "total")
+"""Times of a step that are looked at."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +50,8 @@ class StepRow:
 def own_row(row: Mapping[str, Any]) -> StepRow:
     """A line of ``metrics.jsonl``, or of ``evals.jsonl`` (its accuracy becomes ``held_out``).
 
-    Adds ``completions``, which are the step's tokens over their mean length, and ``failed``, the
-    failures per completion.
+    Adds ``completions``, which are the step's tokens over their mean length, ``failed``, the failures
+    per completion, and times as ``seconds/total``.
 
     Raises:
         ValueError: the row has no step.
@@ -53,6 +59,12 @@ def own_row(row: Mapping[str, Any]) -> StepRow:
     step, values, odd = numbers(row)
     if "accuracy" in values and "reward" not in values:
         return StepRow(step=step, values={"held_out": values["accuracy"]}, odd=odd)
+    seconds = row.get("seconds")
+    if isinstance(seconds, Mapping):
+        for name in SECONDS:
+            value = seconds.get(name)
+            if isinstance(value, int | float) and 0 <= value < math.inf:
+                values[f"seconds/{name}"] = float(value)
     if values.get("length/mean") and "tokens" in values:
         values["completions"] = float(round(values["tokens"] / values["length/mean"]))
         if "failures" in values:

@@ -1,10 +1,12 @@
-"""Where rows come from: a run's folder, a metrics.jsonl, or TRL's trainer_state.json."""
+"""Where rows come from: a run's folder, a metrics.jsonl, TRL's trainer_state.json, or its history on wandb."""
 
 from __future__ import annotations
 
+import csv
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -43,7 +45,7 @@ def looks_like_a_run(path: Path) -> bool:
     """Whether a path is one for :func:`find_source` rather than a recipe."""
     if path.is_dir():
         return (path / "plan.json").is_file() or _file_of(path) is not None
-    return path.suffix in {".json", ".jsonl"}
+    return path.suffix in {".json", ".jsonl", ".csv"}
 
 
 def find_source(path: Path) -> Source:
@@ -68,7 +70,8 @@ def find_source(path: Path) -> Source:
             place=str(path),
             remedy="name a folder below runs/, or a checkpoint of TRL's trainer",
         )
-    source = _own(file) if file.suffix == ".jsonl" else _trl(file)
+    readers: dict[str, Callable[[Path], Source]] = {".jsonl": _own, ".csv": _wandb}
+    source = readers.get(file.suffix, _trl)(file)
     if not any("reward" in row.values or "reward" in row.odd for row in source.rows):
         raise _no_steps(file)
     return source
@@ -160,6 +163,44 @@ def _trl(path: Path) -> Source:
             remedy=f"name a {STATE} as TRL writes it into its checkpoints, or a run's folder",
         ) from error
     return Source(path=path, kind="trl", rows=tuple(rows))
+
+
+def _wandb(path: Path) -> Source:
+    """``run.history()`` or ``run.scan_history()`` of TRL's trainer as a table.
+
+    wandb has the names behind `train/` and `eval/`, and a cell for each number of any row.
+    """
+    lines = _bytes(path).decode("utf-8", errors="replace").splitlines(keepends=True)
+    try:
+        table = [_entry(row) for row in csv.DictReader(lines)]
+    except csv.Error as error:
+        raise _no_history(path, str(error)) from error
+    rows = [trl_row(entry) for entry in table if entry is not None]
+    if not rows:
+        raise _no_history(path, "no row has a number in the column train/global_step or _step")
+    return Source(path=path, kind="trl", rows=tuple(rows))
+
+
+def _entry(row: Mapping[str | None, Any]) -> dict[str, Any] | None:
+    """A row of the table as the trainer has logged it; None where it is none of a step."""
+    found: dict[str, Any] = {}
+    for name, cell in row.items():
+        if isinstance(name, str) and isinstance(cell, str) and cell.strip():
+            with suppress(ValueError):  # a name, a time, a table: no number
+                short = name.removeprefix("train/")
+                found[f"eval_{name[5:]}" if name.startswith("eval/") else short] = float(cell)
+    step = found.get("global_step", found.get("_step"))
+    if step is None or not step.is_integer() or "train_runtime" in found:  # or the run's summary
+        return None
+    return {**found, "step": int(step)}
+
+
+def _no_history(path: Path, fact: str) -> RecipeError:
+    return RecipeError(
+        f"this is no history of a run: {fact}",
+        place=str(path),
+        remedy="write one with wandb: pandas.DataFrame(run.scan_history()).to_csv(...)",
+    )
 
 
 def _bytes(path: Path) -> bytes:

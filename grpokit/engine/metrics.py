@@ -37,6 +37,8 @@ METRICS: dict[str, str] = {
     "clip_high": "share of tokens whose ratio was clipped from above",
     "ratio": "mean ratio of new to old policy per token",
     "sampler_gap": "mean absolute difference of log-probs between sampler and trainer, per token",
+    "rejected": "share of tokens that the part `correction` leaves out of the update, as sampler and "
+    "trainer differ too much on them; absent without such a part",
     "policy_loss": "the clipped objective, negated, per trained token",
     "staleness": "mean age in steps of the weights that drew the groups that go on; absent unless "
     "`rollout.staleness` is set",

@@ -36,6 +36,9 @@ class Observer:
     def step(self, record: StepRecord, rollout: Rollout, scores: Scores) -> None:
         """A step is finished and recorded."""
 
+    def go_on(self) -> None:
+        """Asked before each step: raises GrpokitError where the run is to end here, saved."""
+
     def saved(self, step: int, folder: Path) -> None:
         """A checkpoint is safe on the disk."""
 

@@ -105,9 +105,14 @@ class Progress:
         """The next step, up to its update; None after the last one."""
         if self.done >= self.recipe.train.steps:
             return None
-        self.ranks.every(self.loop.poll)
+        self.ranks.every(self._go_on)
         self.pending = self.loop.begin(self.done + 1)
         return self.pending.task
+
+    def _go_on(self) -> None:
+        """Raises where a signal has come, or where who watches the run wants it to end."""
+        self.loop.poll()
+        self.observer.go_on()
 
     def end(self, update: Update) -> None:
         """The step is trained."""

@@ -9,6 +9,7 @@ runs/quickstart-20260131-184502/
     rollouts.jsonl   a line a prompt and step: completions, scores, advantages
     failures.jsonl   the first failure of each reward and kind, with its trace
     unfinished.jsonl the same of a step that failed after it was scored
+    diagnosis.json   what was found in the numbers, once the run has ended or stopped
     checkpoints/     see checkpoint.py
     final/           the trained policy, once the run is complete
     eval/            evaluations of this run
@@ -43,6 +44,7 @@ SAFE_KEYS = (
     "train.save_every",
     "train.keep",
     "train.show_every",
+    "train.on_finding",
     "train.save_rollouts",
     "train.out",
     "scoring.timeout",

@@ -63,7 +63,7 @@ def train(
 
     Raises:
         Interrupted: a signal came; a checkpoint of the last finished step is on the disk.
-        RewardError, NonFiniteError, OutOfMemoryError: likewise, with the cause.
+        RewardError, NonFiniteError, OutOfMemoryError, FindingError: likewise, with the cause.
         CheckpointError: nothing to resume from is whole, or the disk is full.
         PreflightError: there are not as many processes as the recipe asks for.
     """

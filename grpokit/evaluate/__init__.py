@@ -5,7 +5,7 @@ means      the same for shares by question, over questions or clusters of them
 flips      the sign-flip test
 passes     pass@k
 votes      maj@k
-texts      lengths and repetition of answers, words in them, thinking that is left open
+texts      lengths of answers, words in them, thinking that is left open
 measures   the rates that stand beside an accuracy
 calibration  whether the confidence that answers state is the share of them that is right
 overlap    questions that stand in the training data

@@ -24,8 +24,9 @@ from grpokit.evaluate.means import share_interval
 from grpokit.evaluate.measures import rates
 from grpokit.evaluate.paired import Comparison, compare
 from grpokit.evaluate.passes import pass_at_k
-from grpokit.evaluate.texts import lengths, repetition
+from grpokit.evaluate.texts import lengths
 from grpokit.evaluate.votes import Ballot, ballot_of, majority_at_k
+from grpokit.scoring.repeats import repetition
 
 __all__ = [
     "Evaluation",

@@ -1,4 +1,4 @@
-"""What answers look like, beside right and wrong: how long they are, how much they repeat, which words they use."""
+"""What answers look like, beside right and wrong: how long they are, which words they use."""
 
 from __future__ import annotations
 
@@ -9,10 +9,7 @@ from typing import Any
 
 from grpokit.answers.wrappers import CLOSE, OPEN, strip_thinking
 
-__all__ = ["GRAM", "lengths", "repetition", "thinks", "unclosed", "word_rates"]
-
-GRAM = 4
-"""Words of a run whose repetition counts."""
+__all__ = ["lengths", "thinks", "unclosed", "word_rates"]
 
 
 def lengths(tokens: Sequence[int]) -> dict[str, Any] | None:
@@ -33,16 +30,6 @@ def lengths(tokens: Sequence[int]) -> dict[str, Any] | None:
 
 def _rank(share: float, n: int) -> int:
     return max(0, -int(-share * n // 1) - 1)
-
-
-def repetition(text: str) -> float:
-    """The share of runs of four words that the text has held before; 0.0 for fewer than five words.
-
-    Words are what spaces separate. A text that says one sentence ten times has about 0.9.
-    """
-    words = text.split()
-    grams = [tuple(words[at : at + GRAM]) for at in range(len(words) - GRAM + 1)]
-    return 1 - len(set(grams)) / len(grams) if grams else 0.0
 
 
 def thinks(text: str) -> bool:

@@ -25,8 +25,8 @@ class SavedStep:
     end: int
 
 
-def read_steps(path: Path) -> Iterator[SavedStep]:
-    """All steps of a file. A last line without an end is one that is just being written.
+def read_steps(path: Path, start: int = 0) -> Iterator[SavedStep]:
+    """All steps of a file, from the byte ``start`` on, where one begins. A last line without an end is one that is just being written.
 
     Raises:
         PreflightError: there is no such file.
@@ -39,8 +39,9 @@ def read_steps(path: Path) -> Iterator[SavedStep]:
             remedy="train with train.save_rollouts: true, which is the default",
         )
     groups: list[dict[str, Any]] = []
-    end = 0
+    end = start
     with path.open("rb") as file:
+        file.seek(start)
         for number, line in enumerate(file, 1):
             if not line.endswith(b"\n"):
                 break

@@ -207,6 +207,8 @@ class TrainSection(Config):
     """Steps between sample completions on the terminal; 0 shows none."""
     save_rollouts: bool = True
     """Write every completion with its scores to `rollouts.jsonl`."""
+    on_finding: Literal["warn", "stop"] = "warn"
+    """What happens when the numbers of the run give a reason to stop (docs/diagnoses.md): `warn` says it, `stop` saves a checkpoint and ends the run with exit code 8. A resume may change it."""
 
 
 class LenientSection(Use):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from functools import partial
 
 import pytest
 import torch
 
+from grpokit.algorithms.correction import Rejection, importance_weight
 from grpokit.algorithms.grpo import build
 from grpokit.algorithms.grpo_config import GrpoConfig
 from grpokit.spec.flow import Advantages, Completion, Prompt, Rollout, Sampling, Scores
@@ -183,6 +185,33 @@ def test_only_what_was_given_is_measured():
         build(GrpoConfig(beta=0.1)).loss(inputs)
     with pytest.raises(ValueError, match="no entropies"):
         build(GrpoConfig(entropy_coef=0.1)).loss(inputs)
+
+
+@pytest.mark.parametrize("level", ["token", "sequence"])
+def test_tokens_that_the_correction_leaves_out_are_counted(level):
+    """Counted token by token; the same whether denominators shrink with them or not."""
+    inputs = random_inputs(3)
+    noise_NT = torch.randn(inputs.mask_NT.shape, generator=torch.Generator().manual_seed(1))
+    inputs = dataclasses.replace(inputs, sampler_logprobs_NT=inputs.old_logprobs_NT + noise_NT)
+    weigh = partial(importance_weight, level=level, cut="mask", cap=1.5, floor=0.6)
+    rejected = Rejection(level=level, cap=1.5, floor=0.6)
+    drawn = lost = 0
+    rows = (inputs.old_logprobs_NT, inputs.sampler_logprobs_NT, inputs.mask_NT, inputs.weights_N)
+    for old, sampler, mask, weight in zip(*rows, strict=True):
+        if not weight:
+            continue
+        gaps = [float(a - b) for a, b, on in zip(old, sampler, mask, strict=True) if on]
+        judged = gaps if level == "token" else [sum(gaps)] * len(gaps)
+        drawn += len(gaps)
+        lost += sum(not 0.6 <= math.exp(gap) <= 1.5 for gap in judged)
+    assert 0 < lost < drawn
+    for correction in (weigh, rejected):
+        algorithm = dataclasses.replace(build(GrpoConfig()), correction=correction)
+        over, under = algorithm.loss(inputs).sums["rejected"]
+        assert (float(over), float(under)) == (lost, drawn)
+    truncated = partial(importance_weight, level=level, cut="truncate", cap=1.5)
+    kept = dataclasses.replace(build(GrpoConfig()), correction=truncated).loss(inputs).sums
+    assert float(kept["rejected"][0]) == 0
 
 
 def make_rollout(finishes: list[list[str]]) -> Rollout:

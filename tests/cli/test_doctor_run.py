@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from diagnosed_runs import numbered_run, sound_rows, trainer_state
+from diagnosed_runs import numbered_run, sound_rows, trainer_state, wandb_table
 from dists import grpokit
 from grpokit.cli.main import main
 from saved_runs import completion, group
@@ -40,9 +40,9 @@ def test_a_sound_run_ends_with_0(tmp_path: Path) -> None:
     assert done.stdout.splitlines()[-1] == "nothing is wrong in these numbers"
 
 
-def test_a_reason_to_stop_ends_with_1_and_shows_hostile_text_harmlessly(tmp_path: Path) -> None:
+def test_a_reason_to_stop_ends_with_8_and_shows_hostile_text_harmlessly(tmp_path: Path) -> None:
     done = grpokit("doctor", str(cut_off(tmp_path)))
-    assert done.returncode == 1, done.stderr
+    assert done.returncode == 8, done.stderr
     assert done.stderr == ""
     lines = done.stdout.splitlines()
     assert max(map(len, lines)) <= 80 + len(str(tmp_path)) + 40
@@ -65,7 +65,7 @@ def test_a_warning_ends_with_0(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_json_has_numbers_and_samples(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    told = found(capsys, cut_off(tmp_path), 1)
+    told = found(capsys, cut_off(tmp_path), 8)
     assert (told["format"], told["kind"], told["rows"], told["last_step"]) == (1, "grpokit", 40, 40)
     (one,) = told["findings"]
     assert (one["name"], one["first"], one["last"], one["wasted"]) == ("truncation", 1, 40, 1280)
@@ -79,7 +79,7 @@ def test_samples_are_of_the_last_step_that_has_some(
         group(step, 7, "4", [completion(0, "cut..." if step <= 30 else "whole", 0.5)])
         for step in range(1, 41)
     ]
-    told = found(capsys, numbered_run(tmp_path, sound_rows(40, truncated=0.5), groups), 1)
+    told = found(capsys, numbered_run(tmp_path, sound_rows(40, truncated=0.5), groups), 8)
     assert [each["step"] for each in told["findings"][0]["samples"]] == [30]
 
 
@@ -116,17 +116,39 @@ def test_a_trainers_state_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[
     state = trainer_state(tmp_path / "out" / "checkpoint-40", rows)
     trainer_state(tmp_path / "out" / "checkpoint-9", sound_rows(9))
     for path in (state, state.parent, tmp_path / "out"):
-        told = found(capsys, path, 1)
+        told = found(capsys, path, 8)
         assert (told["kind"], told["rows"]) == ("trl", 40)
         assert [each["name"] for each in told["findings"]] == ["truncation"]
         assert told["findings"][0]["wasted"] is None
+
+
+def test_a_history_of_wandb_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = found(capsys, wandb_table(tmp_path / "run.csv", sound_rows(40, truncated=0.5)), 8)
+    assert (told["kind"], told["rows"], told["last_step"]) == ("trl", 40, 40)
+    assert [each["name"] for each in told["findings"]] == ["truncation"]
+    rows = sound_rows(6, reward=math.nan)
+    told = found(capsys, wandb_table(tmp_path / "nan.csv", rows), 8)
+    assert [each["name"] for each in told["findings"]] == ["reward-failures"]
+
+
+def test_evaluations_in_a_history_of_wandb(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = ["train/global_step,train/reward,eval/reward"]
+    for step in range(1, 151):
+        lines.append(f"{step},{0.3 + 0.004 * step},")
+        lines += [f"{step},,0.4"] if step % 25 == 0 else []
+    (tmp_path / "run.csv").write_text("\n".join(lines) + "\n")
+    assert [f["name"] for f in found(capsys, tmp_path / "run.csv", 0)["findings"]] == [
+        "over-fitting"
+    ]
 
 
 @pytest.mark.parametrize("value", [None, math.nan])
 def test_a_trainer_whose_reward_is_nan(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], value: float | None
 ) -> None:
-    told = found(capsys, trainer_state(tmp_path, sound_rows(6, reward=value)), 1)
+    told = found(capsys, trainer_state(tmp_path, sound_rows(6, reward=value)), 8)
     assert [each["name"] for each in told["findings"]] == ["reward-failures"]
 
 
@@ -185,6 +207,9 @@ BAD = [
     ("trainer_state.json", "[1]", 2, ["no state of a trainer"]),
     ("trainer_state.json", '{"log_history": [3]}', 2, ["no state of a trainer"]),
     ("trainer_state.json", '{"log_history": []}', 6, ["no step with a reward"]),
+    ("run.csv", "", 2, ["no history of a run", "scan_history"]),
+    ("run.csv", "a,b\n1,2\n", 2, ["no history of a run", "train/global_step"]),
+    ("run.csv", "_step,train/loss\n1,2\n", 6, ["no step with a reward"]),
     ("state.json", "\x00\x01", 2, ["no state of a trainer", "state.json"]),
 ]
 

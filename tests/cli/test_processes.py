@@ -185,6 +185,25 @@ def test_a_signal_saves_and_the_run_goes_on_exactly(written: Path, shared: Path)
     assert metrics(run) == metrics(shared)
 
 
+def test_a_reason_to_stop_ends_them_all_and_saves(tiny_model_folder: Path, tmp_path: Path) -> None:
+    """The first process alone watches; the others hear of it."""
+    write(
+        tiny_model_folder,
+        tmp_path,
+        every=100,
+        rewards=[{"use": "contains", "with": {"text": "never"}}],
+    )
+    settings = ("--steps", "60", "--set", "train.on_finding=stop", "--set", "rollout.max_tokens=2")
+    output = train(tmp_path, "r.yaml", "--processes", "2", *settings, "--skip-reward-check", code=8)
+    assert "stopped at step 30 by constant-reward" in output
+    assert "another process" not in output
+    run = newest(tmp_path)
+    assert [path.name for path in (run / "checkpoints").glob("step-*")] == ["step-000030"]
+    told = json.loads((run / "diagnosis.json").read_text())
+    assert (told["last_step"], told["stop"]) == (30, True)
+    assert "constant-reward" in (run / "logs/process-1.log").read_text()
+
+
 def test_ctrl_c_before_the_processes_have_met(written: Path) -> None:
     process = start(written.parent, "r.yaml", "--processes", "2")
     while len(children(process.pid)) < 2:

@@ -2,42 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from commands import Commands
 from diagnosed_runs import numbered_run, sound_rows
 from grpokit.cli.live import PlainTraining
 from grpokit.cli.watching import RunWatch
-from grpokit.spec.flow import Completion, Prompt, Rollout, Sampling, Scores, StepRecord
-
-ROW = Mapping[str, Any]
-
-
-def record(row: ROW) -> StepRecord:
-    metrics = {key: value for key, value in row.items() if key not in ("step", "seconds")}
-    return StepRecord(step=row["step"], metrics=metrics, seconds={"total": 1.0})
-
-
-def drawn(*texts: str, totals: Sequence[float] = ()) -> tuple[Rollout, Scores]:
-    """One group."""
-    completions = tuple(
-        Completion(token_ids=(1,) * len(text), text=text, finish="stop") for text in texts
-    )
-    prompt = Prompt(id="p", index=0, row={}, messages=({"role": "user", "content": "?"},))
-    total = (tuple(totals or (0.5,) * len(texts)),)
-    rollout = Rollout(
-        prompts=(prompt,),
-        prompt_ids=((1,),),
-        completions=(completions,),
-        sampling=Sampling(group=len(texts), max_tokens=9, step=1),
-    )
-    scores = Scores(rewards={}, components={}, total=total, weights={}, failures=())
-    return rollout, scores
+from watched_steps import ROW, drawn, record
 
 
 def watched(watch: RunWatch, rows: Sequence[ROW], texts: Sequence[str] = ("a", "b")) -> list[str]:
@@ -116,30 +89,3 @@ def test_the_view_says_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         view.step(record(row), *drawn("a", "b"))
     found = capsys.readouterr()
     assert (found.out + found.err).count("truncation, since step 1") == 1
-
-
-RECIPE = """
-grpokit: 1
-model: {{id: {model}, lora: null, dtype: float32}}
-dataset: {{use: arithmetic}}
-rewards: [{{use: contains, with: {{text: never}}}}, {{use: length, with: {{max: 400}}}}]
-rollout: {{prompts: 2, group: 4, max_tokens: 2}}
-optim: {{lr: 1.0e-6}}
-train: {{steps: 45, save_every: 50, out: runs, show_every: 0}}
-"""
-
-
-def test_a_real_run_that_cannot_learn(tiny_model_folder: Path, tmp_path: Path) -> None:
-    """Two tokens are too few for this answer: said in the run, and by the command that the line names."""
-    (tmp_path / "short.yaml").write_text(RECIPE.format(model=tiny_model_folder))
-    with Commands(tmp_path) as commands:
-        skip = ("--skip-reward-check", "--plain")
-        assert commands.run("train", "short.yaml", *skip) == 0, commands.output
-        said = [line for line in commands.output.splitlines() if "; grpokit doctor " in line]
-        assert any(line.startswith("truncation (a reason to stop)") for line in said)
-        (run,) = (tmp_path / "runs").iterdir()
-        assert commands.run("doctor", str(run), "--json") == 1, commands.output
-        data = json.loads(commands.output[commands.output.index("{\n") :])
-        found = {each["name"]: each for each in data["findings"]}
-        assert {line.split()[0].strip(",") for line in said} <= found.keys()
-        assert len(found["truncation"]["samples"]) == 3

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from grpokit.diagnose.robust import mad, theil_sen
+from grpokit.diagnose.robust import mad, median_error, theil_sen
 
 
 def test_a_straight_line_has_its_slope_and_no_doubt() -> None:
@@ -43,3 +43,10 @@ def test_no_slope_without_two_steps() -> None:
 def test_the_deviation_of_a_wild_value_is_small() -> None:
     assert mad([1, 2, 3, 4, 1e9]) == pytest.approx(1.4826)
     assert mad([5.0]) == 0.0
+
+
+def test_the_error_of_a_median_is_that_of_normal_values() -> None:
+    """A deviation of 1.4826 over three values; of a difference the root of the sum of squares."""
+    one = 1.25 * 1.4826 / math.sqrt(3)
+    assert median_error([1, 2, 3]) == pytest.approx(one)
+    assert median_error([1, 2, 3], [4, 5, 6]) == pytest.approx(one * math.sqrt(2))

@@ -2,7 +2,8 @@
 
 import pytest
 
-from grpokit.evaluate.texts import lengths, repetition, thinks, unclosed, word_rates
+from grpokit.evaluate.texts import lengths, thinks, unclosed, word_rates
+from grpokit.scoring.repeats import repetition
 
 
 def test_lengths_by_rank():

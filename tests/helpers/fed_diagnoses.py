@@ -8,7 +8,7 @@ from typing import Any
 from grpokit.diagnose.diagnosis import Diagnosis, Finding
 from grpokit.diagnose.rows import own_row
 
-__all__ = ["SOUND", "Value", "feed", "nothing", "only"]
+__all__ = ["SOUND", "Value", "feed", "found", "nothing", "only"]
 
 SOUND: dict[str, Any] = {
     "reward_std": 0.4,
@@ -41,11 +41,16 @@ def feed(rows: int, *, goal: str | None = None, **changes: Value) -> Diagnosis:
     return diagnosis
 
 
+def found(diagnosis: Diagnosis) -> list[Finding]:
+    """What is found, but for `no-learning`: the reward that is fed stands still on purpose."""
+    return [each for each in diagnosis.findings() if each.name != "no-learning"]
+
+
 def only(diagnosis: Diagnosis) -> Finding:
-    found = diagnosis.findings()
-    assert len(found) == 1, found
-    return found[0]
+    told = found(diagnosis)
+    assert len(told) == 1, told
+    return told[0]
 
 
 def nothing(diagnosis: Diagnosis) -> bool:
-    return diagnosis.findings() == []
+    return found(diagnosis) == []

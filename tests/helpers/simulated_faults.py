@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from simulated_damage import DAMAGE, stands_still
 from simulated_runs import Run, State, clean_run
 
 __all__ = ["FAULTS", "faulty_run"]
@@ -18,11 +19,6 @@ def faulty_run(name: str, seed: int) -> Run:
     run.steps = max(run.steps, run.onset + 150)
     FAULTS[name](run)
     return run
-
-
-def _stands_still(run: Run) -> None:
-    """Nothing is learned, so the policy does not become more certain either."""
-    run.gain, run.entropy_left = 0.0, run.rng.uniform(0.7, 1.0)
 
 
 def _failing(run: Run) -> None:
@@ -45,7 +41,7 @@ def _abstaining(run: Run) -> None:
 def _constant(run: Run) -> None:
     """The total no longer depends on the answer."""
     level = run.rng.choice((0.0, 0.1, 0.5))
-    _stands_still(run)
+    stands_still(run)
 
     def hurt(run: Run, step: int, state: State) -> None:
         state.total = level
@@ -65,7 +61,7 @@ def _saturated(run: Run) -> None:
 
 def _farming(run: Run) -> None:
     """The helper is learned from the onset on, and nothing else."""
-    _stands_still(run)
+    stands_still(run)
     run.helper = run.rng.uniform(0.2, 0.6)
     run.skill = run.rng.uniform(-2.5, -0.8)
     run.onset = run.rng.randint(20, 100)
@@ -85,7 +81,7 @@ def _farming(run: Run) -> None:
 
 def _lengthening(run: Run) -> None:
     """Completions and total grow together; answers stay as they are."""
-    _stands_still(run)
+    stands_still(run)
     run.onset = run.rng.randint(25, 100)
     run.steps = run.onset + 180
     run.growth = 0.0
@@ -143,7 +139,7 @@ def _mismatched(run: Run) -> None:
 def _truncating(run: Run) -> None:
     """Completions are cut off, and answers with them."""
     share = run.rng.uniform(0.2, 0.9)
-    _stands_still(run)
+    stands_still(run)
 
     def hurt(run: Run, step: int, state: State) -> None:
         state.truncated = share * run.rng.uniform(0.8, 1.1)
@@ -166,7 +162,7 @@ def _repeating(run: Run) -> None:
 
 
 def _frozen(run: Run) -> None:
-    _stands_still(run)
+    stands_still(run)
     run.spread, run.skill = 1.0, run.rng.uniform(-1.5, 1.0)
 
     def hurt(run: Run, step: int, state: State) -> None:
@@ -176,7 +172,7 @@ def _frozen(run: Run) -> None:
 
 
 def _too_hard(run: Run) -> None:
-    _stands_still(run)
+    stands_still(run)
     run.onset = 1
     run.skill, run.spread = run.rng.uniform(-6.5, -5.0), 0.7
     run.format_start = 1.0
@@ -184,7 +180,7 @@ def _too_hard(run: Run) -> None:
 
 
 def _too_easy(run: Run) -> None:
-    _stands_still(run)
+    stands_still(run)
     run.onset = 1
     run.skill, run.spread, run.cap = run.rng.uniform(5.0, 6.5), 0.7, 1.0
     run.format_start = 1.0
@@ -220,5 +216,6 @@ FAULTS: dict[str, Callable[[Run], None]] = {
     "dead-groups-wrong": _too_hard,
     "dead-groups-right": _too_easy,
     "over-fitting": _memorising,
+    **DAMAGE,
 }
 """The finding that each fault is to be called by."""

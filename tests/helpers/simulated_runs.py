@@ -41,7 +41,17 @@ class Run:
     truncated: float
     saved: bool
     evals: int | None
+    loops: float
+    bias: float
+    rejected: float | None
+    pace_of_tokens: float
+    scoring: float
     cap: float = 0.97
+    form: float | None = None
+    noise: float = 0.0
+    graded: bool = False
+    rounds: int = 1
+    grad_noise: float = 0.4
     onset: int = 0
     strength: float = 1.0
     hurt: Callable[[Run, int, State], None] | None = None
@@ -77,10 +87,16 @@ class Run:
             truncated=min(max(self.truncated * noisy(0.5), 0.0), 1.0),
             gap=self.gap * noisy(0.3) * (0.4 + 0.6 * entropy / self.entropy),
             kl=None if self.kl is None else self.kl * (progress + 0.02) * noisy(0.3),
-            grad=0.2 * noisy(0.4),
+            grad=0.2 * noisy(self.grad_noise),
             clip=0.004 * noisy(0.8),
             duplicates=min(0.9, 0.05 * noisy(0.5) + 0.8 * math.exp(-entropy * length / 3)),
             length_reward=max(min(self.rng.gauss(-0.05, 0.15), 1.0), -1.0),
+            repetition=min(self.loops * (1 + 0.5 * self.growth * progress) * noisy(0.3), 1.0),
+            best_cut=min(self.truncated * noisy(0.8), 1.0),
+            one_answer=min(self.bias * (1 - progress) * noisy(0.4), 1.0),
+            rejected=None if self.rejected is None else min(self.rejected * noisy(0.6), 1.0),
+            slower=noisy(0.08) * _hiccup(self.rng),
+            scoring=self.scoring * noisy(0.3),
         )
 
     def _draw(self, state: State) -> tuple[list[list[float]], list[float], list[list[float]]]:
@@ -92,8 +108,10 @@ class Run:
         for _ in range(self.prompts):
             hard = rng.gauss(0, self.spread)
             chance = self.cap / (1 + math.exp(-(state.skill - hard)))
-            right = [float(rng.random() < chance) for _ in range(self.group)]
+            right = self._answers(chance)
             form = [float(one > 0 or rng.random() < state.format) for one in right]
+            if self.form is not None:
+                form = [self.form] * self.group
             forms += form
             rights.append(right)
             totals.append(
@@ -102,15 +120,34 @@ class Run:
         if state.total is not None:
             totals = [[state.total] * self.group for _ in totals]
             rights = totals
+        if self.noise:
+            totals = [[one + rng.gauss(0, self.noise) for one in each] for each in totals]
         if state.bonus:
             totals = [
                 [one + state.bonus * rng.uniform(0.7, 1.3) for one in each] for each in totals
             ]
         return rights, forms, totals
 
-    def _row(self, step: int, state: State) -> dict[str, Any]:
-        count = self.prompts * self.group
+    def _answers(self, chance: float) -> list[float]:
+        """Scores of a group: right or wrong, or the share of an answer's parts that are right."""
+        if not self.graded:
+            return [float(self.rng.random() < chance) for _ in range(self.group)]
+        return [sum(self.rng.random() < chance for _ in range(10)) / 10 for _ in range(self.group)]
+
+    def _rounds(self, state: State) -> tuple[list[list[float]], list[float], list[list[float]]]:
+        """Draws until as many groups as wanted are alive, where the run does that."""
         rights, forms, totals = self._draw(state)
+        for _ in range(self.rounds - 1):
+            if sum(max(each) - min(each) > 1e-8 for each in totals) >= self.prompts:
+                break
+            more = self._draw(state)
+            rights, forms, totals = rights + more[0], forms + more[1], totals + more[2]
+        return rights, forms, totals
+
+    def _row(self, step: int, state: State) -> dict[str, Any]:
+        rights, forms, totals = self._rounds(state)
+        prompts = len(totals)
+        count = prompts * self.group
         flat = [one for each in totals for one in each]
         row: dict[str, Any] = {"step": step, "abstained": state.abstained}
         if state.abstained < 1:
@@ -119,11 +156,15 @@ class Run:
             if self.helper:
                 row |= _reward("format", forms)
         dead = [each for each in totals if max(each) - min(each) < 1e-8]
-        row["dead_groups"] = len(dead) / self.prompts
-        row["dead_groups_high"] = sum(each[0] >= max(flat) - 1e-8 for each in dead) / self.prompts
-        updates = int(len(dead) < self.prompts and state.abstained < 1)
+        row["dead_groups"] = len(dead) / prompts
+        row["dead_groups_high"] = sum(each[0] >= max(flat) - 1e-8 for each in dead) / prompts
+        updates = int(len(dead) < prompts and state.abstained < 1)
         if updates:
             row["grad_norm"] = state.grad
+        generate = (0.3 + state.length * count / self.pace_of_tokens) * state.slower
+        score = state.scoring * generate
+        total = generate + score + updates * 0.8 * generate
+        row["seconds"] = {"generate": generate, "score": score, "total": total}
         row |= {
             "optimizer_steps": updates,
             "failures": round(state.failed * count),
@@ -134,12 +175,18 @@ class Run:
             "sampler_gap": state.gap,
             "clip_low": state.clip / 2,
             "clip_high": state.clip / 2,
-            "skipped_steps": 0.0,
+            "skipped_steps": state.skipped,
+            "length/max": min(state.length * 1.8, self.length * 4),
         }
+        if state.skipped:
+            row.pop("grad_norm", None)
+        if state.rejected is not None:
+            row["rejected"] = state.rejected
         if state.kl is not None:
             row["kl"] = state.kl
         if self.saved:
-            row |= {"duplicates": state.duplicates, "length_reward": state.length_reward}
+            names = ("duplicates", "length_reward", "repetition", "best_cut", "one_answer")
+            row |= {name: getattr(state, name) for name in names}
         return row
 
 
@@ -159,10 +206,22 @@ class State:
     clip: float
     duplicates: float
     length_reward: float
+    repetition: float
+    best_cut: float
+    one_answer: float
+    rejected: float | None
+    slower: float
+    scoring: float
+    skipped: float = 0.0
     total: float | None = None
     bonus: float = 0.0
     abstained: float = 0.0
     failed: float = 0.0
+
+
+def _hiccup(rng: random.Random) -> float:
+    """One step in fifty takes up to four times as long: a checkpoint, another program."""
+    return rng.uniform(1.5, 4.0) if rng.random() < 0.02 else 1.0
 
 
 def _mean(values: list[float]) -> float:
@@ -209,4 +268,9 @@ def clean_run(seed: int) -> Run:
         saved=rng.random() < 0.7,
         evals=rng.choice((None, 25, 50)),
         cap=rng.uniform(0.85, 1.0),
+        loops=rng.uniform(0.0, 0.15),
+        bias=rng.uniform(0.0, 0.5),
+        rejected=rng.choice((None, rng.uniform(0.0, 0.04))),
+        pace_of_tokens=math.exp(rng.uniform(math.log(300), math.log(20_000))),
+        scoring=math.exp(rng.uniform(math.log(0.001), math.log(0.4))),
     )

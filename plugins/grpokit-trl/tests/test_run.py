@@ -14,7 +14,7 @@ import resume_runs
 from grpokit.engine.observer import Observer
 from grpokit.engine.rundir import RunDir
 from grpokit.engine.session import train
-from grpokit.errors import GrpokitError, Interrupted, NonFiniteError
+from grpokit.errors import FindingError, GrpokitError, Interrupted, NonFiniteError
 from grpokit.registry.catalog import Catalog
 from grpokit.spec.recipe import Lora
 from resume_runs import Cut
@@ -59,6 +59,32 @@ def test_sigterm_saves_and_the_run_goes_on(whole, tiny_model_folder, tmp_path, s
     assert stop.value.exit_code == 143
     assert "grpokit train --resume" in stop.value.remedy
     assert (run / "checkpoints" / "step-000004").is_dir()  # the last finished step, not the third
+    train(RunDir.existing(run).recipe(), RunDir.existing(run), Catalog.load(), Observer())
+    assert resume_runs.outcome(run) == whole
+
+
+@dataclass
+class Watcher(Observer):
+    """Wants the run to end before a step."""
+
+    at: int
+    seen: int = 0
+
+    def step(self, record: Any, rollout: Any, scores: Any) -> None:
+        self.seen = record.step
+
+    def go_on(self) -> None:
+        if self.seen == self.at - 1:
+            raise FindingError("a reason to stop")
+
+
+def test_who_watches_ends_the_run_and_it_goes_on(whole, tiny_model_folder, tmp_path):
+    run = RunDir.create(tmp_path, "run", recipe(tiny_model_folder, tmp_path), {}).path
+    with pytest.raises(FindingError) as stop:
+        train(RunDir.existing(run).recipe(), RunDir.existing(run), Catalog.load(), Watcher(5))
+    assert stop.value.exit_code == 8
+    assert "grpokit train --resume" in stop.value.remedy
+    assert (run / "checkpoints" / "step-000004").is_dir()
     train(RunDir.existing(run).recipe(), RunDir.existing(run), Catalog.load(), Observer())
     assert resume_runs.outcome(run) == whole
 
