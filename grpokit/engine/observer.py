@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,9 @@ class Observer:
 
     def stage(self, step: int, name: str) -> None:
         """A stage of the step begins: generate, score, update, save, evaluate."""
+
+    def weighed(self, step: int, advantages: Mapping[int, Sequence[float]]) -> None:
+        """The advantages of the groups that went on, by their place in the rollout; ``step`` follows."""
 
     def step(self, record: StepRecord, rollout: Rollout, scores: Scores) -> None:
         """A step is finished and recorded."""

@@ -129,6 +129,8 @@ class Progress:
         self.loop_state = self.loop.state()
         if "reward" in record.metrics:
             self.window.append(record.metrics["reward"])
+        weights = batch.advantages.advantages_PG.tolist()
+        self.observer.weighed(record.step, dict(zip(batch.kept, weights, strict=True)))
         self.observer.step(record, rollout, scores)
         if self.ranks.first:
             self.failures.add(record.step, scores)
