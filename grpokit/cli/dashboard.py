@@ -234,7 +234,10 @@ class Board:
     def _rows(self, width: int, label: int) -> Iterator[_Block]:
         wanted = [
             (1, "reward", "reward", "bold green"),
-            *((10 + n, f"  {name}", f"rewards/{name}/mean", "") for n, name in enumerate(self.names)),
+            *(
+                (10 + n, f"  {name}", f"rewards/{name}/mean", "")
+                for n, name in enumerate(self.names)
+            ),
             (2, "dead groups", "dead_groups", "bold yellow"),
             (3, "length", "length/mean", ""),
             (8, "truncated", "truncated", ""),
@@ -315,7 +318,10 @@ class Board:
 
     def _sample(self, sample: Sample, width: int, lines: int) -> list[Text]:
         head = f"── step {sample.step}: the best of {sample.of} answers to one question "
-        scored = [f"{render.safe(name, limit=60, one_line=True)} {_score(value)}" for name, value in sample.scores.items()]
+        scored = [
+            f"{render.safe(name, limit=60, one_line=True)} {_score(value)}"
+            for name, value in sample.scores.items()
+        ]
         total = f"total {_score(sample.total)}"
         if sample.advantage is not None:
             total += f", advantage {sample.advantage:+.3f}"
@@ -328,7 +334,12 @@ class Board:
                 _line(("  " if place else "A ", "bold"), (line, ""), width=width)
                 for place, line in enumerate(render.fold(sample.answer, width - 2, lines))
             ),
-            _line(("  " + ", ".join(scored) + " → ", "dim"), (total, "bold"), (f" · {ends}", "dim"), width=width),
+            _line(
+                ("  " + ", ".join(scored) + " → ", "dim"),
+                (total, "bold"),
+                (f" · {ends}", "dim"),
+                width=width,
+            ),
         ]
 
 

@@ -279,7 +279,11 @@ def panel(content: RenderableType, *, title: str = "", style: str = "") -> Rende
 
 
 def framed(
-    draw: Callable[[int, int], Sequence[Text]], *, title: str = "", footer: str = "", style: str = ""
+    draw: Callable[[int, int], Sequence[Text]],
+    *,
+    title: str = "",
+    footer: str = "",
+    style: str = "",
 ) -> RenderableType:
     """The lines that ``draw(width, height)`` makes for the room inside a box, whatever the terminal.
 

@@ -52,6 +52,10 @@ class Observer:
         """The run is complete."""
 
 
+_OPTIONAL = frozenset({"on_evaluation", "on_stop"})
+"""Methods of a callback that came later: one that lacks them is not asked."""
+
+
 class Watchers:
     """Callbacks of plugins. One that fails is reported once and then left alone."""
 
@@ -61,6 +65,8 @@ class Watchers:
 
     def call(self, method: str, *arguments: Any) -> None:
         for name, callback in list(self._callbacks.items()):
+            if method in _OPTIONAL and not hasattr(callback, method):
+                continue
             try:
                 getattr(callback, method)(*arguments)
             except Exception as error:  # noqa: BLE001  an observer must never stop a run

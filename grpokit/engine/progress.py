@@ -164,6 +164,7 @@ class Progress:
         metrics = self.evaluator(policy, self.loop.poll, self.ranks.score)
         self.ranks.only_first(lambda: evaluations.append([{"step": self.done, **metrics}]))
         self.observer.evaluated(self.done, metrics)
+        self.watchers.call("on_evaluation", self.done, metrics)
 
     def save_if_new(self) -> None:
         """Saves the last finished step, unless that is on the disk already."""
