@@ -26,8 +26,8 @@ def live_view(run: Path) -> str:
     """The frame that a terminal of 88 columns and 40 lines showed at the end of the run."""
     from rich.console import Console
 
-    from grpokit.cli.dashboard import Sample
     from grpokit.cli.live import LiveTraining
+    from grpokit.cli.samples import Sample
 
     class View:
         shown: Any = None

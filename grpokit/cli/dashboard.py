@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING
 
 from grpokit.cli import render
 from grpokit.cli.charts import area, duration, shares, sparkline
-from grpokit.spec.flow import Rollout, Scores, StepRecord
+from grpokit.cli.samples import Sample
+from grpokit.spec.flow import StepRecord
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-__all__ = ["Board", "Sample", "alike", "best_sample"]
+__all__ = ["Board", "alike"]
 
 WINDOW = 5
 """Steps of a moving average."""
@@ -41,46 +42,6 @@ _STAGES = {
     "other": ("░", "bright_black"),
 }
 _GROUPS = {"teach": ("█", "green"), "all right": ("▒", "cyan"), "all wrong": ("░", "red")}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sample:
-    """A completion to look at, with its question and what it earned."""
-
-    step: int
-    question: str
-    answer: str
-    scores: Mapping[str, float | None]
-    total: float | None
-    advantage: float | None = None
-    tokens: int = 0
-    truncated: bool = False
-    of: int = 1
-
-
-def best_sample(
-    step: int,
-    rollout: Rollout,
-    scores: Scores,
-    advantages: Mapping[int, Sequence[float]] | None = None,
-) -> Sample:
-    """The best-scored completion of the step's first prompt."""
-    totals = scores.total[0]
-    known = [(value, -place) for place, value in enumerate(totals) if value is not None]
-    best = -max(known)[1] if known else 0
-    completion = rollout.completions[0][best]
-    given = (advantages or {}).get(0)
-    return Sample(
-        step=step,
-        question=rollout.prompts[0].messages[-1]["content"],
-        answer=completion.text,
-        scores={name: values[0][best] for name, values in scores.rewards.items()},
-        total=totals[best],
-        advantage=given[best] if given is not None else None,
-        tokens=len(completion.token_ids),
-        truncated=completion.finish == "length",
-        of=len(totals),
-    )
 
 
 def alike(metrics: Mapping[str, float]) -> dict[str, float]:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from grpokit.cli import render
 from grpokit.cli.charts import duration, sparkline
-from grpokit.cli.dashboard import Board, best_sample
+from grpokit.cli.dashboard import Board
+from grpokit.cli.samples import best_sample, sample_line
 from grpokit.cli.watching import RunWatch
 from grpokit.engine.observer import Observer, RunEnd
 from grpokit.engine.record import JsonLines
@@ -176,17 +177,6 @@ def rounds_of(metrics: Mapping[str, float]) -> str:
 def age_of(metrics: Mapping[str, float]) -> str:
     """How old the completions are that trained, in a run that draws ahead."""
     return f"staleness={metrics['staleness']:.2f} " if "staleness" in metrics else ""
-
-
-def sample_line(rollout: Rollout, scores: Scores) -> str:
-    """The best-scored completion of the step's first prompt, with its question and score."""
-    question = rollout.prompts[0].messages[-1]["content"].strip().splitlines()[-1:] or [""]
-    totals = scores.total[0]
-    known = [(value, g) for g, value in enumerate(totals) if value is not None]
-    value, best = max(known, key=lambda pair: pair[0], default=(None, 0))
-    total = "no score" if value is None else f"{value:.2f}"
-    answer = render.safe(rollout.completions[0][best].text.strip(), limit=240, one_line=True)
-    return f"{render.safe(question[0], limit=120, one_line=True)} -> {answer} [{total}]"
 
 
 def end_lines(end: RunEnd, more: str = "") -> list[str]:

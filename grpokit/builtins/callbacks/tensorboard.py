@@ -28,7 +28,7 @@ class TensorBoardConfig(TrackerConfig):
     """Folder for the event files of all runs, each in a folder of its own name; `RUN/tensorboard` by default."""
 
 
-def preflight(config: TensorBoardConfig) -> Iterable[Problem]:
+def preflight(_config: TensorBoardConfig) -> Iterable[Problem]:
     return missing("tensorboard", "tensorboard", "tensorboard")
 
 

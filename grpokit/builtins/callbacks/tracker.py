@@ -33,7 +33,9 @@ __all__ = [
     "settings_of",
 ]
 
-_SECRET = re.compile(r"(key|token|secret|password|passwd|credentials?|authorization)s?$", re.IGNORECASE)
+_SECRET = re.compile(
+    r"(key|token|secret|password|passwd|credentials?|authorization)s?$", re.IGNORECASE
+)
 _USERINFO = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 _HIDDEN = "(not logged)"
 

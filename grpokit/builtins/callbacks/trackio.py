@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -20,6 +21,9 @@ from grpokit.builtins.callbacks.tracker import (
 __all__ = ["Trackio", "TrackioConfig", "preflight"]
 
 
+_REMOTE = ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL")
+
+
 class TrackioConfig(TrackerConfig):
     """Settings of the callback `trackio`."""
 
@@ -29,8 +33,21 @@ class TrackioConfig(TrackerConfig):
     """Hugging Face Space, `USER/NAME`, that shows the runs; left out, TRACKIO_SPACE_ID decides, and else they stay on this machine."""
 
 
-def preflight(config: TrackioConfig) -> Iterable[Problem]:
+def preflight(_config: TrackioConfig) -> Iterable[Problem]:
     return missing("trackio", "trackio", "trackio")
+
+
+def _held(project: str, run: str) -> tuple[int, int]:
+    """The last step and the last evaluated step in the database: a killed run may lose its last moment."""
+    from trackio.sqlite_storage import SQLiteStorage
+
+    step = evaluated = 0
+    for row in SQLiteStorage.get_logs(project, run):
+        if any(key.startswith("eval/") for key in row):
+            evaluated = max(evaluated, row["step"])
+        elif "seconds/total" in row:
+            step = max(step, row["step"])
+    return step, evaluated
 
 
 class Trackio(Tracker):
@@ -54,8 +71,9 @@ class Trackio(Tracker):
                 auto_log_gpu=False,
                 auto_log_cpu=False,
             )
-        # It sends from a thread, so that a killed run may lose the last moment: it knows what it has.
-        note.step = min(note.step, getattr(self.run, "_next_step", note.step + 1) - 1)
+        remote = self.config.space or any(name in os.environ for name in _REMOTE)
+        if note.id and not remote:
+            note.step, note.evaluated = _held(self.config.project, run.name)
         note.id = run.name
 
     def send(self, step: int, numbers: Mapping[str, float]) -> None:

@@ -22,6 +22,8 @@ from grpokit.builtins.callbacks.tracker import (
 
 __all__ = ["Wandb", "WandbConfig", "preflight"]
 
+HOSTS = ("api.wandb.ai", "api.forge.coreweave.com")
+"""Where Weights & Biases is, by its old and its new name."""
 PATIENCE = 60.0
 """Seconds that the end of a run waits for uploads; what is left can be sent with ``wandb sync``."""
 
@@ -110,10 +112,12 @@ def _mode(config: WandbConfig) -> str:
 def _keys() -> Iterable[bool]:
     """Where a key may stand, as wandb looks for it; the key itself is not kept."""
     yield "WANDB_API_KEY" in os.environ or "WANDB_IDENTITY_TOKEN_FILE" in os.environ
-    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    own = urlsplit(os.environ.get("WANDB_BASE_URL", "")).hostname
+    hosts = [own] if own else HOSTS
     given = os.environ.get("NETRC")
     for path in [given] if given else ["~/.netrc", "~/_netrc"]:
         try:
-            yield netrc.netrc(str(Path(path).expanduser())).authenticators(host) is not None
+            known = netrc.netrc(str(Path(path).expanduser())).hosts
         except (OSError, netrc.NetrcParseError):
             continue
+        yield any(host in known for host in hosts)
