@@ -141,7 +141,11 @@ class Board:
         if self.findings:
             for place, line in enumerate(reversed(self.findings)):
                 style = "bold red" if "(a reason to stop)" in line else "yellow"
-                yield _Block(5 + place * 30, 5, [_line(("! " + line, style), width=width)])
+                yield _Block(
+                    5 + place * 30,
+                    5,
+                    [_line(("! " + render.fold(line, width - 2, 1)[0], style), width=width)],
+                )
 
     def _progress(self, width: int) -> Text:
         told = f"{duration(time.monotonic() - self.began)} gone, {self.left} left"
@@ -173,7 +177,7 @@ class Board:
 
     def _chart(self, width: int, label: int) -> list[Text]:
         means = self.means.get("reward", [])
-        if len(means) < 2:
+        if len(means) < 2 or width < 40:
             return []
         drawn = area(means, width - label - 2, _CHART)
         edges = [f"{max(means):.3f}", *[""] * (_CHART - 2), f"{min(means):.3f}"]

@@ -58,7 +58,7 @@ def test_the_numbers_of_a_run_are_there() -> None:
     assert "step 20/40" in text
     assert "1m 40s left" in text
     assert "5s a step · 100 tokens/s" in text
-    assert "reward         1.000   0.900  " in text  # now, and the mean of five steps
+    assert "reward        1.000   0.900  " in text  # now, and the mean of five steps
     assert "0.050 … 0.900" in text
     assert "teach 25%  all right 25%  all wrong 50%" in text
     assert "generate 60%  score 10%  update 30%" in text
