@@ -63,7 +63,7 @@ bench-step: .venv/installed-dev
 	@touch $@
 
 .venv/installed-dev: .venv/installed tests/requirements-verl.txt tests/requirements-hydra.txt tests/requirements-axolotl.txt \
-		tests/requirements-verifiers.txt tests/requirements-openrlhf.txt
+		tests/requirements-verifiers.txt tests/requirements-openrlhf.txt tests/requirements-trackers.txt
 	$(BIN)/python -m pip install --quiet "pip>=25.1"
 	$(BIN)/python -m pip install --quiet -c plugins/grpokit-hf/constraints.txt --group dev \
 		-e "plugins/grpokit-hf[hub]" -e "plugins/grpokit-cppo[math,math-legacy]" -e plugins/grpokit-math -e plugins/grpokit-reasoning-gym -e "plugins/grpokit-rewards-model[model]" -e plugins/grpokit-rewards-intrinsic -e plugins/grpokit-trl -e plugins/grpokit-unsloth
@@ -72,6 +72,7 @@ bench-step: .venv/installed-dev
 	$(BIN)/python -m pip install --quiet --no-deps --no-compile --upgrade --target .venv/axolotl -r tests/requirements-axolotl.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-compile --upgrade --target .venv/verifiers -r tests/requirements-verifiers.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-compile --upgrade --target .venv/openrlhf -r tests/requirements-openrlhf.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-compile --upgrade --target .venv/trackers -r tests/requirements-trackers.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-compile --upgrade --target .venv/trl-1.15 trl==1.15.0
 	$(BIN)/python -m pip install --quiet --no-deps --no-compile --upgrade --target .venv/trl-1.16 trl==1.16.0
 	@touch $@

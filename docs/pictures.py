@@ -24,11 +24,11 @@ def rows_of(run: Path, name: str) -> list[dict[str, Any]]:
 
 
 def live_view(run: Path) -> str:
-    """The panel that a terminal of 88 columns showed at the end of the run."""
+    """The frame that a terminal of 88 columns and 40 lines showed at the end of the run."""
     from rich.console import Console
 
     from grpokit.cli.live import LiveTraining
-    from grpokit.spec.flow import StepRecord
+    from grpokit.cli.samples import Sample
 
     class View:
         shown: Any = None
@@ -38,24 +38,27 @@ def live_view(run: Path) -> str:
 
     view = View()
     metrics = rows_of(run, "metrics.jsonl")
-    training = LiveTraining(view, title=run.name.rsplit("-", 2)[0], show_every=0)  # type: ignore[arg-type]
+    training = LiveTraining(view, title="grpokit train quickstart", show_every=0)  # type: ignore[arg-type]
     names = [name.split("/")[1] for name in metrics[0] if name.startswith("rewards/")]
-    training.start(run, 1, len(metrics), list(dict.fromkeys(names)))
-    training.began -= sum(row["seconds"]["total"] for row in metrics)
-    for row in metrics:
-        numbers = {key: value for key, value in row.items() if key not in {"step", "seconds"}}
-        record = StepRecord(step=row["step"], metrics=numbers, seconds=row["seconds"])
-        training.record = record
-        training.times.append(record.seconds["total"])
-        for name, value in numbers.items():
-            training.history.setdefault(name, []).append(value)
+    training.start(run, len(metrics) + 1, len(metrics), list(dict.fromkeys(names)))
+    training.folder = f"runs/{run.name}"
+    training.board.began -= sum(row["seconds"]["total"] for row in metrics)
     last = rows_of(run, "rollouts.jsonl")[-1]
     best = max(last["completions"], key=lambda item: item["total"] or 0.0)
-    question = last["prompt"]["messages"][-1]["content"].splitlines()[-1]
-    training.sample = f"{question} -> {best['text'].strip()} [{best['total']:.2f}]"
-    training.activity = "done"
-    training._draw()  # noqa: SLF001  the picture is of what the person saw
-    console = Console(record=True, width=88, force_terminal=True, file=io.StringIO())
+    training.board.sample = Sample(
+        step=last["step"],
+        question=last["prompt"]["messages"][-1]["content"],
+        answer=best["text"],
+        scores=best["rewards"],
+        total=best["total"],
+        advantage=best["advantage"],
+        tokens=best["tokens"],
+        truncated=best["finish"] == "length",
+        of=len(last["completions"]),
+    )
+    training.board.activity = "done"
+    training.draw()
+    console = Console(record=True, width=88, height=40, force_terminal=True, file=io.StringIO())
     console.print(view.shown)
     return console.export_svg(title="grpokit train quickstart")
 

@@ -4,4 +4,5 @@ hooks        registers everything below
 algorithms   the specs of the named algorithms and their parts
 rewards      exact, number, contains, format, length
 datasets     inline, jsonl, arithmetic
+callbacks    tensorboard, wandb, trackio, mlflow
 """

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from grpokit.api import AlgorithmSpec, DatasetSpec, PromptSpec, RewardSpec, hookimpl
+from grpokit.api import AlgorithmSpec, CallbackSpec, DatasetSpec, PromptSpec, RewardSpec, hookimpl
 from grpokit.builtins import (
     advantage_parts,
     algorithms,
@@ -16,6 +16,7 @@ from grpokit.builtins import (
     steered,
     step_parts,
 )
+from grpokit.builtins.callbacks import specs as callbacks
 from grpokit.builtins.datasets import specs as datasets
 from grpokit.builtins.rewards import specs as rewards
 
@@ -45,6 +46,11 @@ def grpokit_algorithms() -> Iterable[AlgorithmSpec]:
         *steered.SPECS,
         *further.SPECS,
     )
+
+
+@hookimpl
+def grpokit_callbacks() -> Iterable[CallbackSpec]:
+    return callbacks.SPECS
 
 
 @hookimpl

@@ -126,7 +126,7 @@ def _write(out: Path, data: Mapping[str, Any]) -> list[str]:
 
 def _show(data: Mapping[str, Any]) -> None:
     from grpokit.bench import tables
-    from grpokit.cli.live import sparkline
+    from grpokit.cli.charts import sparkline
 
     bold = {"algorithm": "bold"}
     render.table(tables.ACCURACY, tables.accuracy_rows(data), styles=bold)

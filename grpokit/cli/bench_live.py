@@ -10,7 +10,7 @@ from pathlib import Path
 from grpokit.bench.matrix import Cell
 from grpokit.bench.runs import Finished, Watch
 from grpokit.cli import render
-from grpokit.cli.live import duration, sparkline
+from grpokit.cli.charts import duration, sparkline
 from grpokit.engine.observer import Observer
 from grpokit.spec.flow import Rollout, Scores, StepRecord
 

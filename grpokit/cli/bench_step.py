@@ -12,7 +12,7 @@ import typer
 
 from grpokit.bench.step.runs import Measured, Progress
 from grpokit.cli import render
-from grpokit.cli.live import duration
+from grpokit.cli.charts import duration
 from grpokit.errors import ExitCode
 
 if TYPE_CHECKING:

@@ -61,7 +61,7 @@ def _show_passes(evaluations: Sequence[Evaluation]) -> None:
 
 def show_curve(curve: Sequence[Point]) -> None:
     """The accuracies of each run's checkpoints as blocks, from the lowest to the highest."""
-    from grpokit.cli.live import sparkline
+    from grpokit.cli.charts import sparkline
 
     for run in dict.fromkeys(point.run for point in curve):
         own = [point for point in curve if point.run == run]

@@ -6,6 +6,7 @@
     print_json  data for machines
     problems    diagnostics and findings, one a line
     live        a view that is redrawn in place; nothing where there is no terminal
+    framed      lines that are made for the size of the terminal, and never larger
 
 Colours need a terminal and are off with ``NO_COLOR``. rich is imported on first use, so
 that commands which print plain text or JSON do not pay for it.
@@ -19,17 +20,20 @@ import math
 import os
 import sys
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
     from rich.text import Text
 
 __all__ = [
     "LiveView",
+    "cells",
     "console",
+    "fold",
+    "framed",
     "grid",
     "is_terminal",
     "live",
@@ -51,6 +55,11 @@ LIMIT = 4000
 CELL_LIMIT = 300
 """Characters of one table cell that are shown."""
 
+WIDEST = 160
+"""Columns of a frame on a terminal that is wider."""
+
+_UNSTEADY = dict.fromkeys([0x200C, 0x200D, 0xFE0E, 0xFE0F, *range(0x1F3FB, 0x1F400)])
+"""What joins or recolours its neighbours on one terminal, and takes cells of its own on another."""
 _KEEP = frozenset("\n\t\u200c\u200d")  # the joiners belong to emoji and Indic scripts
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
@@ -116,6 +125,46 @@ def say(value: object = "", style: str = "", *, limit: int = 1_000_000) -> None:
 def warn(value: object, style: str = "", *, limit: int = LIMIT) -> None:
     """Prints one line (or paragraph) on stderr."""
     _print(value, style, error=True, limit=limit)
+
+
+def cells(value: str) -> int:
+    """Columns that text takes on a terminal: two for an ideograph, none for a combining mark."""
+    from rich.cells import cell_len
+
+    return cell_len(value)
+
+
+def fold(value: object, width: int, lines: int) -> list[str]:
+    """Safe text in at most so many lines of ``width`` columns; ``…`` ends one that was cut.
+
+    A line end of the text is shown as ``↵``. Joiners and the like, which terminals measure
+    differently, are left out.
+    """
+    room = max(lines, 1) * max(width, 1)
+    raw = str(value).strip().translate(_UNSTEADY).replace("\r\n", "\n")
+    flat = safe(raw[: room + 1].replace("\n", " ↵ "), limit=4 * room, one_line=True)
+    folded: list[str] = []
+    while flat and len(folded) < lines:
+        end = _fitting(flat, width)
+        space = flat.rfind(" ", width * 2 // 3, end + 1)
+        if end < len(flat) and space > 0:
+            end = space
+        folded.append(flat[:end].rstrip())
+        flat = flat[end:].lstrip()
+    if flat and folded:
+        last = folded[-1]
+        folded[-1] = last[: _fitting(last, width - 1)] + "…"
+    return folded or [""]
+
+
+def _fitting(value: str, width: int) -> int:
+    """Characters from the start that take at most ``width`` columns; at least one."""
+    taken = 0
+    for place, char in enumerate(value):
+        taken += cells(char)
+        if taken > width:
+            return max(place, 1)
+    return len(value)
 
 
 def unmarked(value: str) -> str:
@@ -227,6 +276,57 @@ def panel(content: RenderableType, *, title: str = "", style: str = "") -> Rende
     inner = text(content) if isinstance(content, str) else content
     head = text(title, one_line=True, limit=CELL_LIMIT) if title else None
     return Panel(inner, title=head, border_style=style, title_align="left")
+
+
+def framed(
+    draw: Callable[[int, int], Sequence[Text]],
+    *,
+    title: str = "",
+    footer: str = "",
+    style: str = "",
+) -> RenderableType:
+    """The lines that ``draw(width, height)`` makes for the room inside a box, whatever the terminal.
+
+    One line of the terminal stays free. What is longer than the width is cut, never wrapped.
+    """
+    return _Framed(draw, title, footer, style)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Framed:
+    draw: Callable[[int, int], Sequence[Text]]
+    title: str
+    footer: str
+    style: str
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from rich.console import Group
+        from rich.panel import Panel
+
+        width, height = min(options.max_width, WIDEST), options.size.height - 1
+        boxed = width >= 12 and height >= 4
+        room = (width - 4, height - 2) if boxed else (width, max(height, 1))
+        lines = list(self.draw(*room))[: room[1]]
+        for line in lines:
+            line.no_wrap, line.overflow = True, "ellipsis"
+            line.truncate(room[0], overflow="ellipsis")
+        content = Group(*lines)
+        head, foot = (
+            text(fold(part, max(width - 8, 1), 1)[0]) if part else None
+            for part in (self.title, self.footer)
+        )
+        if not boxed:
+            yield content
+            return
+        yield Panel(
+            content,
+            title=head,
+            subtitle=foot,
+            border_style=self.style,
+            title_align="left",
+            subtitle_align="right",
+            width=width,
+        )
 
 
 def stack(*parts: RenderableType) -> RenderableType:

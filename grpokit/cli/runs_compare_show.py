@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from grpokit.cli import render
+from grpokit.cli.charts import sparkline
 from grpokit.cli.eval_measures import percent
 from grpokit.cli.eval_show import points
-from grpokit.cli.live import sparkline
 from grpokit.cli.page import head, wrapped
 
 __all__ = ["show_comparison"]

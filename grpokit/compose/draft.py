@@ -27,6 +27,7 @@ from grpokit.compose.resources import (
 from grpokit.compose.rules import Facts, advise
 from grpokit.compose.stale import stale_problems
 from grpokit.compose.trials import Trials, remarks, try_rewards
+from grpokit.compose.watchers import callback_problems
 from grpokit.errors import ComponentError, GrpokitError
 from grpokit.registry.resolve import resolve
 from grpokit.scoring.facts import needs_model
@@ -128,6 +129,7 @@ class Draft:
             eval_rows=eval_rows,
         )
         self.findings += [*stale_problems(recipe, self.catalog), *advise(facts)]
+        self.findings += callback_problems(recipe, self.catalog)
         order = {"error": 0, "warning": 1, "info": 2}
         return Plan(
             recipe=recipe,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,9 @@ class Observer:
     def stage(self, step: int, name: str) -> None:
         """A stage of the step begins: generate, score, update, save, evaluate."""
 
+    def weighed(self, step: int, advantages: Mapping[int, Sequence[float]]) -> None:
+        """The advantages of the groups that went on, by their place in the rollout; ``step`` follows."""
+
     def step(self, record: StepRecord, rollout: Rollout, scores: Scores) -> None:
         """A step is finished and recorded."""
 
@@ -52,6 +55,10 @@ class Observer:
         """The run is complete."""
 
 
+_OPTIONAL = frozenset({"on_evaluation", "on_stop"})
+"""Methods of a callback that came later: one that lacks them is not asked."""
+
+
 class Watchers:
     """Callbacks of plugins. One that fails is reported once and then left alone."""
 
@@ -61,6 +68,8 @@ class Watchers:
 
     def call(self, method: str, *arguments: Any) -> None:
         for name, callback in list(self._callbacks.items()):
+            if method in _OPTIONAL and not hasattr(callback, method):
+                continue
             try:
                 getattr(callback, method)(*arguments)
             except Exception as error:  # noqa: BLE001  an observer must never stop a run

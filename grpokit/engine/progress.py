@@ -134,6 +134,8 @@ class Progress:
         self.loop_state = self.loop.state()
         if "reward" in record.metrics:
             self.window.append(record.metrics["reward"])
+        weights = batch.advantages.advantages_PG.tolist()
+        self.observer.weighed(record.step, dict(zip(batch.kept, weights, strict=True)))
         self.observer.step(record, rollout, scores)
         if self.ranks.first:
             self.failures.add(record.step, scores)
@@ -167,6 +169,7 @@ class Progress:
         metrics = self.evaluator(policy, self.loop.poll, self.ranks.score)
         self.ranks.only_first(lambda: evaluations.append([{"step": self.done, **metrics}]))
         self.observer.evaluated(self.done, metrics)
+        self.watchers.call("on_evaluation", self.done, metrics)
 
     def save_if_new(self) -> None:
         """Saves the last finished step, unless that is on the disk already."""

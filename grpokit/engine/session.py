@@ -90,6 +90,7 @@ def train(
                 progress.save_after_failure()
             if not isinstance(error, Interrupted):
                 progress.keep_unfinished()
+            progress.watchers.call("on_stop", run.path)
             if isinstance(error, GrpokitError):
                 _add_remedy(error, resume)
             raise

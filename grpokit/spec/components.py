@@ -152,9 +152,15 @@ class ModelSpec(ComponentSpec):
 
 @dataclass(frozen=True, kw_only=True)
 class CallbackSpec(ComponentSpec):
-    """An observer of a run: ``target(config) -> Callback``. A failing callback never stops a run."""
+    """An observer of a run: ``target(config) -> Callback``. A failing callback never stops a run.
+
+    Attributes:
+        preflight: ``"module:function"``, ``preflight(config) -> Iterable[Problem]``: what keeps it from
+            running here, such as a package that is not installed. A plan asks; it imports nothing heavy.
+    """
 
     kind: ClassVar[str] = "callback"
+    preflight: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

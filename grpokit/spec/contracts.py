@@ -380,7 +380,13 @@ def owns_loop(backend: StepBackend | LoopBackend) -> TypeGuard[LoopBackend]:
 
 
 class Callback(Protocol):
-    """Watches a run. Exceptions are reported once and never stop training."""
+    """Watches a run. Exceptions are reported once and never stop training.
+
+    Two more methods are called where a callback has them:
+    ``on_evaluation(step: int, metrics: Mapping[str, float])`` after an evaluation during training,
+    which comes after ``on_step`` of that step, and ``on_stop(run: Path)`` instead of ``on_end`` where a
+    run ends before its last step: by a signal, or with an error.
+    """
 
     def on_start(self, run: Path, recipe: Recipe) -> None: ...
 

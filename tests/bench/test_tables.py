@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from grpokit.bench import plot, tables
-from grpokit.cli.live import sparkline
+from grpokit.cli.charts import sparkline
 from grpokit.evaluate.spread import spread
 
 

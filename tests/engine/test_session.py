@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+import torch
 
 from grpokit.engine.ahead import Ahead
 from grpokit.engine.checkpoint import CheckpointStore
@@ -81,7 +82,8 @@ class Steps:
         reward = self.rewards[pending.index - 1]
         record = StepRecord(step=pending.index, metrics={"reward": reward}, seconds={})
         whole = SimpleNamespace(rollout=SimpleNamespace(completions=[()]), scores=SCORES)
-        batch: Any = SimpleNamespace(whole=whole)
+        advantages = SimpleNamespace(advantages_PG=torch.zeros(0, 0))
+        batch: Any = SimpleNamespace(whole=whole, kept=(), advantages=advantages)
         nothing: Any = None
         return StepResult(record=record, batch=batch, selection=nothing)
 
