@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from grpokit.cli import render
 from grpokit.cli.page import facts, head, wrapped
-from grpokit.diagnose.diagnosis import Diagnosis, Finding
+from grpokit.diagnose.diagnosis import Finding, look_back
 from grpokit.diagnose.rollouts import Sample, measure, samples
 from grpokit.diagnose.sources import Source, find_source
 from grpokit.rescore.saved import read_steps
@@ -43,11 +43,7 @@ def _diagnose(source: Source) -> list[tuple[Finding, list[Sample]]]:
     extra: dict[int, dict[str, float]] = {}
     if source.rollouts is not None:
         extra = {saved.step: measure(saved.groups) for saved in read_steps(source.rollouts)}
-    diagnosis = Diagnosis(source.goal)
-    for row in source.rows:
-        more = {} if row.is_evaluation else extra.get(row.step, {})
-        diagnosis.add(replace(row, values={**row.values, **more}))
-    findings = diagnosis.findings()
+    findings = look_back(source.rows, source.goal, extra)
     shown: list[list[Sample]] = [[] for _ in findings]
     if source.rollouts is not None and any(each.severity != "note" for each in findings):
         for saved in read_steps(source.rollouts):

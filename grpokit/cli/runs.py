@@ -1,4 +1,4 @@
-"""``grpokit runs``: what runs there are, what one holds, and its rollouts under other rewards."""
+"""``grpokit runs``: what runs there are, what one holds, its page, and its rollouts under other rewards."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from grpokit.cli import render
+from grpokit.cli import render, runs_report
 from grpokit.cli.consent import ForeignRewards
 from grpokit.errors import RecipeError
 
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from grpokit.spec.recipe import Recipe, RewardSection
 
 app = typer.Typer(
-    no_args_is_help=True, help="List runs, show one, and score its rollouts with other rewards."
+    no_args_is_help=True, help="List runs, show one, write a page of it, and score its rollouts again."
 )
+app.command("report")(runs_report.report)
 LARGEST = 1e30
 """Of a weight and of a threshold."""
 
@@ -81,7 +82,7 @@ def show_run(
     from grpokit.cli.runs_show import show_one, shown_json
     from grpokit.report.listing import read_run
 
-    found = read_run(_folder(run, whole=False))
+    found = read_run(run_folder(run, whole=False))
     if as_json:
         render.print_json(shown_json(found))
     else:
@@ -115,7 +116,7 @@ def rescore(
     _refuse_mixtures(reward, recipe, bool(settings or weight is not None or against))
     _refuse_no_numbers(weight, right)
     gates = parse(gate or ())
-    path = _folder(run)
+    path = run_folder(run)
     job = _job(
         path,
         reward=reward,
@@ -163,7 +164,7 @@ def _refuse_no_numbers(weight: float | None, right: float | None) -> None:
             )
 
 
-def _folder(name: str, *, whole: bool = True) -> Path:
+def run_folder(name: str, *, whole: bool = True) -> Path:
     """A run's folder; not ``whole``: one that was left before its plan was written, too."""
     from grpokit.engine.rundir import RunDir, named_run
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from grpokit.diagnose import broken, drift, groups, hacking
@@ -10,7 +11,7 @@ from grpokit.diagnose.findings import FINDINGS
 from grpokit.diagnose.history import History
 from grpokit.diagnose.rows import StepRow
 
-__all__ = ["EVERY", "MONITORS", "QUIET", "Diagnosis", "Finding"]
+__all__ = ["EVERY", "MONITORS", "QUIET", "Diagnosis", "Finding", "look_back"]
 
 EVERY = 5
 """Rows after which the windows are looked at again."""
@@ -145,3 +146,14 @@ class Diagnosis:
         assert share is not None
         pairs = zip(share.steps, share.values, strict=True)
         return len(rows), round(sum(counts.get(s, 0.0) * min(value, 1.0) for s, value in pairs))
+
+
+def look_back(
+    rows: Iterable[StepRow], goal: str | None, measured: Mapping[int, Mapping[str, float]]
+) -> list[Finding]:
+    """The findings of a whole run; ``measured`` is what its rollouts add, by step."""
+    diagnosis = Diagnosis(goal)
+    for row in rows:
+        more = {} if row.is_evaluation else measured.get(row.step, {})
+        diagnosis.add(replace(row, values={**row.values, **more}))
+    return diagnosis.findings()
