@@ -15,7 +15,7 @@ from grpokit.report.points import Values, averaged, bin_size, extremes, means, s
 
 __all__ = ["COLOURS", "DASHES", "Chart", "Series", "draw", "figures"]
 
-NARROW, WIDE = (420, 236), (1180, 330)
+NARROW, WIDE = (420, 236), (960, 300)
 TOP, RIGHT, BOTTOM = 10, 14, 38
 CHARACTER = 6.6
 """Width of a digit on an axis."""
@@ -193,7 +193,8 @@ def _picture(
     percent = chart.unit == "share"
     marks = [(value, short(value, percent=percent)) for value in ticks(*y)]
     width, height = size
-    x = x if x[0] < x[1] else (x[0] - 1, x[1] + 1)
+    air = (x[1] - x[0]) * 0.04 if chart.points and x[0] < x[1] else float(x[0] == x[1])
+    x = (x[0] - air, x[1] + air)
     left = 14 + CHARACTER * max(len(name) for _, name in marks)
     plane = _Plane(width=width, height=height, left=round(left, 1), x=x, y=y)
     drawn = [part for each in reversed(curves) for part in _drawn(chart, plane, each)]

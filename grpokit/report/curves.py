@@ -169,14 +169,6 @@ def _names(runs: Sequence[RunData]) -> list[str]:
 
 
 def _values(run: RunData, name: str) -> list[float | None]:
-    if name == "trained_share":
-        return [
-            trained / drawn
-            if (trained := row.values.get("trained_rows")) is not None
-            and (drawn := row.values.get("completions"))
-            else None
-            for row in run.rows
-        ]
     return [row.values.get(name) for row in run.rows]
 
 
@@ -192,7 +184,7 @@ def _chart(plot: Plot, runs: Sequence[RunData], *, keep_constant: bool = False) 
     names = [
         name
         for pattern in plot.names
-        for name in ([pattern] if pattern == "trained_share" else _names(runs))
+        for name in _names(runs)
         if fnmatchcase(name, pattern) and (keep_constant or _constant(name, runs) is None)
     ]
     series = []

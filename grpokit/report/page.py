@@ -61,6 +61,8 @@ def write_report(
     Raises:
         CheckpointError: the page cannot be written.
     """
+    if out.is_dir():
+        raise CheckpointError("this is a folder", place=str(out), remedy="name a file with --out")
     temporary = out.with_name(f".tmp-{out.name}-{os.getpid()}")
     try:
         with tempfile.TemporaryFile(dir=out.parent) as spool:

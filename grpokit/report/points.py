@@ -65,12 +65,12 @@ def extremes(
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """Round numbers (1, 2 or 5 times a power of ten) within a range, about ``count`` of them."""
+    """Round numbers (1, 2, 2.5 or 5 times a power of ten) within a range, about ``count`` of them."""
     if not low < high:
         return [low]
     raw = (high - low) / count
     power = 10.0 ** math.floor(math.log10(raw))
-    step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw * 0.8)
+    step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= raw * 0.8)
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
     return [round(n * step, 12 - math.floor(math.log10(step))) for n in range(first, last + 1)]

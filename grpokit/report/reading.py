@@ -19,6 +19,8 @@ __all__ = ["RunData", "as_mapping", "differing", "labelled", "read_for_page"]
 
 SMALL = 1 << 24
 """Bytes of a file that is read whole."""
+UNTOLD = ("summary", "train.out")
+"""Keys that name no run."""
 FAILURES = 50
 """Failures that are shown."""
 
@@ -31,6 +33,7 @@ class RunData:
         name: of its folder, without where that is.
         label: how curves call it: beside other runs, what tells it from them.
         rows: its steps in their order, each once; of a step that stands there twice, the later row.
+            They have a ``trained_share`` of their completions, too.
         seconds: step -> stage -> seconds.
         evals: evaluations during training, in their order.
         evaluations: name of the folder -> summary.json, in the order of the names.
@@ -116,7 +119,7 @@ def labelled(runs: Sequence[RunData]) -> list[RunData]:
     for run in runs:
         seen[run.name] += 1
         names.append(f"{run.name} ({seen[run.name]})" if seen[run.name] > 1 else run.name)
-    keys = differing(runs)
+    keys = {key: values for key, values in differing(runs).items() if key not in UNTOLD}
     if len(keys) == 1:
         [(key, values)] = keys.items()
         labels = [f"{key.rpartition('.')[2]} {value}" for value in values]
@@ -157,7 +160,12 @@ def _row(raw: Mapping[str, Any]) -> StepRow | None:
         row = own_row(raw)
     except ValueError:
         return None
-    return row if 0 <= row.step < 1e15 else None
+    if not 0 <= row.step < 1e15:
+        return None
+    trained, drawn = row.values.get("trained_rows"), row.values.get("completions")
+    if trained is None or not drawn:
+        return row
+    return replace(row, values={**row.values, "trained_share": trained / drawn})
 
 
 def _lines(path: Path, missing: list[str], needed: str = "") -> Iterator[dict[str, Any]]:

@@ -80,8 +80,8 @@ def pack(run: RunData, place: int, out: IO[bytes], *, limit: int, shown: Shown) 
     try:
         size = path.stat().st_size
         starts, count = _survey(path)
-        found.every = max(1, math.ceil(count / max(limit, 1)))
-        chosen = set(sorted(starts)[:: found.every]) if limit else set[int]()
+        found.every = math.ceil(len(starts) / max(1, min(limit, count) * len(starts) // max(count, 1)))
+        chosen = set(sorted(starts)[:: found.every or 1]) if limit else set[int]()
         chunk = _Chunk(out, place, found)
         for step, groups, done in _steps(path, starts, found):
             _count(run, step, groups, found)
@@ -100,24 +100,32 @@ def pack(run: RunData, place: int, out: IO[bytes], *, limit: int, shown: Shown) 
 def _tell(run: RunData, found: Rollouts) -> None:
     if found.damaged:
         run.missing.append(f"rollouts.jsonl: {found.damaged} damaged lines are left out")
-    if found.every > 1:
+    if found.completions and not found.packed:
         run.missing.append(
-            f"{found.packed:,} of {found.completions:,} completions are in this page: those of one "
-            f"step in {found.every}"
+            f"rollouts.jsonl: {found.completions:,} completions are counted, and none is in this page"
+        )
+    elif found.every > 1:
+        run.missing.append(
+            f"rollouts.jsonl: {found.packed:,} of {found.completions:,} completions are in this "
+            f"page: those of one step in {found.every}"
         )
     if found.cut:
         run.missing.append(f"{found.cut} texts end after {TEXT:,} characters in this page")
 
 
 def _lines(path: Path) -> Iterator[tuple[int, int | None, bytes]]:
-    """(where the stretch of the line's step begins, step, line); a line without its end is not read."""
+    """(where the stretch of the line's step begins, step, line); no step where it is no saved group.
+
+    A last line without its end is being written.
+    """
     begin = place = 0
     last: int | None = None
     with path.open("rb") as file:
         for line in file:
             if not line.endswith(b"\n"):
                 return
-            match = _STEP.match(line)
+            whole = line.endswith(b"]}\n")  # the completions come last
+            match = _STEP.match(line) if whole else None
             step = int(match[1]) if match else None
             if step is not None and step != last:
                 begin, last = place, step

@@ -119,7 +119,7 @@ def _held_out(run: RunData) -> list[tuple[str, str, str]]:
 def _duration(seconds: float) -> str:
     minutes = round(seconds / 60)
     if seconds < 120:
-        return f"{seconds:.0f} s"
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.2g} s"
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
 
 

@@ -1,6 +1,6 @@
 "use strict";
-// Two parts: values at the pointer for the curves, and the browser of rollouts. Whatever a model wrote
-// reaches the page through textContent and through write() only.
+// Values at the pointer for the curves, and the browser of rollouts. What a model wrote reaches the
+// page through textContent and write() only.
 (() => {
 const $ = (selector, root = document) => root.querySelector(selector);
 const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
@@ -142,8 +142,7 @@ async function words(one, chunk) {  // the newest KEPT chunks stay in memory
   if (one.texts.size > KEPT) one.texts.delete(one.texts.keys().next().value);
   return found;
 }
-async function textOf(one, row) {
-  const chunk = chunkOf(one, row);
+async function textOf(one, row, chunk = chunkOf(one, row)) {
   return (await words(one, chunk)).texts[row - one.chunks[chunk].start];
 }
 
@@ -196,14 +195,15 @@ function ordered(one, found) {
 }
 async function refresh() {
   const mine = ++turn, one = run;
+  $("#rollouts").dataset.state = "busy";
   const found = await byText(one, byNumbers(one), mine);
   if (found === null || mine !== turn) return;
   shown = ordered(one, found);
   $("#count").textContent = `${shown.length.toLocaleString("en")} of ${one.count.toLocaleString("en")} completions`;
   sizer.style.height = shown.length * HEIGHT + "px";
   rows.scrollTop = 0;
-  paint();
-  $("#rollouts").dataset.state = "ready " + mine;
+  await paint();
+  if (mine === turn) $("#rollouts").dataset.state = "ready";
 }
 
 // ---- the list: only rows in sight are in the document
@@ -213,22 +213,19 @@ function heads() {
   const list = columns();
   $("#list").style.setProperty("--columns", `repeat(${list.length}, 4.6rem) minmax(12rem, 1fr)`);
   $("#heads").replaceChildren(...list.map(([title, key], place) => {
-    const button = make("button", place < FEW ? "" : "extra", title + (order.key !== key ? "" : order.down ? " ▾" : " ▴"));
-    button.type = "button";
-    button.title = "sort by " + title;
-    button.addEventListener("click", () => {
+    const sign = order.key !== key ? "" : order.down ? " ▾" : " ▴", sort = () => {
       order = {key, down: order.key === key ? !order.down : key !== "s"};
       heads();
       refresh();
-    });
-    return button;
+    };
+    return button(title + sign, sort, place < FEW ? "" : "extra");
   }), make("span", "", "completion"));
 }
 const fateOf = (one, i) => one.d[i] ? "dropped" : one.k[i] ? "trained" : "left out";
 function paint() {
   const first = Math.max(0, Math.floor(rows.scrollTop / HEIGHT) - 4);
   const last = Math.min(shown.length, first + Math.ceil(rows.clientHeight / HEIGHT) + 8);
-  const one = run, list = [];
+  const one = run, list = [], coming = [];
   for (let place = first; place < last; place++) {
     const i = shown[place], row = make("div", "row");
     row.id = "row-" + i;
@@ -240,12 +237,13 @@ function paint() {
       one.t[i] + (one.f[i] ? " …" : ""), fateOf(one, i)];
     cells.forEach((cell, at) => row.append(make("span", at < FEW ? "num" : "num extra", String(cell))));
     const text = row.appendChild(make("span", "text"));
-    textOf(one, i).then(all => write(text, all.slice(0, 300).replace(/\s+/gu, " ")));
+    coming.push(textOf(one, i).then(all => write(text, all.slice(0, 300).replace(/[ \n\t]+/gu, " "))));
     row.addEventListener("click", () => choose(place));
     list.push(row);
   }
   sizer.replaceChildren(...list);
   rows.setAttribute("aria-activedescendant", "row-" + chosen);
+  return Promise.all(coming);
 }
 function choose(place) {
   if (place < 0 || place >= shown.length) return;
@@ -319,8 +317,8 @@ function relatives(one, i) {  // other completions of the same prompt, of any st
   list.addEventListener("change", () => { pinned = {one, i: Number(list.value)}; detail(); });
   return list;
 }
-const button = (title, act) => {
-  const found = make("button", "", title);
+const button = (title, act, className = "") => {
+  const found = make("button", className, title);
   found.type = "button";
   found.addEventListener("click", act);
   return found;
@@ -350,6 +348,7 @@ async function detail() {
       story("B: ", one, i, mine.part, el => marked(el, right, "ins")));
   } else cards.append(story(against ? "A: " : "", one, i, mine.part, el => write(el, mine.text)));
   box.replaceChildren(tools, cards, prompt);
+  box.dataset.row = "row-" + i;
   box.hidden = false;
 }
 
@@ -363,12 +362,15 @@ async function open(place) {
   await refresh();
 }
 let waiting = 0;
-form.addEventListener("input", event => {
-  if (event.target.name === "run") open(Number(field.run.value));
-  else { clearTimeout(waiting); waiting = setTimeout(refresh, 60); }
-});
+const soon = (act, delay) => {
+  $("#rollouts").dataset.state = "busy";
+  clearTimeout(waiting);
+  waiting = setTimeout(act, delay);
+};
+const reopen = () => open(Number(field.run.value));
+form.addEventListener("input", event => soon(event.target.name === "run" ? reopen : refresh, 60));
 form.addEventListener("submit", event => event.preventDefault());
-form.addEventListener("reset", () => setTimeout(() => open(Number(field.run.value))));
+form.addEventListener("reset", () => soon(reopen, 0));
 rows.addEventListener("scroll", () => requestAnimationFrame(paint), {passive: true});
 window.addEventListener("resize", paint);
 rows.addEventListener("keydown", event => {
@@ -383,12 +385,11 @@ rows.addEventListener("keydown", event => {
 for (const see of $$(".see")) {
   if (!RUNS[see.dataset.run].count) continue;
   see.hidden = false;
-  see.addEventListener("click", async () => {
+  see.addEventListener("click", () => {
     form.reset();
     field.run.value = see.dataset.run;
     field["step-low"].value = see.dataset.first;
     field["step-high"].value = see.dataset.last;
-    await open(Number(see.dataset.run));
     $("#rollouts").scrollIntoView();
   });
 }
