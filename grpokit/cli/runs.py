@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from grpokit.spec.recipe import Recipe, RewardSection
 
 app = typer.Typer(
-    no_args_is_help=True, help="List runs, show one, write a page of it, and score its rollouts again."
+    no_args_is_help=True,
+    help="List runs, show one, write a page of it, and score its rollouts again.",
 )
-app.command("report")(runs_report.report)
 LARGEST = 1e30
 """Of a weight and of a threshold."""
 
@@ -87,6 +87,9 @@ def show_run(
         render.print_json(shown_json(found))
     else:
         show_one(found)
+
+
+app.command("report")(runs_report.report)
 
 
 @app.command()

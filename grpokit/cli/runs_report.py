@@ -49,7 +49,9 @@ def report(
             folders, out or folders[0] / "report.html", completions=completions, shown=bar
         )
     for name, text in written.missing:
-        render.say(f"not in the page: {name}: {text}" if len(folders) > 1 else f"not in the page: {text}")
+        render.say(
+            f"not in the page: {name}: {text}" if len(folders) > 1 else f"not in the page: {text}"
+        )
     render.say(f"written to {written.path} ({written.size / 1e6:.1f} MB)")
 
 

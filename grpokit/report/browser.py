@@ -82,7 +82,7 @@ def _range(title: str, name: str) -> Html:
         tag("input", name=f"{name}-{end}", type="number", step="any", aria_label=f"{title} {word}")
         for end, word in (("low", "from"), ("high", "to"))
     ]
-    return tag("fieldset", tag("legend", title), ends[0], " – ", ends[1])
+    return tag("fieldset", tag("legend", title), ends[0], " to ", ends[1])
 
 
 def _select(name: str, options: Sequence[tuple[str, str]]) -> Html:

@@ -128,7 +128,11 @@ def draw(chart: Chart) -> Html | None:
         tag("p", note, class_="note") if note else "",
         block({"percent": chart.unit == "share", "series": _readings(curves)}, "readings"),
     ]
-    return tag("figure", *parts, class_=f"chart{' wide' if chart.wide else ''}{' stack' if chart.stacked else ''}")
+    return tag(
+        "figure",
+        *parts,
+        class_=f"chart{' wide' if chart.wide else ''}{' stack' if chart.stacked else ''}",
+    )
 
 
 def _curve(chart: Chart, series: Series) -> _Curve:
@@ -168,7 +172,9 @@ def _finite(value: float | None) -> float | None:
 def _numbers(curve: _Curve) -> list[float]:
     faint = curve.faint[1] if curve.faint else []
     stacked_or_bare = (curve.low, curve.high) if curve.high else ()
-    return [n for values in (curve.values, faint, *stacked_or_bare) for n in values if n is not None]
+    return [
+        n for values in (curve.values, faint, *stacked_or_bare) for n in values if n is not None
+    ]
 
 
 def _limits(chart: Chart, numbers: Sequence[float]) -> tuple[float, float]:

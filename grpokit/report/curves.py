@@ -3,93 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from grpokit.report.charts import COLOURS, Chart, Series
+from grpokit.report.plots import ELSEWHERE, FURTHER, MAIN, OTHERS, Plot
 from grpokit.report.points import Values, short
 from grpokit.report.reading import RunData
 from grpokit.report.rollouts import QUADRANTS, Rollouts
 
 __all__ = ["constants", "further_charts", "held_out_chart", "main_charts", "reward_chart"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plot:
-    """A picture and the names of ``metrics.jsonl`` in it; ``*`` stands for a part of a name."""
-
-    title: str
-    unit: str
-    names: tuple[str, ...]
-    smooth: bool = True
-    note: str = ""
-
-
-MAIN = (
-    Plot(title="Each reward", unit="mean score, unweighted", names=("rewards/*/mean",)),
-    Plot(title="Components of rewards", unit="mean", names=("components/*",)),
-    Plot(title="Length of completions", unit="tokens", names=("length/mean",)),
-    Plot(title="Truncated completions", unit="share", names=("truncated",)),
-    Plot(title="Entropy", unit="nats a token", names=("entropy",)),
-    Plot(
-        title="KL divergence",
-        unit="nats a token",
-        names=("kl", "kl_old"),
-        note="kl: from the reference; kl_old: from the policy of the rollout.",
-    ),
-    Plot(title="Clipped tokens", unit="share", names=("clip_low", "clip_high", "clip_delta")),
-    Plot(title="Gradient norm", unit="before clipping", names=("grad_norm",)),
-    Plot(title="Learning rate", unit="of the last optimiser step", names=("lr",), smooth=False),
-    Plot(
-        title="Completions that trained",
-        unit="share",
-        names=("trained_share",),
-        note="The others had no signal, or were pruned or left out.",
-    ),
-    Plot(title="Groups left out by the allocation", unit="share", names=("dropped_groups",)),
-    Plot(
-        title="Completions in total",
-        unit="since the first step",
-        names=("total/completions_generated", "total/completions_trained"),
-        smooth=False,
-    ),
-    Plot(
-        title="Forward passes saved",
-        unit="since the first step",
-        names=("total/forwards_saved",),
-        smooth=False,
-        note="Policy, old and reference, of completions that did not train.",
-    ),
-)
-FURTHER = (
-    Plot(title="Spread of the reward", unit="standard deviation", names=("reward_std",)),
-    Plot(title="Loss", unit="", names=("policy_loss", "loss")),
-    Plot(title="Sampler against trainer", unit="nats a token", names=("sampler_gap",)),
-    Plot(title="Ratio of new to old policy", unit="mean", names=("ratio",)),
-    Plot(title="Abstentions", unit="share", names=("abstained",)),
-    Plot(title="Failures of rewards", unit="a step", names=("failures",), smooth=False),
-    Plot(title="Rounds", unit="a step", names=("rounds",), smooth=False),
-    Plot(title="Questions", unit="a step", names=("questions",), smooth=False),
-    Plot(title="Age of the weights that drew", unit="steps", names=("staleness",), smooth=False),
-    Plot(title="Skipped optimiser steps", unit="a step", names=("skipped_steps",), smooth=False),
-)
-ELSEWHERE = (
-    "reward",
-    "dead_groups*",
-    "length/*",
-    "rewards/*/std",
-    "trained_rows",
-    "tokens",
-    "epoch",
-    "total/questions_seen",
-    "total/optimizer_steps",
-    "optimizer_steps",
-    "completions",
-    "failed",
-)
-"""Names that are in another picture, or say little as a curve."""
-OTHERS = 40
-"""Pictures of names that only an algorithm knows."""
 
 
 def reward_chart(runs: Sequence[RunData]) -> Chart:
@@ -192,7 +115,9 @@ def _chart(plot: Plot, runs: Sequence[RunData], *, keep_constant: bool = False) 
         for number, name in enumerate(names):
             values = _values(run, name)
             if any(value is not None for value in values):
-                series.append(_series(plot, run, name, values, len(runs), len(names), place, number))
+                series.append(
+                    _series(plot, run, name, values, len(runs), len(names), place, number)
+                )
     return Chart(title=plot.title, unit=plot.unit, note=plot.note, series=series)
 
 
@@ -247,10 +172,7 @@ def _dead_parts(run: RunData) -> tuple[list[float | None], list[float | None]]:
 
 
 DEAD = ("all right", "all wrong")
-DEAD_NOTE = (
-    "All completions of a dead group have one total, so it teaches nothing. All right: it is the "
-    "best total of the step; all wrong: it is below."
-)
+DEAD_NOTE = "All right: at the best total of the step; all wrong: below it."
 
 
 def _dead(run: RunData) -> Chart:
@@ -296,7 +218,9 @@ def _quadrants(run: RunData, found: Rollouts, whose: str) -> Chart:
         )
         for place, (name, colour) in enumerate(zip(QUADRANTS, (2, 5, 4, 1), strict=True))
     ]
-    note = f"Right: {run.goal} is {run.threshold:g} or more. Of completions that both rewards scored."
+    note = (
+        f"Right: {run.goal} is {run.threshold:g} or more. Of completions that both rewards scored."
+    )
     title = f"Answer and format{whose}"
     kept = series if steps else []
     return Chart(title=title, unit="share", series=kept, stacked=True, note=note)
@@ -312,9 +236,7 @@ def _stages(run: RunData, whose: str) -> Chart:
     if any(rest):
         parts["other"] = list(rest)
     series = [
-        Series(
-            name=name, steps=[float(s) for s in steps], values=values, colour=place, smooth=True
-        )
+        Series(name=name, steps=[float(s) for s in steps], values=values, colour=place, smooth=True)
         for place, (name, values) in enumerate(parts.items())
     ]
     return Chart(title=f"Time of a step{whose}", unit="seconds", series=series, stacked=True)

@@ -118,7 +118,10 @@ def _write(
 
 
 def _policy(style: str, script: str) -> str:
-    hashes = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script))
+    hashes = (
+        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        for text in (style, script)
+    )
     style_hash, script_hash = hashes
     return (
         f"default-src 'none'; style-src 'sha256-{style_hash}'; script-src 'sha256-{script_hash}'; "
@@ -146,13 +149,24 @@ def _sections(runs: Sequence[RunData], found: Sequence[Rollouts], title: str) ->
     same = constants(runs)
     note = tag("p", f"The same in every step: {', '.join(same)}.", class_="note") if same else ""
     further = figures(further_charts(runs))
-    folded = tag("details", tag("summary", "Further numbers"), tag("div", further, class_="cards")) if further else ""
+    folded = (
+        tag("details", tag("summary", "Further numbers"), tag("div", further, class_="cards"))
+        if further
+        else ""
+    )
     told = [_findings(run, each) for run, each in zip(runs, found, strict=True)]
     parts = [
         header,
         facts(runs, told),
         missing(runs),
-        section("curves", "Curves", tag("p", HOW, class_="note"), tag("div", *curves, class_="cards"), note, folded),
+        section(
+            "curves",
+            "Curves",
+            tag("p", HOW, class_="note"),
+            tag("div", *curves, class_="cards"),
+            note,
+            folded,
+        ),
         results(runs),
         findings(runs, told),
         browser(runs, found),

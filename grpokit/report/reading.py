@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +103,9 @@ def read_for_page(path: Path) -> RunData:
 def differing(runs: Sequence[RunData]) -> dict[str, list[Any]]:
     """Keys of the recipes that are not the same in all runs, with the value of each run."""
     settings = [run.settings for run in runs]
-    found = {key: [each.get(key, MISSING) for each in settings] for all_ in settings for key in all_}
+    found = {
+        key: [each.get(key, MISSING) for each in settings] for all_ in settings for key in all_
+    }
     return {key: values for key, values in found.items() if len(set(map(repr, values))) > 1}
 
 
@@ -124,8 +126,12 @@ def labelled(runs: Sequence[RunData]) -> list[RunData]:
         [(key, values)] = keys.items()
         labels = [f"{key.rpartition('.')[2]} {value}" for value in values]
     else:
-        shared = os.path.commonprefix(names).rpartition("-")
-        labels = [name.removeprefix(shared[0] + shared[1]) for name in names]
+        first, last = min(names), max(names)  # what these two share, all share
+        same = sum(
+            1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
+        )
+        shared = first[: first.rfind("-", 0, same) + 1]
+        labels = [name.removeprefix(shared) for name in names]
     if len(set(labels)) < len(labels):
         labels = names
     pairs = zip(runs, names, labels, strict=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from grpokit.report.charts import draw
+from grpokit.report.charts import COLOURS, draw
 from grpokit.report.curves import held_out_chart
 from grpokit.report.markup import Html, table, tag
 from grpokit.report.reading import RunData, as_mapping
@@ -30,46 +30,59 @@ def results(runs: Sequence[RunData]) -> Html | str:
                 verdicts.append(verdict)
     if not rows and during is None:
         return ""
-    heads = ("evaluation", "model", ">accuracy", "95 % interval", ">questions", ">truncated", ">tokens")
+    heads = (
+        "evaluation",
+        "model",
+        ">accuracy",
+        "95 % interval",
+        ">questions",
+        ">truncated",
+        ">tokens",
+    )
     listed = table(heads, rows) if rows else ""
     return section("evaluations", "Held-out evaluations", during or "", *verdicts, listed)
 
 
 def _rows(whose: str, place: int, data: Mapping[str, Any]) -> list[tuple[object, ...]]:
-    found = []
+    """A row a model, and one a ``k`` of pass@k where a question has several answers."""
+    found: list[tuple[object, ...]] = []
     models = data.get("models")
-    for number, each in enumerate(models if isinstance(models, list) else ()):
-        if not isinstance(each, Mapping) or not _is_number(each.get("accuracy")):
+    for each in models if isinstance(models, list) else ():
+        if not isinstance(each, Mapping) or (share := _number(each.get("accuracy"))) is None:
             continue
-        tokens = each.get("tokens_mean")
-        found.append(
-            (
-                whose if not number else "",
-                short_text(each.get("label", ""), 80),
-                _percent(each["accuracy"]),
-                _bar(each, place),
-                short_text(each.get("items", ""), 20),
-                _percent(each["truncated"]) if _is_number(each.get("truncated")) else "",
-                f"{tokens:.1f}" if _is_number(tokens) else "",
-            )
+        label = short_text(each.get("label", ""), 80)
+        truncated, tokens = _number(each.get("truncated")), _number(each.get("tokens_mean"))
+        more = (
+            short_text(each.get("items", ""), 20),
+            "" if truncated is None else _percent(truncated),
+            "" if tokens is None else f"{tokens:.1f}",
         )
+        bar = _bar(share, each.get("interval"), place)
+        found.append(("" if found else whose, label, _percent(share), bar, *more))
+        for k, value in as_mapping(each.get("pass_at")).items():
+            told = as_mapping(value)
+            if k != "1" and (share := _number(told.get("value"))) is not None:
+                bar = _bar(share, told.get("interval"), place)
+                found.append(
+                    ("", f"{label}, pass@{short_text(k, 20)}", _percent(share), bar, *[""] * 3)
+                )
     return found
 
 
-def _bar(each: Mapping[str, Any], place: int) -> Html:
+def _bar(share: float, interval: object, place: int) -> Html:
     """The interval on a line from 0 to 1, and in words."""
-    interval = each.get("interval")
-    if not (isinstance(interval, list) and len(interval) == 2 and all(map(_is_number, interval))):
+    ends = _ends(interval)
+    if ends is None:
         return tag("span", "not given")
-    low, high, value = (max(0.0, min(1.0, n)) * WIDTH for n in (*interval, each["accuracy"]))
-    words = f"{_percent(interval[0])} to {_percent(interval[1])}"
-    look = f"c{place % 8}"
+    low, high, value = (max(0.0, min(1.0, n)) * WIDTH + 4 for n in (*ends, share))
+    words = f"{_percent(ends[0])} to {_percent(ends[1])}"
+    look = f"c{place % COLOURS}"
     picture = tag(
         "svg",
         tag("title", words),
         tag("line", class_="grid", x1=4, x2=WIDTH + 4, y1=8, y2=8),
-        tag("path", class_=f"bar {look}", d=f"M{low + 4:.1f} 8H{high + 4:.1f}"),
-        tag("circle", class_=f"dot {look}", cx=f"{value + 4:.1f}", cy=8, r=4),
+        tag("path", class_=f"bar {look}", d=f"M{low:.1f} 8H{high:.1f}"),
+        tag("circle", class_=f"dot {look}", cx=f"{value:.1f}", cy=8, r=4),
         viewBox=f"0 0 {WIDTH + 8} 16",
         class_="interval",
         role="img",
@@ -78,29 +91,36 @@ def _bar(each: Mapping[str, Any], place: int) -> Html:
 
 
 def _verdict(whose: str, found: Mapping[str, Any]) -> Html | None:
-    interval = found.get("interval")
-    given = isinstance(interval, list) and len(interval) == 2 and all(map(_is_number, interval))
-    if not given or not _is_number(found.get("difference")):
+    ends, difference = _ends(found.get("interval")), _number(found.get("difference"))
+    if ends is None or difference is None:
         return None
-    verdict = short_text(found.get("verdict", ""), 40)
-    p, smallest = found.get("p", found.get("mcnemar_p")), found.get("minimum_detectable")
-    parts = [
-        f"{100 * found['difference']:+.1f} points, 95 % interval "
-        f"{100 * interval[0]:+.1f} to {100 * interval[1]:+.1f}",
-        f"p = {p:.2g}" if _is_number(p) else "",
-        f"{short_text(found.get('n', '?'), 20)} questions",
-        f"smallest detectable difference {100 * smallest:.1f} points" if _is_number(smallest) else "",
-    ]
-    kind = verdict if verdict in VERDICTS else "unclear"
-    told = "; ".join(part for part in parts if part)
-    return tag(
-        "p", tag("span", verdict, class_=f"badge {kind}"), f" {whose}: {told}", class_="verdict"
+    p, smallest = (
+        _number(found.get("p", found.get("mcnemar_p"))),
+        _number(found.get("minimum_detectable")),
     )
+    low, high = (f"{100 * end:+.1f}" for end in ends)
+    parts = [f"{100 * difference:+.1f} points, 95 % interval {low} to {high}"]
+    if p is not None:
+        parts.append(f"p = {p:.2g}")
+    parts.append(f"{short_text(found.get('n', '?'), 20)} questions")
+    if smallest is not None:
+        parts.append(f"smallest detectable difference {100 * smallest:.1f} points")
+    verdict = short_text(found.get("verdict", ""), 40)
+    kind = verdict if verdict in VERDICTS else "unclear"
+    badge = tag("span", verdict, class_=f"badge {kind}")
+    return tag("p", badge, f" {whose}: {'; '.join(parts)}", class_="verdict")
+
+
+def _ends(interval: object) -> tuple[float, float] | None:
+    if not isinstance(interval, list) or len(interval) != 2:
+        return None
+    low, high = (_number(each) for each in interval)
+    return None if low is None or high is None else (low, high)
 
 
 def _percent(share: float) -> str:
     return f"{100 * share:.1f}%"
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and abs(value) < 1e300
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and abs(value) < 1e300 else None

@@ -23,6 +23,8 @@ __all__ = ["QUADRANTS", "Rollouts", "format_reward", "pack"]
 
 ROWS, CHARACTERS = 2000, 400_000
 """Of a chunk, about."""
+LEVEL = 4
+"""Of compression: nearly twice as fast as the usual 6, and the page is a fifth larger."""
 TEXT = 100_000
 """Characters of one completion, or of one prompt, that the page keeps."""
 QUADRANTS = (
@@ -80,7 +82,9 @@ def pack(run: RunData, place: int, out: IO[bytes], *, limit: int, shown: Shown) 
     try:
         size = path.stat().st_size
         starts, count = _survey(path)
-        found.every = math.ceil(len(starts) / max(1, min(limit, count) * len(starts) // max(count, 1)))
+        found.every = math.ceil(
+            len(starts) / max(1, min(limit, count) * len(starts) // max(count, 1))
+        )
         chosen = set(sorted(starts)[:: found.every or 1]) if limit else set[int]()
         chunk = _Chunk(out, place, found)
         for step, groups, done in _steps(path, starts, found):
@@ -215,7 +219,7 @@ def _number(value: object) -> float | None:
 def _count(run: RunData, step: int, groups: list[dict[str, Any]], found: Rollouts) -> None:
     found.completions += sum(len(group["completions"]) for group in groups)
     found.measured[step] = measure(groups)
-    wanted = format_reward(run)
+    wanted, threshold = format_reward(run), run.threshold
     if wanted is None:
         return
     counts = [0, 0, 0, 0]
@@ -223,7 +227,7 @@ def _count(run: RunData, step: int, groups: list[dict[str, Any]], found: Rollout
         for one in group["completions"]:
             answer, form = one["rewards"].get(run.goal), one["rewards"].get(wanted)
             if answer is not None and form is not None:
-                counts[2 * (answer < run.threshold) + (form < 1.0)] += 1
+                counts[2 * (answer < threshold) + (form < 1.0)] += 1
     if any(counts):
         found.quadrants[step] = counts
 
@@ -292,7 +296,9 @@ class _Chunk:
         columns = {**self.columns, "rewards": self.rewards, "prompts": self.asked}
         texts = {"texts": self.texts, "prompts": self.told, "errors": self.errors}
         for kind, data in (("columns", columns), ("texts", texts)):
-            head = f'<script type="application/octet-stream" class="{kind}" data-run="{self.place}">'
+            head = (
+                f'<script type="application/octet-stream" class="{kind}" data-run="{self.place}">'
+            )
             self.out.write(head.encode() + base64.b64encode(_compressed(data)) + b"</script>\n")
         self._begin()
 
@@ -302,4 +308,4 @@ def _compressed(data: Mapping[str, Any]) -> bytes:
         raw = json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
     except UnicodeEncodeError:  # a lone surrogate, which only an escape can hold
         raw = json.dumps(data, separators=(",", ":")).encode()
-    return gzip.compress(raw, 6, mtime=0)
+    return gzip.compress(raw, LEVEL, mtime=0)

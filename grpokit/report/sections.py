@@ -33,9 +33,7 @@ def short_text(value: object, limit: int = LONG) -> str:
 
 def facts(runs: Sequence[RunData], found: Sequence[Sequence[Finding] | None]) -> Html:
     """The run in tiles; several runs in the rows of a table."""
-    told = [
-        (*_tiles(run), *_doctor(listed or ())) for run, listed in zip(runs, found, strict=True)
-    ]
+    told = [(*_tiles(run), *_doctor(listed or ())) for run, listed in zip(runs, found, strict=True)]
     if len(runs) == 1:
         tiles = [
             tag("div", tag("dt", name), tag("dd", value, tag("small", more) if more else ""))
@@ -66,7 +64,7 @@ def _tiles(run: RunData) -> list[tuple[str, str, str]]:
     listed, data = run.listed, run.listed.data
     last = run.rows[-1].values if run.rows else {}
     planned = "?" if listed.planned is None else f"{listed.planned}"
-    found = [("steps", f"{listed.step} of {planned}", listed.state)]
+    found: list[tuple[str, str, str]] = [("steps", f"{listed.step} of {planned}", listed.state)]
     rewards = [row.values["reward"] for row in run.rows if "reward" in row.values]
     if rewards:
         first, end = fmean(rewards[:5]), fmean(rewards[-5:])
@@ -105,7 +103,7 @@ def _doctor(found: Sequence[Finding]) -> list[tuple[str, str, str]]:
 
 def _held_out(run: RunData) -> list[tuple[str, str, str]]:
     """The newest evaluation."""
-    for data in reversed(run.evaluations.values()):
+    for data in reversed(list(run.evaluations.values())):
         models = data.get("models")
         listed = models if isinstance(models, list) else []
         shares = [as_mapping(each).get("accuracy") for each in listed]
@@ -152,7 +150,11 @@ def _calm(run: RunData) -> str:
 
 
 def _finding(found: Finding, place: int) -> Html:
-    where = f"steps {found.first} to {found.last}" if found.last > found.first else f"step {found.first}"
+    where = (
+        f"steps {found.first} to {found.last}"
+        if found.last > found.first
+        else f"step {found.first}"
+    )
     wasted = "" if found.wasted is None else f", {found.wasted:,} completions"
     subject = f" of {found.subject}" if found.subject else ""
     cost = [tag("dt", "cost"), tag("dd", f"{found.steps} steps{wasted}")]
@@ -175,7 +177,11 @@ def _finding(found: Finding, place: int) -> Html:
     )
     return tag(
         "article",
-        tag("h4", tag("span", WORDS[found.severity], class_="badge"), f" {found.name}{subject}, {where}"),
+        tag(
+            "h4",
+            tag("span", WORDS[found.severity], class_="badge"),
+            f" {found.name}{subject}, {where}",
+        ),
         tag("p", *_with_code(found.fact)),
         tag("dl", *listed),
         see,

@@ -64,7 +64,11 @@ class Opened:
 def chromium() -> Iterator[Any]:
     """Chromium, or a skip that says what is missing."""
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    path = (
+        shutil.which("chromium")
+        or shutil.which("chromium-browser")
+        or shutil.which("google-chrome")
+    )
     if path is None:
         pytest.skip("there is no chromium")
     with api.sync_playwright() as driver:

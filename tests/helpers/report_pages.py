@@ -78,14 +78,18 @@ def unpacked(written: bytes | str, place: int = 0) -> list[dict[str, Any]]:
     prompts: list[dict[str, Any]] = []
     rows = []
     for columns, texts in zip(parts["columns"], parts["texts"], strict=True):
-        for (key, index), (messages, answer) in zip(columns["prompts"], texts["prompts"], strict=True):
+        for (key, index), (messages, answer) in zip(
+            columns["prompts"], texts["prompts"], strict=True
+        ):
             prompts.append({"id": key, "index": index, "messages": messages, "answer": answer})
         for i, one in enumerate(texts["texts"]):
             numbers = {key: columns[key][i] for key in "sgtflakdx"}
             rewards = {name: values[i] for name, values in columns["rewards"].items()}
             errors = texts["errors"].get(str(i), {})
             prompt = prompts[columns["p"][i]]
-            rows.append({**numbers, "text": one, "rewards": rewards, "prompt": prompt, "errors": errors})
+            rows.append(
+                {**numbers, "text": one, "rewards": rewards, "prompt": prompt, "errors": errors}
+            )
     return rows
 
 

@@ -30,7 +30,9 @@ DRAWN = """
 
 @pytest.fixture(scope="module")
 def report(browser: Any, trained: Path) -> Iterator[Opened]:
-    with open_page(browser, trained / "report.html", viewport={"width": 1200, "height": 900}) as found:
+    with open_page(
+        browser, trained / "report.html", viewport={"width": 1200, "height": 900}
+    ) as found:
         yield found
 
 
@@ -125,17 +127,23 @@ def test_missing_scores_come_last_and_fates_are_told(made: Any, tmp_path: Path) 
         completion(1, "none", None, errors={"exact": "took <b>too</b> long"}, exact=None),
         {**completion(2, "high", 0.9, exact=1.0), "kept": False},
     ]
-    page: Opened = made(saved_run(tmp_path, [group(1, 0, "a", ones), group(2, 1, "a", ones, dropped=True)]))
+    page: Opened = made(
+        saved_run(tmp_path, [group(1, 0, "a", ones), group(2, 1, "a", ones, dropped=True)])
+    )
     for down in (True, False):
         page.page.click("#heads button >> text=reward")
         page.settled()
-        assert listed(page) == [*sorted(["high", "high", "low", "low"], reverse=not down), "none", "none"]
+        assert listed(page) == [
+            *sorted(["high", "high", "low", "low"], reverse=not down),
+            "none",
+            "none",
+        ]
     for fate, expected in {"kept": 4, "pruned": 2, "dropped": 3, "failed": 2}.items():
         page.fill(fate=fate)
         assert page.text("#count") == f"{expected} of 6 completions"
     page.choose(0)
     assert "exact: took <b>too</b> long" in page.text("#detail")
-    assert "reward – (exact –)" in page.text("#detail")
+    assert "reward \u2013 (exact \u2013)" in page.text("#detail")
 
 
 def test_two_completions_are_compared_word_by_word(made: Any, tmp_path: Path) -> None:
@@ -211,7 +219,10 @@ def test_what_a_model_wrote_does_nothing(made: Any, tmp_path: Path) -> None:
     page.fill(text="<img", prompt="</script>")
     assert page.text("#count") == "2 of 20 completions"
     assert page.page.evaluate("window.pwned") is None
-    assert page.page.evaluate("document.querySelectorAll('script, img, iframe, a, style').length") == before
+    assert (
+        page.page.evaluate("document.querySelectorAll('script, img, iframe, a, style').length")
+        == before
+    )
     assert page.dialogs == []
     assert page.said == []
     assert len(page.asked) == 1
@@ -222,7 +233,7 @@ def test_the_policy_stops_what_gets_in(made: Any, tmp_path: Path) -> None:
     page: Opened = made(saved_run(tmp_path, varied_groups(2)))
     page.page.evaluate(
         "document.body.insertAdjacentHTML('beforeend',"
-        "'<img src=https://example.invalid/x onerror=\"window.pwned=1\"><b onclick=\"window.pwned=2\" id=b>x</b>')"
+        '\'<img src=https://example.invalid/x onerror="window.pwned=1"><b onclick="window.pwned=2" id=b>x</b>\')'
     )
     page.page.evaluate("document.getElementById('b').click()")
     page.page.wait_for_timeout(100)
@@ -231,7 +242,10 @@ def test_the_policy_stops_what_gets_in(made: Any, tmp_path: Path) -> None:
 
 
 def test_several_runs_share_the_browser(made: Any, tmp_path: Path) -> None:
-    runs = [saved_run(tmp_path / "a", varied_groups(3)), saved_run(tmp_path / "b", varied_groups(5))]
+    runs = [
+        saved_run(tmp_path / "a", varied_groups(3)),
+        saved_run(tmp_path / "b", varied_groups(5)),
+    ]
     page: Opened = made(*runs)
     assert page.text("#count") == "24 of 24 completions"
     page.choose(0)
@@ -273,7 +287,9 @@ def test_it_fits_a_narrow_window_and_the_dark(browser: Any, trained: Path, width
 def test_without_a_script_the_curves_are_there(browser: Any, trained: Path) -> None:
     path = trained / "report.html"
     with open_page(browser, path, ready="footer", java_script_enabled=False) as page:
-        assert page.page.locator("figure.chart svg path.line").first.get_attribute("d").startswith("M")
+        assert (
+            page.page.locator("figure.chart svg path.line").first.get_attribute("d").startswith("M")
+        )
         assert page.page.locator("#plain").is_visible()
         assert not page.page.locator("#filters").is_visible()
 
@@ -282,7 +298,12 @@ def test_a_hundred_thousand_completions_are_usable(made: Any, tmp_path: Path) ->
     """No clock here; docs/bench_report.py has one. What counts is that the list stays small."""
     run = saved_run(tmp_path, [])
     groups = [
-        group(step, step % 500, "a", [completion(g, f"word{g} of step {step}", g / 16, exact=0.0) for g in range(16)])
+        group(
+            step,
+            step % 500,
+            "a",
+            [completion(g, f"word{g} of step {step}", g / 16, exact=0.0) for g in range(16)],
+        )
         for step in range(1, 6251)
     ]
     (run / "rollouts.jsonl").write_text("".join(json.dumps(each) + "\n" for each in groups))

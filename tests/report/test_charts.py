@@ -64,7 +64,9 @@ def test_the_bold_curve_is_the_mean_and_the_faint_one_each_step() -> None:
     assert heights[0] == [zero, top, zero, top]
     half = zero + (top - zero) * 0.5
     third = zero + (top - zero) / 3
-    assert [abs(a - b) < 0.11 for a, b in zip(heights[1], [zero, half, third, half], strict=True)] == [True] * 4
+    assert [
+        abs(a - b) < 0.11 for a, b in zip(heights[1], [zero, half, third, half], strict=True)
+    ] == [True] * 4
 
 
 def test_gaps_are_gaps_and_nan_is_one() -> None:
@@ -116,7 +118,9 @@ def test_areas_stand_on_one_another() -> None:
     root = picture(Chart(title="t", unit="share", series=parts, stacked=True))
     upper, lower = (NUMBERS.findall(d) for d in paths(root, "area"))
     assert upper[2:] == lower[1::-1], "the upper one begins where the lower one ends"
-    assert float(upper[1][1]) == float(lower[1][1]), "a stage that a step does not have took none of it"
+    assert float(upper[1][1]) == float(lower[1][1]), (
+        "a stage that a step does not have took none of it"
+    )
     assert [each.text or each[0].tail for each in root.iterfind("ul/li")] == ["a", "b"]
     assert inside(root)
 
@@ -140,7 +144,8 @@ def test_the_script_gets_the_drawn_numbers() -> None:
 
 def test_a_hostile_name_is_text() -> None:
     series = [
-        Series(name=f"</script><svg onload=x>\u202e{n}", steps=[1], values=[1], colour=n) for n in (0, 1)
+        Series(name=f"</script><svg onload=x>\u202e{n}", steps=[1], values=[1], colour=n)
+        for n in (0, 1)
     ]
     root = picture(Chart(title="<b>", unit="</svg>", series=series))
     assert root.findtext("figcaption/b") == "<b>"

@@ -62,7 +62,9 @@ def test_a_table_has_its_numbers_on_the_right() -> None:
 def test_data_cannot_end_its_element() -> None:
     data = {"text": "</script><!--<script>&\u2028\u2029"}
     made = block(data, "x")
-    inside = made.removeprefix('<script type="application/json" class="x">').removesuffix("</script>")
+    inside = made.removeprefix('<script type="application/json" class="x">').removesuffix(
+        "</script>"
+    )
     assert not set(inside) & set("<>&\u2028\u2029")
     assert json.loads(inside) == data
     with pytest.raises(ValueError, match="Out of range"):

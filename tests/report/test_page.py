@@ -9,15 +9,17 @@ import os
 import re
 import subprocess
 import sys
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
 
 from diagnosed_runs import sound_rows
 from grpokit.cli.main import main
+from grpokit.engine.metrics import METRICS
 from grpokit.engine.rundir import RunDir
 from grpokit.errors import CheckpointError
-from grpokit.report import points
+from grpokit.report import plots, points
 from grpokit.report.page import write_report
 from report_pages import HOSTILE, Page, read_page, unpacked, varied_groups
 from saved_runs import completion, group, saved_run
@@ -54,7 +56,12 @@ def test_the_page_of_a_real_run(trained: Path) -> None:
         "Held-out accuracy during training",
     } <= set(page.titles())
     assert "KL divergence" not in page.titles() or "kl_old" in page.text
-    for words in ("12 of 12", "Sums of small numbers.", "tiny-sums", "smallest detectable difference"):
+    for words in (
+        "12 of 12",
+        "Sums of small numbers.",
+        "tiny-sums",
+        "smallest detectable difference",
+    ):
         assert words in page.text
     plan = json.loads((trained / "plan.json").read_text())
     assert plan["environment"]["torch"] in page.text
@@ -73,12 +80,17 @@ def test_it_names_nothing_outside_itself(trained: Path) -> None:
         assert not {"src", "href", "style", "action", "data"} & attributes.keys()
         assert not [name for name in attributes if name.startswith("on")]
     assert not re.search(r"@import|url\(|https?:", page.inline["style"])
-    assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(|fetch\(|https?:|import\(", page.inline["script"])
+    assert not re.search(
+        r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(|fetch\(|https?:|import\(",
+        page.inline["script"],
+    )
 
 
 def test_the_policy_allows_this_script_and_this_style_only(trained: Path) -> None:
     page = read_page(trained / "report.html")
-    [policy] = [a["content"] for _, a in page.tags if a.get("http-equiv") == "Content-Security-Policy"]
+    [policy] = [
+        a["content"] for _, a in page.tags if a.get("http-equiv") == "Content-Security-Policy"
+    ]
     rules = dict(rule.strip().split(" ", 1) for rule in str(policy).split(";"))
     assert rules.pop("default-src") == rules.pop("base-uri") == rules.pop("form-action") == "'none'"
     for kind in ("script", "style"):
@@ -102,7 +114,7 @@ def test_a_run_without_rollouts_says_so(tmp_path: Path) -> None:
     page = written(run)
     assert "rollouts.jsonl: no completions were saved" in page.text
     assert "Reward" in page.titles()
-    assert "id=\"rollouts\"" not in page.source
+    assert 'id="rollouts"' not in page.source
 
 
 def test_a_run_that_has_just_begun(tmp_path: Path) -> None:
@@ -138,7 +150,9 @@ def test_damage_is_said_and_the_rest_is_shown(tmp_path: Path) -> None:
 
 
 def test_odd_numbers_are_never_drawn(tmp_path: Path) -> None:
-    rows: list[object] = [{"step": n, "reward": n / 10, "entropy": 1 / n, "lr": 1e-4 * n} for n in range(1, 9)]
+    rows: list[object] = [
+        {"step": n, "reward": n / 10, "entropy": 1 / n, "lr": 1e-4 * n} for n in range(1, 9)
+    ]
     rows[3] = '{"step": 4, "reward": NaN, "entropy": Infinity, "lr": null}'
     rows[5] = '{"step": 6, "reward": "0.5", "entropy": 1e400, "lr": [1]}'
     page = written(with_metrics(saved_run(tmp_path, ONE), rows))
@@ -171,6 +185,35 @@ def test_names_that_only_an_algorithm_knows_are_drawn(tmp_path: Path) -> None:
     assert "pruned/share" in written(with_metrics(saved_run(tmp_path, ONE), rows)).titles()
 
 
+def test_every_number_of_a_step_has_its_place() -> None:
+    drawn = [name for plot in (*plots.MAIN, *plots.FURTHER) for name in plot.names]
+    for name in METRICS:
+        used = name.replace("NAME", "exact").replace("PART", "part")
+        found = [each for each in (*drawn, *plots.ELSEWHERE) if fnmatchcase(used, each)]
+        assert found, name
+
+
+def test_evaluations_with_several_answers(tmp_path: Path) -> None:
+    run = saved_run(tmp_path, ONE)
+    passes = {
+        "1": {"value": 0.5, "interval": [0.2, 0.8]},
+        "4": {"value": 0.75, "interval": [0.4, 0.9]},
+    }
+    model = {
+        "label": "policy",
+        "accuracy": 0.5,
+        "interval": [0.2, 0.8],
+        "items": 9,
+        "pass_at": passes,
+    }
+    (run / "eval").mkdir()
+    (run / "eval" / "summary.json").write_text(json.dumps({"models": [model], "comparison": None}))
+    text = written(run).text
+    assert text.count("policy") == 2
+    assert "policy, pass@475.0%" in text
+    assert "40.0% to 90.0%" in text
+
+
 def test_long_runs_are_thinned(tmp_path: Path) -> None:
     rows = [{"step": n, "reward": n % 7} for n in range(1, 10 * points.LIMIT)]
     page = written(with_metrics(saved_run(tmp_path, None), rows))
@@ -184,11 +227,11 @@ def test_several_runs(tmp_path: Path) -> None:
     page = written(first, second)
     assert "Where the recipes differ" in page.text
     assert "lr 0.5" in page.text, "the one key that differs is the label"
-    key, *values = re.findall(r"<td>(optim\.lr)</td><td>([^<]*)</td><td>([^<]*)</td>", page.source)[0]
+    [values] = re.findall(r"<td>optim\.lr</td><td>([^<]*)</td><td>([^<]*)</td>", page.source)
     assert values[1] == "0.5"
     assert len(unpacked(page.source, 0)) == 32
     assert len(unpacked(page.source, 1)) == 48
-    assert page.source.count("<path class=\"line c1 d0\"") >= 2
+    assert page.source.count('<path class="line c1 d0"') >= 2
 
 
 def test_runs_of_one_name_are_told_apart(tmp_path: Path) -> None:
@@ -213,9 +256,16 @@ def test_hostile_names_and_values_are_text(tmp_path: Path, text: str) -> None:
     safe = text.encode("utf-8", "backslashreplace").decode()
     run = saved_run(tmp_path, ONE, summary=safe.replace("\x00", ""))
     with_metrics(run, [{"step": n, "reward": n, safe: n} for n in (1, 2)])
-    plan = {"name": safe, "environment": {safe: safe}, "components": [{"role": safe}], "findings": [3]}
+    plan = {
+        "name": safe,
+        "environment": {safe: safe},
+        "components": [{"role": safe}],
+        "findings": [3],
+    }
     (run / "plan.json").write_text(json.dumps(plan))
-    (run / "failures.jsonl").write_text(json.dumps({"step": 1, "reward": safe, "message": safe}) + "\n")
+    (run / "failures.jsonl").write_text(
+        json.dumps({"step": 1, "reward": safe, "message": safe}) + "\n"
+    )
     folder = run / "eval" / "x"
     folder.mkdir(parents=True)
     model = {"label": safe, "accuracy": 0.5, "interval": [0.1, 0.9], "items": safe}
@@ -275,7 +325,10 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     )
     again = saved_run(tmp_path, varied_groups(9), name="again")
     out = tmp_path / "both.html"
-    assert main(["runs", "report", str(run), str(again), "--out", str(out), "--completions", "20"]) == 0
+    assert (
+        main(["runs", "report", str(run), str(again), "--out", str(out), "--completions", "20"])
+        == 0
+    )
     assert len(unpacked(out.read_text(), 1)) == 16
     assert "rollouts.jsonl: 16 of 72 completions are in this page" in capsys.readouterr().out
 

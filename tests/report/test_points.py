@@ -11,7 +11,16 @@ from grpokit.report.points import LIMIT, averaged, bin_size, extremes, means, sh
 
 def test_the_average_is_of_what_is_known() -> None:
     assert averaged([1, 2, 3, 4, 5, 6]) == [1, 1.5, 2, 2.5, 3, 4]
-    assert averaged([1, None, 3, None, None, None, None, 5]) == [1, None, 2, None, None, None, None, 5]
+    assert averaged([1, None, 3, None, None, None, None, 5]) == [
+        1,
+        None,
+        2,
+        None,
+        None,
+        None,
+        None,
+        5,
+    ]
     assert averaged([None]) == [None]
 
 

@@ -17,7 +17,9 @@ REWARDS = [{"use": "exact"}, {"use": "format", "weight": 0.1, "with": {"boxed": 
 CORRECT = {"correct": "exact"}
 
 
-def test_the_page_holds_what_the_file_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_holds_what_the_file_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "ROWS", 10)  # several chunks
     groups = varied_groups(7)
     groups[3] = {"step": 2, "prompt": groups[3]["prompt"], "dropped": True, **groups[3]}
@@ -39,7 +41,11 @@ def test_the_page_holds_what_the_file_holds(tmp_path: Path, monkeypatch: pytest.
         assert (row["f"], row["k"]) == (one["finish"] == "length", one["kept"])
         assert row["d"] == each.get("dropped", False)
         assert row["l"] == (None if one["total"] is None else pytest.approx(one["total"]))
-        assert (row["a"], row["rewards"], row["text"]) == (one["advantage"], one["rewards"], one["text"])
+        assert (row["a"], row["rewards"], row["text"]) == (
+            one["advantage"],
+            one["rewards"],
+            one["text"],
+        )
         assert (row["errors"], row["x"]) == (one.get("errors", {}), bool(one.get("errors")))
     assert run.missing == []
 
@@ -83,7 +89,11 @@ def test_the_quadrants_are_a_count(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "sections",
-    [{}, {"rewards": [{"use": "exact"}]}, {"rewards": [{"use": "format", "with": {"boxed": True}}]}],
+    [
+        {},
+        {"rewards": [{"use": "exact"}]},
+        {"rewards": [{"use": "format", "with": {"boxed": True}}]},
+    ],
 )
 def test_without_both_rewards_there_are_no_quadrants(
     tmp_path: Path, sections: dict[str, Any]
@@ -102,7 +112,9 @@ def test_a_step_that_was_taken_again_is_there_once(tmp_path: Path) -> None:
     _, found, written = packed(tmp_path, [*first, *again[4:]])
     seen = unpacked(written)
     assert [row["s"] for row in seen] == [step for step in (1, 2, 3, 4) for _ in range(8)]
-    assert ["(again)" in row["text"] for row in seen] == [step > 2 for step in (1, 2, 3, 4) for _ in range(8)]
+    assert ["(again)" in row["text"] for row in seen] == [
+        step > 2 for step in (1, 2, 3, 4) for _ in range(8)
+    ]
     assert found.completions == 32
 
 
