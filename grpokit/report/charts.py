@@ -6,12 +6,11 @@ script needs to read values out at the pointer stands beside the picture as data
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from grpokit.report.markup import Html, block, join, tag, visible
-from grpokit.report.points import Values, averaged, bin_size, extremes, means, short, ticks
+from grpokit.report.points import Values, averaged, bin_size, extremes, finite, means, short, ticks
 
 __all__ = ["COLOURS", "DASHES", "Chart", "Series", "draw", "figures"]
 
@@ -51,6 +50,7 @@ class Chart:
         stacked: areas one on another; a stage that a step does not have took none of it.
         points: dots with bars instead of curves.
         note: a sentence below it.
+        named: a legend also for a single curve, which is one of several runs.
     """
 
     title: str
@@ -60,6 +60,7 @@ class Chart:
     stacked: bool = False
     points: bool = False
     wide: bool = False
+    named: bool = False
 
     @property
     def size(self) -> int:
@@ -137,15 +138,15 @@ def draw(chart: Chart) -> Html | None:
 
 def _curve(chart: Chart, series: Series) -> _Curve:
     size = 1 if chart.points else chart.size
-    values = [_finite(value) for value in series.values]
+    values = [finite(value) for value in series.values]
     steps, drawn = means(series.steps, averaged(values) if series.smooth else values, size)
     return _Curve(
         source=series,
         steps=steps,
         values=drawn,
         faint=extremes(series.steps, values, size) if series.smooth else None,
-        low=means(series.steps, [_finite(v) for v in series.low], size)[1] if series.low else [],
-        high=means(series.steps, [_finite(v) for v in series.high], size)[1] if series.high else [],
+        low=means(series.steps, [finite(v) for v in series.low], size)[1] if series.low else [],
+        high=means(series.steps, [finite(v) for v in series.high], size)[1] if series.high else [],
     )
 
 
@@ -154,7 +155,7 @@ def _stack(chart: Chart) -> list[_Curve]:
     below: list[float] = [0.0] * len(chart.series[0].steps)
     found = []
     for series in chart.series:
-        values = [_finite(value) for value in series.values]
+        values = [finite(value) for value in series.values]
         values = averaged(values) if series.smooth else values
         above = [floor + (value or 0.0) for floor, value in zip(below, values, strict=True)]
         steps, high = means(series.steps, above, chart.size)
@@ -163,10 +164,6 @@ def _stack(chart: Chart) -> list[_Curve]:
         found.append(_Curve(source=series, steps=steps, values=own, low=low, high=high))
         below = above
     return found
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
 
 
 def _numbers(curve: _Curve) -> list[float]:
@@ -301,7 +298,7 @@ def _runs(steps: Sequence[float], values: Values) -> list[list[tuple[float, floa
 
 
 def _legend(chart: Chart) -> Html | str:
-    if len(chart.series) == 1:
+    if len(chart.series) == 1 and not chart.named:
         return ""
     items = []
     for each in chart.series:

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 
 from grpokit.report.charts import COLOURS, Chart, Series
 from grpokit.report.plots import ELSEWHERE, FURTHER, MAIN, OTHERS, Plot
-from grpokit.report.points import Values, short
+from grpokit.report.points import Values, finite, short
 from grpokit.report.reading import RunData
 from grpokit.report.rollouts import QUADRANTS, Rollouts
 
@@ -57,7 +57,7 @@ def held_out_chart(runs: Sequence[RunData]) -> Chart:
         rows = run.evals
         steps = [float(row["step"]) for row in rows]
         numbers = {
-            key: [_finite(row.get(key)) for row in rows]
+            key: [finite(row.get(key)) for row in rows]
             for key in ("accuracy", "accuracy_low", "accuracy_high")
         }
         if any(value is not None for value in numbers["accuracy"]):
@@ -72,13 +72,8 @@ def held_out_chart(runs: Sequence[RunData]) -> Chart:
             series.append(one)
     note = "Of the run's own held-out questions; bars are 95 % intervals."
     title = "Held-out accuracy during training"
-    return Chart(title=title, unit="share", series=series, points=True, note=note)
-
-
-def _finite(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e300:
-        return None
-    return float(value)
+    named = len(runs) > 1
+    return Chart(title=title, unit="share", series=series, points=True, note=note, named=named)
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:
@@ -87,19 +82,19 @@ def _matches(name: str, patterns: Iterable[str]) -> bool:
 
 def _names(runs: Sequence[RunData]) -> list[str]:
     """Of all runs, in the order in which they came."""
-    rows = (row for run in runs for row in run.rows)
-    return list(dict.fromkeys(name for row in rows for name in row.values))
+    return list(dict.fromkeys(name for run in runs for name in run.columns))
 
 
-def _values(run: RunData, name: str) -> list[float | None]:
-    return [row.values.get(name) for row in run.rows]
+def _values(run: RunData, name: str) -> Values:
+    return run.columns.get(name) or [None] * len(run.rows)
 
 
 def _constant(name: str, runs: Sequence[RunData]) -> float | None:
     """The one value that a number has in all steps of all runs; None where it varies."""
-    found = {row.values[name] for run in runs for row in run.rows if name in row.values}
-    several = sum(name in row.values for run in runs for row in run.rows) > 1
-    return found.pop() if len(found) == 1 and several else None
+    ranges = [run.ranges[name] for run in runs if name in run.ranges]
+    ends = {end for low, high, _ in ranges for end in (low, high)}
+    several = sum(count for *_, count in ranges) > 1
+    return ends.pop() if len(ends) == 1 and several else None
 
 
 def _chart(plot: Plot, runs: Sequence[RunData], *, keep_constant: bool = False) -> Chart:
@@ -118,7 +113,8 @@ def _chart(plot: Plot, runs: Sequence[RunData], *, keep_constant: bool = False) 
                 series.append(
                     _series(plot, run, name, values, len(runs), len(names), place, number)
                 )
-    return Chart(title=plot.title, unit=plot.unit, note=plot.note, series=series)
+    named = len(runs) > 1
+    return Chart(title=plot.title, unit=plot.unit, note=plot.note, series=series, named=named)
 
 
 def _series(
@@ -138,7 +134,7 @@ def _series(
         steps=_steps(run),
         values=values,
         colour=number if runs == 1 else place,
-        dash=(number // COLOURS) if runs == 1 else number,
+        dash=number // COLOURS if runs == 1 else number + place // COLOURS,
         smooth=plot.smooth,
     )
 
@@ -163,7 +159,7 @@ def _with_range(chart: Chart, run: RunData) -> Chart:
     return replace(chart, series=[series], note="The band is from the shortest to the longest.")
 
 
-def _dead_parts(run: RunData) -> tuple[list[float | None], list[float | None]]:
+def _dead_parts(run: RunData) -> tuple[Values, Values]:
     """Groups that are dead at the step's best total, and the other dead ones."""
     high = _values(run, "dead_groups_high")
     pairs = zip(_values(run, "dead_groups"), high, strict=True)

@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -85,7 +86,8 @@ def write_report(
             remedy="name another file with --out",
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
     told = tuple((run.name, text) for run in runs for text in run.missing)
     return Written(path=out, size=size, missing=told)
 

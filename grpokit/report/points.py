@@ -6,12 +6,29 @@ import math
 from collections.abc import Sequence
 from statistics import fmean
 
-__all__ = ["LIMIT", "Values", "averaged", "bin_size", "extremes", "means", "short", "ticks"]
+__all__ = [
+    "LIMIT",
+    "Values",
+    "averaged",
+    "bin_size",
+    "extremes",
+    "finite",
+    "means",
+    "short",
+    "ticks",
+]
 
 LIMIT = 300
 """Points of a curve; a longer run is drawn in bins of as many steps as it takes."""
 
 Values = Sequence[float | None]
+
+
+def finite(value: object) -> float | None:
+    """A number that can be drawn; missing where it is none, is NaN, or is beyond all reason."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e300:
+        return None
+    return float(value)
 
 
 def averaged(values: Values, width: int = 5) -> list[float | None]:

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,21 @@ class RunData:
     @property
     def path(self) -> Path:
         return self.listed.path
+
+    @cached_property
+    def columns(self) -> dict[str, list[float | None]]:
+        """Every number of the steps by its name."""
+        names = dict.fromkeys(name for row in self.rows for name in row.values)
+        return {name: [row.values.get(name) for row in self.rows] for name in names}
+
+    @cached_property
+    def ranges(self) -> dict[str, tuple[float, float, int]]:
+        """The smallest and the largest value of each number, and in how many steps it is."""
+        known = {
+            name: [value for value in values if value is not None]
+            for name, values in self.columns.items()
+        }
+        return {name: (min(each), max(each), len(each)) for name, each in known.items()}
 
     @property
     def threshold(self) -> float:

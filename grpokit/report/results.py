@@ -8,6 +8,7 @@ from typing import Any
 from grpokit.report.charts import COLOURS, draw
 from grpokit.report.curves import held_out_chart
 from grpokit.report.markup import Html, table, tag
+from grpokit.report.points import finite
 from grpokit.report.reading import RunData, as_mapping
 from grpokit.report.sections import section, short_text
 
@@ -48,10 +49,10 @@ def _rows(whose: str, place: int, data: Mapping[str, Any]) -> list[tuple[object,
     found: list[tuple[object, ...]] = []
     models = data.get("models")
     for each in models if isinstance(models, list) else ():
-        if not isinstance(each, Mapping) or (share := _number(each.get("accuracy"))) is None:
+        if not isinstance(each, Mapping) or (share := finite(each.get("accuracy"))) is None:
             continue
         label = short_text(each.get("label", ""), 80)
-        truncated, tokens = _number(each.get("truncated")), _number(each.get("tokens_mean"))
+        truncated, tokens = finite(each.get("truncated")), finite(each.get("tokens_mean"))
         more = (
             short_text(each.get("items", ""), 20),
             "" if truncated is None else _percent(truncated),
@@ -61,7 +62,7 @@ def _rows(whose: str, place: int, data: Mapping[str, Any]) -> list[tuple[object,
         found.append(("" if found else whose, label, _percent(share), bar, *more))
         for k, value in as_mapping(each.get("pass_at")).items():
             told = as_mapping(value)
-            if k != "1" and (share := _number(told.get("value"))) is not None:
+            if k != "1" and (share := finite(told.get("value"))) is not None:
                 bar = _bar(share, told.get("interval"), place)
                 found.append(
                     ("", f"{label}, pass@{short_text(k, 20)}", _percent(share), bar, *[""] * 3)
@@ -91,12 +92,12 @@ def _bar(share: float, interval: object, place: int) -> Html:
 
 
 def _verdict(whose: str, found: Mapping[str, Any]) -> Html | None:
-    ends, difference = _ends(found.get("interval")), _number(found.get("difference"))
+    ends, difference = _ends(found.get("interval")), finite(found.get("difference"))
     if ends is None or difference is None:
         return None
     p, smallest = (
-        _number(found.get("p", found.get("mcnemar_p"))),
-        _number(found.get("minimum_detectable")),
+        finite(found.get("p", found.get("mcnemar_p"))),
+        finite(found.get("minimum_detectable")),
     )
     low, high = (f"{100 * end:+.1f}" for end in ends)
     parts = [f"{100 * difference:+.1f} points, 95 % interval {low} to {high}"]
@@ -114,13 +115,9 @@ def _verdict(whose: str, found: Mapping[str, Any]) -> Html | None:
 def _ends(interval: object) -> tuple[float, float] | None:
     if not isinstance(interval, list) or len(interval) != 2:
         return None
-    low, high = (_number(each) for each in interval)
+    low, high = (finite(each) for each in interval)
     return None if low is None or high is None else (low, high)
 
 
 def _percent(share: float) -> str:
     return f"{100 * share:.1f}%"
-
-
-def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and abs(value) < 1e300 else None

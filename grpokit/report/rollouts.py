@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from grpokit.diagnose.rollouts import measure
+from grpokit.report.points import finite
 from grpokit.report.reading import RunData
 
 __all__ = ["QUADRANTS", "Rollouts", "format_reward", "pack"]
@@ -77,26 +78,26 @@ def format_reward(run: RunData) -> str | None:
 
 def pack(run: RunData, place: int, out: IO[bytes], *, limit: int, shown: Shown) -> Rollouts:
     """Writes the chunks of one run, the ``place``-th of the page, and says what was in it."""
-    path = run.path / "rollouts.jsonl"
-    found = Rollouts()
+    path, found = run.path / "rollouts.jsonl", Rollouts()
     try:
-        size = path.stat().st_size
-        starts, count = _survey(path)
-        found.every = math.ceil(
-            len(starts) / max(1, min(limit, count) * len(starts) // max(count, 1))
-        )
-        chosen = set(sorted(starts)[:: found.every or 1]) if limit else set[int]()
-        chunk = _Chunk(out, place, found)
-        for step, groups, done in _steps(path, starts, found):
-            _count(run, step, groups, found)
-            if step in chosen:
-                chunk.add(step, groups)
-            shown(done, size)
-        chunk.flush()
+        with path.open("rb"):
+            size = path.stat().st_size
     except FileNotFoundError:
         run.missing.append("rollouts.jsonl: no completions were saved")
+        return found
     except OSError as error:
         run.missing.append(f"rollouts.jsonl: {error.strerror or error}")
+        return found
+    starts, count = _survey(path)
+    found.every = math.ceil(len(starts) / max(1, min(limit, count) * len(starts) // max(count, 1)))
+    chosen = set(sorted(starts)[:: found.every or 1]) if limit else set[int]()
+    chunk = _Chunk(out, place, found)
+    for step, groups, done in _steps(path, starts, found):
+        _count(run, step, groups, found)
+        if step in chosen:
+            chunk.add(step, groups)
+        shown(done, size)
+    chunk.flush()
     _tell(run, found)
     return found
 
@@ -210,10 +211,9 @@ def _completion(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _number(value: object) -> float | None:
-    """Six digits of it; missing where it is no finite number."""
-    if not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return float(f"{value:.6g}")
+    """Six digits of it."""
+    known = finite(value)
+    return None if known is None else float(f"{known:.6g}")
 
 
 def _count(run: RunData, step: int, groups: list[dict[str, Any]], found: Rollouts) -> None:

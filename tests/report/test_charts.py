@@ -7,6 +7,7 @@ import math
 import random
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from html import unescape
 
 from grpokit.report.charts import Chart, Series, draw
@@ -151,3 +152,11 @@ def test_a_hostile_name_is_text() -> None:
     assert root.findtext("figcaption/b") == "<b>"
     assert "".join(root.find("ul/li").itertext()) == "</script><svg onload=x>U+202E0"
     assert len(root.findall("svg")) == 1
+
+
+def test_a_single_curve_of_several_runs_is_named() -> None:
+    series = [Series(name="run b", steps=[1, 2], values=[1, 2])]
+    alone = Chart(title="t", unit="", series=series)
+    assert picture(alone).find("ul") is None
+    named = picture(replace(alone, named=True))
+    assert [each[0].tail for each in named.iterfind("ul/li")] == ["run b"]

@@ -341,6 +341,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         (["RUN", "RUN"], 2, "name the page: --out"),
         (["RUN", "--out", "not/there/page.html"], 6, "--out"),
         (["RUN", "--out", "."], 6, "--out"),
+        (["RUN", "--out", "a-file/page.html"], 6, "--out"),
     ],
 )
 def test_mistakes(
@@ -353,6 +354,7 @@ def test_mistakes(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     run = saved_run(tmp_path / "runs", ONE)
+    (tmp_path / "a-file").touch()
     assert main(["runs", "report", *(str(run) if each == "RUN" else each for each in argv)]) == code
     told = capsys.readouterr()
     assert words in told.err

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from grpokit.report.points import LIMIT, averaged, bin_size, extremes, means, short, ticks
+from grpokit.report.points import LIMIT, averaged, bin_size, extremes, finite, means, short, ticks
 
 
 def test_the_average_is_of_what_is_known() -> None:
@@ -72,3 +72,9 @@ def test_numbers_are_short() -> None:
     shown = [short(n) for n in (0.25, 0, 1e-5, 9999, 12_000, 1_234_567, -20_000, 5e9)]
     assert shown == ["0.25", "0", "1e-05", "9999", "12k", "1.235M", "-20k", "5G"]
     assert short(0.125, percent=True) == "12.5%"
+
+
+def test_what_cannot_be_drawn_is_missing() -> None:
+    assert [finite(n) for n in (1, 0.5, -2.0)] == [1.0, 0.5, -2.0]
+    odd = (None, "1", True, float("nan"), float("inf"), 1e301, 10**400, [1])
+    assert [finite(n) for n in odd] == [None] * len(odd)

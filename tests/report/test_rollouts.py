@@ -165,3 +165,12 @@ def test_odd_values_are_missing(tmp_path: Path) -> None:
         module.pack(run, 0, file, limit=1000, shown=lambda *_: None)
     first = unpacked((tmp_path / "again").read_bytes())[0]
     assert (first["l"], first["a"]) == (None, None)
+
+
+def test_a_full_disk_is_no_unreadable_run(tmp_path: Path) -> None:
+    run, _, _ = packed(tmp_path, varied_groups(1))
+    with (
+        Path("/dev/full").open("wb", buffering=0) as full,
+        pytest.raises(OSError, match="No space"),
+    ):
+        module.pack(run, 0, full, limit=1000, shown=lambda *_: None)

@@ -12,7 +12,7 @@ const make = (name, className, text) => {
 };
 const number = value => Number.isNaN(value) || value == null ? "–" : String(+value.toPrecision(4));
 
-// Hidden characters as what they are; the joiners belong to emoji and Indic scripts.
+// Hidden characters as what they are; the joiners belong to emoji and Indic scripts
 const HIDDEN = /(?![\n\t\u200c\u200d])[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
 const BOXES = 2000;
 function named(char) {
@@ -25,7 +25,9 @@ function write(parent, text) {
   let last = 0, boxes = 0;
   for (const found of text.matchAll(HIDDEN)) {
     if (++boxes > BOXES) break;
-    parent.append(text.slice(last, found.index), make("span", "ctl", named(found[0])));
+    const box = make("span", "ctl", named(found[0]));
+    box.title = "code " + found[0].codePointAt(0).toString(16);
+    parent.append(text.slice(last, found.index), box);
     last = found.index + found[0].length;
   }
   parent.append(boxes > BOXES ? visible(text.slice(last)) : text.slice(last));
@@ -113,8 +115,8 @@ async function load(place) {
   const columns = await Promise.all($$(`.columns[data-run="${place}"]`).map(unpack));
   for (const key of NUMBERS) one[key] = new Float64Array(one.count);
   for (const name of one.names) one.rewards[name] = new Float64Array(one.count).fill(NaN);
-  let start = 0;
   const elements = $$(`.texts[data-run="${place}"]`);
+  let start = 0;
   columns.forEach((part, chunk) => {
     const size = part.s.length;
     for (const key of NUMBERS) part[key].forEach((v, i) => { one[key][start + i] = v ?? NaN; });
@@ -181,8 +183,7 @@ async function byText(one, found, mine) {
   }
   return kept;
 }
-function ordered(one, found) {
-  const rows = Int32Array.from(found);
+function ordered(one, found, rows = Int32Array.from(found)) {
   const values = one.rewards[order.key.slice(1)] && order.key[0] === "r" ? one.rewards[order.key.slice(1)]
     : order.key === "#" ? Float64Array.from(one.p, p => one.prompts[p].index) : one[order.key];
   if (!values) return rows;
@@ -197,7 +198,7 @@ async function refresh() {
   const mine = ++turn, one = run;
   $("#rollouts").dataset.state = "busy";
   const found = await byText(one, byNumbers(one), mine);
-  if (found === null || mine !== turn) return;
+  if (mine !== turn) return;
   shown = ordered(one, found);
   $("#count").textContent = `${shown.length.toLocaleString("en")} of ${one.count.toLocaleString("en")} completions`;
   sizer.style.height = shown.length * HEIGHT + "px";
@@ -393,7 +394,6 @@ for (const see of $$(".see")) {
     $("#rollouts").scrollIntoView();
   });
 }
-$("#plain").hidden = true;
-form.hidden = $("#list").hidden = false;
+$("#plain").hidden = !(form.hidden = $("#list").hidden = false);
 open(Number(field.run.value));
 })();
