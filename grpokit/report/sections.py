@@ -11,7 +11,7 @@ from typing import Any
 from grpokit.diagnose.diagnosis import Finding
 from grpokit.report.charts import COLOURS
 from grpokit.report.markup import Html, join, table, tag
-from grpokit.report.points import short
+from grpokit.report.points import finite, short
 from grpokit.report.reading import RunData, as_mapping, differing
 
 __all__ = ["differences", "facts", "findings", "missing", "provenance", "section", "short_text"]
@@ -106,8 +106,8 @@ def _held_out(run: RunData) -> list[tuple[str, str, str]]:
     for data in reversed(list(run.evaluations.values())):
         models = data.get("models")
         listed = models if isinstance(models, list) else []
-        shares = [as_mapping(each).get("accuracy") for each in listed]
-        known = [f"{100 * share:.1f}%" for share in shares if isinstance(share, int | float)]
+        shares = [finite(as_mapping(each).get("accuracy")) for each in listed]
+        known = [f"{100 * share:.1f}%" for share in shares if share is not None]
         verdict = as_mapping(data.get("comparison")).get("verdict")
         if known:
             return [("held-out accuracy", " → ".join(known), short_text(verdict or "", 40))]
