@@ -75,7 +75,7 @@ def tag(name: str, /, *children: object, **attributes: object) -> Html:
     return Html(f"{start}/>" if name in _VOID else f"{start}>{join(children)}</{name}>")
 
 
-def table(heads: Sequence[object], rows: Iterable[Sequence[object]], *, wide: bool = False) -> Html:
+def table(heads: Sequence[object], rows: Iterable[Sequence[object]]) -> Html:
     """A table. A heading that starts with ``>`` is of numbers, which stand on the right."""
     names = [str(head) for head in heads]
     kinds = ["num" if name.startswith(">") else None for name in names]
@@ -85,7 +85,7 @@ def table(heads: Sequence[object], rows: Iterable[Sequence[object]], *, wide: bo
         tag("tr", *(tag("td", cell, class_=kind) for cell, kind in zip(row, kinds, strict=True)))
         for row in rows
     ]
-    whole = tag("table", tag("thead", top), tag("tbody", *body), class_="wide" if wide else None)
+    whole = tag("table", tag("thead", top), tag("tbody", *body))
     return tag("div", whole, class_="scroll", tabindex="0")
 
 

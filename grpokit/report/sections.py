@@ -263,4 +263,4 @@ def _fold(title: str, heads: Sequence[str], rows: Sequence[Sequence[object]]) ->
     if not rows:
         return None
     count = tag("small", f" {len(rows)}")
-    return tag("details", tag("summary", title, count), table(heads, rows, wide=True))
+    return tag("details", tag("summary", title, count), table(heads, rows))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import inspect
 import json
 import os
 import re
@@ -16,11 +17,12 @@ import pytest
 
 from diagnosed_runs import sound_rows
 from grpokit.cli.main import main
+from grpokit.cli.runs_report import report
 from grpokit.engine.metrics import METRICS
 from grpokit.engine.rundir import RunDir
 from grpokit.errors import CheckpointError
 from grpokit.report import plots, points
-from grpokit.report.page import write_report
+from grpokit.report.page import COMPLETIONS, write_report
 from report_pages import HOSTILE, Page, read_page, unpacked, varied_groups
 from saved_runs import completion, group, saved_run
 
@@ -221,6 +223,24 @@ def test_long_runs_are_thinned(tmp_path: Path) -> None:
     assert max(map(len, re.findall(r' d="([^"]*)"', page.source))) < 30 * points.LIMIT
 
 
+def test_resumes_failures_and_the_plan_are_told(tmp_path: Path) -> None:
+    run = saved_run(tmp_path, ONE)
+    (run / "resumes.jsonl").write_text('{"changed": {"train.steps": [10, 20]}, "forced": []}\n')
+    failure = {"step": 3, "reward": "exact", "plugin": "own", "kind": "timeout", "message": "10 s"}
+    (run / "failures.jsonl").write_text(json.dumps(failure) + "\n")
+    finding = {
+        "level": "info",
+        "code": "H02",
+        "key": "rollout.group",
+        "fact": "groups of 2",
+        "remedy": "",
+    }
+    (run / "plan.json").write_text(json.dumps({"name": "saved", "findings": [finding]}))
+    text = written(run).text
+    for words in ("train.steps", "[10, 20]", "owntimeout", "10 s", "H02", "groups of 2"):
+        assert words in text
+
+
 def test_several_runs(tmp_path: Path) -> None:
     first = saved_run(tmp_path / "a", varied_groups(4))
     second = saved_run(tmp_path / "b", varied_groups(6), optim={"lr": 0.5})
@@ -282,7 +302,7 @@ def test_secrets_of_the_environment_stay_there(tmp_path: Path) -> None:
     out = tmp_path / "page.html"
     run = saved_run(tmp_path / "runs", ONE)
     code = (
-        "import sys; from pathlib import Path; from grpokit.report.page import write_report;"
+        "import sys; from pathlib import Path; from grpokit.report.page import COMPLETIONS, write_report;"
         "write_report([Path(sys.argv[1])], Path(sys.argv[2]));"
         "print(sorted({'torch', 'numpy', 'matplotlib'} & sys.modules.keys()))"
     )
@@ -312,6 +332,10 @@ def test_the_page_is_there_whole_or_not_at_all(
         written(run)
     assert (tmp_path / "page.html").read_text() == "old"
     assert not list(tmp_path.glob(".tmp*"))
+
+
+def test_the_command_and_the_function_have_one_default() -> None:
+    assert inspect.signature(report).parameters["completions"].default == COMPLETIONS
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
