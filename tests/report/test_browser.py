@@ -90,6 +90,16 @@ def test_values_are_read_at_the_pointer_and_at_the_keys(report: Opened, trained:
     assert float(told.split()[-1]) == pytest.approx(rewards[0], rel=1e-3)
 
 
+def test_large_numbers_keep_their_digits(made: Any, tmp_path: Path) -> None:
+    run = saved_run(tmp_path, varied_groups(1))
+    lines = [{"step": n, "reward": n / 7, "total/forwards_saved": 3 * n} for n in (12_344, 12_345)]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(each) + "\n" for each in lines))
+    page: Opened = made(run)
+    page.page.locator("figure.chart", has_text="Forward passes").locator("svg").focus()
+    page.page.keyboard.press("ArrowRight")
+    assert page.text("figure.chart .readout.on") == "step 12345forwards_saved 37035"
+
+
 def test_the_browser_filters_and_sorts(made: Any, tmp_path: Path) -> None:
     run = saved_run(tmp_path, varied_groups(30))
     page: Opened = made(run)

@@ -10,7 +10,8 @@ const make = (name, className, text) => {
   if (text !== undefined) element.textContent = text;
   return element;
 };
-const number = value => Number.isNaN(value) || value == null ? "–" : String(+value.toPrecision(4));
+const number = value => Number.isNaN(value) || value == null ? "–"
+  : String(Math.abs(value) < 1000 ? +value.toPrecision(4) : Math.round(10 * value) / 10);
 
 // Hidden characters as what they are; the joiners belong to emoji and Indic scripts
 const HIDDEN = /(?![\n\t\u200c\u200d])[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
