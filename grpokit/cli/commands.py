@@ -29,7 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "runs": (
         "grpokit.cli.runs:app",
-        "List runs, show one, and score its rollouts with other rewards.",
+        "List runs, show one, write a page of it, compare several, score rollouts again.",
     ),
     "plan": ("grpokit.cli.plan:app", "Say what a recipe will do, without loading a model."),
     "rewards": ("grpokit.cli.rewards:app", "List, show, try and check rewards."),

@@ -1,6 +1,6 @@
 """``grpokit runs``: what runs there are, what one holds, and its rollouts under other rewards.
 
-``compare`` and ``plot`` stand in runs_compare.py.
+``compare`` and ``plot`` stand in runs_compare.py, ``report`` in runs_report.py.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from grpokit.cli import render
+from grpokit.cli import render, runs_report
 from grpokit.cli.consent import ForeignRewards
 from grpokit.cli.runs_compare import compare_runs, plot_runs
 from grpokit.errors import RecipeError
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="List runs, show one, compare and plot several, and score rollouts with other rewards.",
+    help="List runs, show one, write a page of it, compare and plot several, and score rollouts again.",
 )
 LARGEST = 1e30
 """Of a weight and of a threshold."""
@@ -86,7 +86,7 @@ def show_run(
     from grpokit.cli.runs_show import show_one, shown_json
     from grpokit.report.listing import read_run
 
-    found = read_run(_folder(run, whole=False))
+    found = read_run(run_folder(run, whole=False))
     if as_json:
         render.print_json(shown_json(found))
     else:
@@ -95,6 +95,7 @@ def show_run(
 
 app.command("compare")(compare_runs)
 app.command("plot")(plot_runs)
+app.command("report")(runs_report.report)
 
 
 @app.command()
@@ -124,7 +125,7 @@ def rescore(
     _refuse_mixtures(reward, recipe, bool(settings or weight is not None or against))
     _refuse_no_numbers(weight, right)
     gates = parse(gate or ())
-    path = _folder(run)
+    path = run_folder(run)
     job = _job(
         path,
         reward=reward,
@@ -172,7 +173,7 @@ def _refuse_no_numbers(weight: float | None, right: float | None) -> None:
             )
 
 
-def _folder(name: str, *, whole: bool = True) -> Path:
+def run_folder(name: str, *, whole: bool = True) -> Path:
     """A run's folder; not ``whole``: one that was left before its plan was written, too."""
     from grpokit.engine.rundir import RunDir, named_run
 

@@ -162,7 +162,7 @@ def _curves(data: Data) -> None:
                 continue
             width = max(1, round(CURVE * each["steps"][-1] / longest))
             ends = f"{number(each['values'][0])} to {number(each['values'][-1])}"
-            line = sparkline(each["values"], width, scale)
+            line = sparkline(each["values"], width, scale=scale)
             render.say(f"  {label:<4} {line:<{CURVE}}  {ends}")
 
 

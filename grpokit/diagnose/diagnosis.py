@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from grpokit.diagnose import broken, drift, groups, hacking, pace, texts
@@ -11,7 +12,7 @@ from grpokit.diagnose.findings import FINDINGS
 from grpokit.diagnose.history import History
 from grpokit.diagnose.rows import StepRow
 
-__all__ = ["EVERY", "MONITORS", "QUIET", "Diagnosis", "Finding"]
+__all__ = ["EVERY", "MONITORS", "QUIET", "Diagnosis", "Finding", "look_back"]
 
 EVERY = 5
 """Rows after which the windows are looked at again."""
@@ -172,3 +173,14 @@ class Diagnosis:
 
 def _step(row: StepRow) -> int:
     return row.step
+
+
+def look_back(
+    rows: Iterable[StepRow], goal: str | None, measured: Mapping[int, Mapping[str, float]]
+) -> list[Finding]:
+    """The findings of a whole run; ``measured`` is what its rollouts add, by step."""
+    diagnosis = Diagnosis(goal)
+    for row in rows:
+        more = {} if row.is_evaluation else measured.get(row.step, {})
+        diagnosis.add(replace(row, values={**row.values, **more}))
+    return diagnosis.findings()

@@ -9,6 +9,13 @@
     compare    all of it as one object
     canvas     matplotlib in our style
     draw       runs over each other as a picture
+    page       one HTML file of a run or several: `runs report`. It is made of
+      reading    everything but the rollouts, as far as it can be read
+      rollouts   the rollouts a step at a time: packed for the browser, and counted
+      plots, pictures, points, charts  which numbers make which picture; averages, bins, ticks; SVG
+      sections, results, browser     words and tables; evaluations; the controls of the browser
+      markup     HTML that is safe by construction
+      assets/    the page's one script and one style
 
 Nothing here imports torch.
 """
