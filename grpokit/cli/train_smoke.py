@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from grpokit.cli import render
 from grpokit.cli.page import wrapped
-from grpokit.errors import CheckpointError, GrpokitError, Interrupted, RecipeError
+from grpokit.errors import CheckpointError, Interrupted, RecipeError
 
 if TYPE_CHECKING:
+    from grpokit.registry.catalog import Catalog
     from grpokit.smoke.run import Export, Stage
     from grpokit.smoke.small import Small
     from grpokit.spec.export import Form
@@ -40,16 +41,10 @@ def smoke(name: str, changes: list[str], *, foreign: bool, out: Path | None) -> 
     from grpokit.smoke.run import run_smoke
 
     began = time.perf_counter()
-    folder = _folder(out)
+    folder, catalog = _folder(out), Catalog.load(foreign_rewards=foreign)
+    export = _exporter(catalog)
     try:
-        run_smoke(
-            name,
-            changes,
-            Catalog.load(foreign_rewards=foreign),
-            folder,
-            tell=_tell,
-            export=_exporter(),
-        )
+        run_smoke(name, changes, catalog, folder, tell=_tell, introduce=_introduce, export=export)
     except BaseException as error:
         if not any(folder.iterdir()) or (out is None and isinstance(error, Interrupted)):
             shutil.rmtree(folder, ignore_errors=True)
@@ -80,34 +75,28 @@ def _folder(out: Path | None) -> Path:
     return out
 
 
-def _exporter() -> Export:
+def _exporter(catalog: Catalog) -> Export:
     """`grpokit export` of a run, without its words."""
 
     def export(run: Path, policy: Path, form: Form) -> None:
         from grpokit.engine.signals import StopFlag
         from grpokit.export.weights import export_run
-        from grpokit.registry.catalog import Catalog
 
         with StopFlag() as flag:
-            export_run(
-                run, policy, form, Catalog.load(), say=lambda _: None, poll=flag.poll
-            )
+            export_run(run, policy, form, catalog, say=lambda _: None, poll=flag.poll)
 
     return export
 
 
-def _tell(what: Stage | Small) -> None:
-    if hasattr(what, "changed"):
-        _tell_small(what)
-        return
-    mark, style = MARKS[what.end]
-    seconds = "" if what.end == "left out" else f"{what.seconds:.1f} s"
-    render.say(f"{mark} {what.name:<11}{seconds:>7}  {what.words}".rstrip(), style)
-    for note in what.notes:
+def _tell(stage: Stage) -> None:
+    mark, style = MARKS[stage.end]
+    seconds = "" if stage.end == "left out" else f"{stage.seconds:.1f} s"
+    render.say(f"{mark} {stage.name:<11}{seconds:>7}  {stage.words}".rstrip(), style)
+    for note in stage.notes:
         wrapped(f"note: {note}", indent=INDENT, style="yellow")
 
 
-def _tell_small(small: Small) -> None:
+def _introduce(small: Small) -> None:
     """What this run has in place of the recipe's."""
     pairs = (f"{key} {_word(new)} ({_word(old)})" for key, (old, new) in small.changed.items())
     wrapped(f"in place of the recipe's: {', '.join(pairs)}", indent=INDENT, style="dim")

@@ -50,7 +50,7 @@ def check_gradient(recipe: Recipe, metrics: Rows, rollouts: Rows) -> tuple[float
     norms = tuple(float(row.get("grad_norm", 0.0)) for row in metrics)
     if any(norms):
         return norms
-    if all(row["dead_groups"] == 1 for row in metrics):
+    if not any(map(_differs, rollouts)):
         raise RewardError(
             f"every group is dead, also with right and wrong answers in it: {_told(recipe, rollouts)}",
             place="rewards",
@@ -60,8 +60,13 @@ def check_gradient(recipe: Recipe, metrics: Rows, rollouts: Rows) -> tuple[float
     raise ComponentError(
         f"the rewards of a group differ, and no gradient reaches the weights: {algorithm} gives none",
         place="algorithm",
-        remedy="rollouts.jsonl shows each completion's advantage, and whether it was kept",
+        remedy="rollouts.jsonl has the advantage of each completion, and whether it was kept",
     )
+
+
+def _differs(row: Mapping[str, Any]) -> bool:
+    """Whether the completions of a question earn different totals."""
+    return len({each["total"] for each in row["completions"]} - {None}) > 1
 
 
 def _algorithm(recipe: Recipe) -> str:

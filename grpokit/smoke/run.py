@@ -66,18 +66,19 @@ def run_smoke(
     catalog: Catalog,
     folder: Path,
     *,
-    tell: Callable[[Stage | Small], None],
+    tell: Callable[[Stage], None],
+    introduce: Callable[[Small], None],
     export: Export,
 ) -> None:
     """Takes a recipe through everything that a run does, in seconds.
 
-    ``tell`` hears of each stage as it ends, and of the small recipe as soon as it is there.
+    ``tell`` hears of each stage as it ends, ``introduce`` of the small recipe as soon as it is there.
 
     Raises:
         GrpokitError: of the stage that failed, which ``tell`` has heard of.
     """
     smoke = Smoke(name, catalog, folder, tell, export)
-    smoke.check(changes)
+    introduce(smoke.check(changes))
     smoke.plan()
     smoke.train()
     smoke.checkpoint()
@@ -93,7 +94,7 @@ class Smoke:
     name: str
     catalog: Catalog
     folder: Path
-    tell: Callable[[Stage | Small], None]
+    tell: Callable[[Stage], None]
     export: Export
     gold: Gold = field(default_factory=Gold)
     small: Small = field(init=False)
@@ -139,7 +140,7 @@ class Smoke:
     def leave_out(self, name: str, why: str) -> None:
         self.tell(Stage(name=name, seconds=0.0, end="left out", words=why))
 
-    def check(self, changes: list[str]) -> None:
+    def check(self, changes: list[str]) -> Small:
         """The recipe, and what becomes of it."""
         with self.stage("recipe") as words:
             loaded = load_recipe(self.name, overrides=changes, catalog=self.catalog)
@@ -148,38 +149,39 @@ class Smoke:
             rewards = ", ".join(section.name or section.use for section in self.recipe.rewards)
             words += [f"data {self.recipe.dataset.use}", f"rewards {rewards}"]
             words += [f"algorithm {self.recipe.algorithm.use}"]
-        self.tell(self.small)
+        return self.small
 
     def plan(self) -> None:
         """Data, prompts and rewards on real rows, with the tiny model's tokenizer."""
-        with self.stage("plan") as words:
+        notes = Notes()
+        with self.stage("plan", notes) as words:
             bring(self.catalog.find("model", MODEL))
             plan = make_plan(self.small.loaded, self.catalog, inspect=self.gold)
             raise_errors(plan, self.name)
             self.run = RunDir.create(self.folder, "run", self.recipe, plan_json(plan))
-            size = plan.arithmetic.rows
-            words += [f"{size:,} rows"] if size else []
-            words += ["every reward asked about real rows"]
+            rows = plan.arithmetic.rows
+            words += [f"{rows:,} rows" if rows else "rows without end"]
+            if self.gold.way is not None:
+                words.append(f"a right answer is written in the way {self.gold.way.name}")
+            notes.said += [found.fact for found in plan.findings if found.code == "P205"]
 
     def train(self) -> None:
         """Two steps, which move the weights."""
         notes = Notes()
         with self.stage("train", notes) as words:
             self._train(self.run, notes)
-            metrics, rollouts = self.run.metrics.read(), self.run.rollouts.read()
-            norms = check_gradient(self.recipe, list(metrics), list(rollouts))
+            metrics, rollouts = list(self.run.metrics.read()), list(self.run.rollouts.read())
+            norms = check_gradient(self.recipe, metrics, rollouts)
             check_moved(self.before, self.last / "policy")
             written, cut = self.loop.written
+            drawn = sum(len(row["completions"]) for row in rollouts)
             words += [f"gradients {' and '.join(f'{norm:.2g}' for norm in norms)}"]
-            words += [f"{written} of {self._drawn()} completions written by us"]
+            words += [f"{written} of {drawn} completions written by us"]
             if cut:
                 notes.said.append(f"{cut} of them were cut to rollout.max_tokens")
-            for name, score in steady(self.recipe, list(self.run.rollouts.read())).items():
+            for name, score in steady(self.recipe, rollouts).items():
                 what = "no score" if score is None else f"{score:g}"
                 notes.said.append(f"the reward {name} has {what} for every completion")
-
-    def _drawn(self) -> int:
-        return sum(len(row["completions"]) for row in self.run.rollouts.read())
 
     def _train(self, run: RunDir, notes: Notes) -> None:
         def make(**parts: Any) -> GoldLoop:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -38,8 +38,12 @@ PROMPTS, GROUP, TOKENS = 2, 16, 128
 QUESTIONS, ANSWERS = 2, 2
 """Of the evaluation."""
 MODULES = frozenset({"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"})
-OURS = ("summary", "train.", "callbacks")
-"""Keys that the run sets for itself, and of which nobody needs to hear."""
+OURS = (
+    *("summary", "rewards", "eval.rewards", "callbacks"),
+    *("train.steps", "train.out", "train.save_every", "train.keep", "train.show_every"),
+    *("train.save_rollouts", "scoring.overlap"),
+)
+"""Keys of which a note tells, or nobody needs to hear."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +89,12 @@ def small_recipe(loaded: Loaded, catalog: Catalog, folder: Path) -> Small:
     data["optim"] = {**(data.get("optim") or {}), **_warmup(recipe)}
     data["scoring"] = {**(data.get("scoring") or {}), "overlap": False}
     data["train"] = {
-        **{"seed": recipe.train.seed, "steps": STEPS, "save_every": 1, "keep": STEPS},
-        **{"out": str(folder), "show_every": 0},
+        "seed": recipe.train.seed,
+        "steps": STEPS,
+        "save_every": 1,
+        "keep": STEPS,
+        "out": str(folder),
+        "show_every": 0,
     }
     found = _smallest(data, recipe, catalog, folder)
     why = _cannot(found.recipe, catalog)
@@ -97,10 +105,8 @@ def small_recipe(loaded: Loaded, catalog: Catalog, folder: Path) -> Small:
     before, after = flatten(resolved(loaded)), flatten(resolved(found))
     keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
     return Small(
-        loaded=found,
-        changed={
-            key: (before.get(key), after.get(key)) for key in keys if not key.startswith(OURS)
-        },
+        loaded=replace(found, name=loaded.name),
+        changed={key: (before.get(key), after.get(key)) for key in keys if key not in OURS},
         notes=tuple(notes),
     )
 
@@ -111,10 +117,11 @@ def _model(recipe: Recipe) -> dict[str, Any]:
     lora = section.lora and section.lora.model_dump(mode="json")
     if lora and not (isinstance(lora["targets"], list) and MODULES.issuperset(lora["targets"])):
         lora["targets"] = "all-linear"
-    checkpointing = section.gradient_checkpointing
     return {
-        **{"id": MODEL, "dtype": "float32", "lora": lora},
-        "gradient_checkpointing": checkpointing,
+        "id": MODEL,
+        "dtype": "float32",
+        "lora": lora,
+        "gradient_checkpointing": section.gradient_checkpointing,
     }
 
 
@@ -188,9 +195,15 @@ def _smallest(data: dict[str, Any], recipe: Recipe, catalog: Catalog, folder: Pa
     """The smallest step that the recipe's own rules allow; the recipe's, with its error, if none is."""
     path = folder / FILE
     for last, (tokens, group, prompts) in _shapes(recipe):
-        size = {"prompts": prompts, "group": group, "max_tokens": tokens}
-        kept = {"staleness": 0, "max_prompt_tokens": None, "temperature": 1.0}
-        shaped = {**data, "rollout": {**(data.get("rollout") or {}), **size, **kept}}
+        size = {
+            "prompts": prompts,
+            "group": group,
+            "max_tokens": tokens,
+            "max_prompt_tokens": None,  # a token is a byte
+            "staleness": 0,
+            "temperature": 1.0,  # at which a backend can say how probable a text is
+        }
+        shaped = {**data, "rollout": {**(data.get("rollout") or {}), **size}}
         path.write_text(to_yaml(shaped), encoding="utf-8")
         try:
             return load_recipe(str(path), catalog=catalog)

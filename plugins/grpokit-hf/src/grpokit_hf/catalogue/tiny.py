@@ -38,6 +38,7 @@ __all__ = [
     "Lesson",
     "bring",
     "bring_steps",
+    "letter_tokenizer",
     "one_thread",
     "write_model",
     "write_tokenizer",

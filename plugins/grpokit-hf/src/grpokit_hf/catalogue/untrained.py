@@ -36,7 +36,9 @@ def bring(cache: Path) -> Path:
         "max_position_embeddings": LONGEST,
         "initializer_range": SPREAD,
     }
-    config = LlamaConfig(**{**SHAPE, **changed}, architectures=["LlamaForCausalLM"], dtype="float32")
+    config = LlamaConfig(
+        **{**SHAPE, **changed}, architectures=["LlamaForCausalLM"], dtype="float32"
+    )
     with one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         model = LlamaForCausalLM(config)
