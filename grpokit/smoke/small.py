@@ -216,7 +216,10 @@ def _smallest(data: dict[str, Any], recipe: Recipe, catalog: Catalog, folder: Pa
 def _shapes(recipe: Recipe) -> Iterator[tuple[bool, tuple[int, int, int]]]:
     """Tokens, completions and prompts of a step, small ones first, and whether it is the last one."""
     rollout = recipe.rollout
-    tokens = dict.fromkeys((TOKENS, max(TOKENS, rollout.max_tokens)))
+    tokens = dict.fromkeys(
+        max(TOKENS, min(most, rollout.max_tokens))
+        for most in (TOKENS, 4 * TOKENS, 16 * TOKENS, rollout.max_tokens)
+    )
     groups = dict.fromkeys((min(GROUP, rollout.group), rollout.group))
     few = range(min(PROMPTS, rollout.prompts), min(rollout.prompts, 4 * PROMPTS) + 1)
     prompts = dict.fromkeys((*few, rollout.prompts))

@@ -13,6 +13,7 @@ from grpokit.registry.catalog import Catalog
 from grpokit.scoring.scorer import Scorer, setups
 from official_rows import GSM8K, MATH
 
+
 def names():
     """All but those of reasoning-gym, which takes long to import; its own tests train."""
     catalog = Catalog.load()
