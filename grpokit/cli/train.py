@@ -55,6 +55,16 @@ def train(
             "--skip-reward-check", help="Train although the rewards can be fooled; the run says so."
         ),
     ] = False,
+    smoke: Annotated[
+        bool,
+        typer.Option(
+            "--smoke", help="Try the recipe in seconds: two steps of a tiny random model on a CPU."
+        ),
+    ] = False,
+    smoke_out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Keep what --smoke writes, in this new folder."),
+    ] = None,
     foreign: ForeignRewards = False,
 ) -> None:
     """Train a model by a recipe, or resume a run.
@@ -69,16 +79,26 @@ def train(
     changes += [f"train.steps={steps}"] if steps else []
     changes += [f"train.processes={processes}"] if processes else []
     how = _How(foreign=foreign, plain=plain, skip_check=skip_reward_check)
-    if resume is None:
-        if recipe is None:
-            raise RecipeError(
-                "name a recipe or a run to resume",
-                place="grpokit train",
-                remedy="try: grpokit train quickstart",
-            )
-        train_new(recipe, changes, **how)
+    if smoke or smoke_out:
+        from grpokit.cli.train_smoke import refuse_others
+        from grpokit.cli.train_smoke import smoke as run_smoke
+
+        refuse_others({"--steps": steps, "--processes": processes, "--resume": resume})
+        run_smoke(_named(recipe), changes, foreign=foreign, out=smoke_out)
+    elif resume is None:
+        train_new(_named(recipe), changes, **how)
     else:
         _train_resumed(resume, recipe, changes, force=force, **how)
+
+
+def _named(recipe: str | None) -> str:
+    if recipe is None:
+        raise RecipeError(
+            "name a recipe or a run to resume",
+            place="grpokit train",
+            remedy="try: grpokit train quickstart",
+        )
+    return recipe
 
 
 class _Shown(TypedDict):

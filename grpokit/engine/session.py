@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from typing import cast
 
 from grpokit.algorithms import build_algorithm
@@ -58,8 +60,12 @@ def train(
     catalog: Catalog,
     observer: Observer,
     evaluator: Evaluator | None = None,
+    *,
+    make_loop: Callable[..., Loop] = Loop,
 ) -> RunEnd:
     """Trains until the recipe's last step, from the newest whole checkpoint of the run if any.
+
+    ``make_loop`` puts the parts of a step together, for who wants to stand between them.
 
     Raises:
         Interrupted: a signal came; a checkpoint of the last finished step is on the disk.
@@ -77,7 +83,8 @@ def train(
         resume = f"resume with: grpokit train --resume {shlex.quote(str(run.path))}"
         resume += flag_for(each.use for each in recipe.rewards)
         try:
-            progress = _open(recipe, run, catalog, observer, flag, stack, ranks)
+            loop = partial(_make_loop, make_loop, recipe, catalog, observer, flag, stack, ranks)
+            progress = _open(recipe, run, catalog, observer, ranks, loop)
         except Interrupted as error:
             _add_remedy(error, resume)
             raise
@@ -110,12 +117,11 @@ def _open(
     run: RunDir,
     catalog: Catalog,
     observer: Observer,
-    flag: StopFlag,
-    stack: ExitStack,
     ranks: Ranks,
+    opened: Callable[[], Loop],
 ) -> Progress:
     observer.stage(0, "load")
-    loop = _make_loop(recipe, catalog, observer, flag, stack, ranks)
+    loop = opened()
     progress = Progress(
         recipe=recipe,
         run=run,
@@ -129,6 +135,7 @@ def _open(
 
 
 def _make_loop(
+    make: Callable[..., Loop],
     recipe: Recipe,
     catalog: Catalog,
     observer: Observer,
@@ -154,7 +161,7 @@ def _make_loop(
     }
     ranks.every(lambda: backend.open(recipe, **needs))
     ranks.every(flag.poll)
-    return Loop(
+    return make(
         backend=backend,
         algorithm=algorithm,
         dataset=dataset,

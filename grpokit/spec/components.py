@@ -125,11 +125,14 @@ class BackendSpec(ComponentSpec):
     Attributes:
         preflight: ``"module:function"``, ``preflight(recipe) -> Preflight``; imports no torch.
         export: ``"module:function"``, ``export(ExportRequest) -> ExportResult``: weights for others.
+        smoke: settings with which it trains a tiny model on one CPU, laid over the recipe's; None if it
+            cannot, and then `train --smoke` takes `hf`.
     """
 
     kind: ClassVar[str] = "backend"
     preflight: str = ""
     export: str = ""
+    smoke: tuple[tuple[str, Any], ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

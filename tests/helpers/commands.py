@@ -17,9 +17,12 @@ from warm import warm
 
 
 class Commands:
-    """Runs commands one after the other; each is a process of its own."""
+    """Runs commands one after the other; each is a process of its own.
 
-    def __init__(self, folder: Path) -> None:
+    ``modules`` are those that the commands import besides the usual ones.
+    """
+
+    def __init__(self, folder: Path, *modules: str) -> None:
         self.folder = folder
         self.log = folder / "command.log"
         environment = {
@@ -28,7 +31,7 @@ class Commands:
             "GRPOKIT_CACHE": str(warm(folder / "cache")),
         }
         self._process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("zygote.py"))],
+            [sys.executable, str(Path(__file__).with_name("zygote.py")), *modules],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -1,6 +1,6 @@
 """Starts ``grpokit`` commands in fresh processes without paying for imports each time.
 
-    python zygote.py            reads one JSON request a line on stdin
+    python zygote.py [MODULE ...]   reads one JSON request a line on stdin
 
 A request ``{"argv": [...], "cwd": "...", "log": "...", "kill": N | null, "where": "fsync"}`` forks
 a child that runs the real command line. With ``kill`` the child sends SIGKILL to itself at its N-th
@@ -68,7 +68,7 @@ def child(request: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    for name in HEAVY:
+    for name in (*HEAVY, *sys.argv[1:]):
         import_module(name)  # before the first fork, and never used in this process
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     print(json.dumps({"ready": True}), file=answers)

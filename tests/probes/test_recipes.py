@@ -11,20 +11,7 @@ from grpokit.compose.load import load_recipe
 from grpokit.compose.prompts import make_prompt
 from grpokit.registry.catalog import Catalog
 from grpokit.scoring.scorer import Scorer, setups
-
-GSM8K = [
-    {"question": f"{a} apples and {b} pears?", "answer": f"{a} + {b} = {a + b}\n#### {a + b}"}
-    for a, b in ((3, 4), (10, 25), (700, 801), (12, 9))
-]
-MATH = [
-    {
-        "problem": f"Simplify {text}.",
-        "solution": f"It is $\\boxed{{{text}}}$.",
-        "question": f"Simplify {text}.",
-        "answer": text,
-    }
-    for text in ("\\frac{1}{2}", "12", "x^2+1", "-7")
-]
+from official_rows import GSM8K, MATH
 
 
 def names():

@@ -18,6 +18,7 @@ def grpokit_backends() -> list[BackendSpec]:
             config="grpokit_hf.config:HfConfig",
             preflight="grpokit_hf.preflight:preflight",
             export="grpokit_hf.export.weights:export_weights",
+            smoke=SMOKE,
             provides=frozenset(
                 {
                     "logprobs",
@@ -72,6 +73,15 @@ def grpokit_models() -> list[ModelSpec]:
             parameters=95_296,
             size=400_000,
         ),
+        ModelSpec(
+            name="tiny-random",
+            summary="Random weights, a token a byte: to see that parts fit together (`train --smoke`).",
+            target="grpokit_hf.catalogue.untrained:bring",
+            source="made on this machine from a seed, in a second",
+            license="Apache-2.0",
+            parameters=115_648,
+            size=500_000,
+        ),
     ]
 
 
@@ -120,6 +130,16 @@ def grpokit_step_benches() -> list[StepBenchSpec]:
         ),
     ]
 
+
+SMOKE = (
+    ("device", "cpu"),
+    ("threads", 1),
+    ("native", False),
+    ("attention", "auto"),
+    ("parallel", "auto"),
+    ("rollouts", "transformers"),
+)
+"""A tiny model on one thread of a CPU, and nothing that is compiled first."""
 
 PLAIN = (
     ("packing", False),

@@ -23,6 +23,7 @@ def grpokit_backends() -> list[BackendSpec]:
             config="grpokit_trl.config:TrlConfig",
             preflight="grpokit_trl.preflight:preflight",
             export="grpokit_hf.export.weights:export_weights",
+            smoke=(("device", "cpu"), ("threads", 1), ("vllm", None), ("attention", "sdpa")),
             provides=frozenset(
                 {
                     "logprobs",

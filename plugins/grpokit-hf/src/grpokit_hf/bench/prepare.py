@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from difflib import get_close_matches
 from pathlib import Path
@@ -107,7 +106,7 @@ def make(shape: str, folder: Path) -> None:
     from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
     from transformers.utils import logging as transformers_logging
 
-    from grpokit_hf.catalogue.tiny import END, PAD, START, write_tokenizer
+    from grpokit_hf.catalogue.tiny import END, PAD, START, letter_tokenizer, write_tokenizer
 
     transformers_logging.disable_progress_bar()
     ends = {"bos_token_id": START, "eos_token_id": END, "pad_token_id": PAD}
@@ -120,7 +119,4 @@ def make(shape: str, folder: Path) -> None:
         model = LlamaForCausalLM(LlamaConfig(**sizes))
     folder.mkdir(parents=True, exist_ok=True)
     model.to(torch.bfloat16).save_pretrained(folder)
-    write_tokenizer(folder)
-    settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-    settings["model_max_length"] = WINDOW
-    (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    write_tokenizer(folder, letter_tokenizer(), longest=WINDOW)

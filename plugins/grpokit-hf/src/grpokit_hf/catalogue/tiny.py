@@ -29,7 +29,20 @@ from grpokit.api import derive_seed
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["ENOUGH", "STEPS", "SUMS", "Lesson", "bring", "bring_steps"]
+__all__ = [
+    "ENOUGH",
+    "SHAPE",
+    "SPECIAL",
+    "STEPS",
+    "SUMS",
+    "Lesson",
+    "bring",
+    "bring_steps",
+    "letter_tokenizer",
+    "one_thread",
+    "write_model",
+    "write_tokenizer",
+]
 
 log = logging.getLogger("grpokit.models")
 
@@ -121,11 +134,8 @@ def bring_steps(cache: Path) -> Path:
 
 def make(cache: Path, lesson: Lesson) -> Path:
     import torch
-    from safetensors.torch import save_file
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    folder = cache / "model"
-    folder.mkdir(parents=True)
     log.info("making a tiny model: it learns to add until it answers %.0f%%", 100 * ENOUGH)
     with one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
@@ -133,10 +143,20 @@ def make(cache: Path, lesson: Lesson) -> Path:
         model = LlamaForCausalLM(config)
         steps = teach(model, lesson)
     log.info("it took %d steps", steps)
-    config.save_pretrained(folder)
+    folder = write_model(cache, model)
+    write_tokenizer(folder, letter_tokenizer(), longest=config.max_position_embeddings)
+    return folder
+
+
+def write_model(cache: Path, model: Any) -> Path:
+    """Configuration and weights in a folder below ``cache``."""
+    from safetensors.torch import save_file
+
+    folder = cache / "model"
+    folder.mkdir(parents=True)
+    model.config.save_pretrained(folder)
     weights = {name: weight.contiguous() for name, weight in model.state_dict().items()}
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    write_tokenizer(folder)
     return folder
 
 
@@ -203,14 +223,21 @@ def share_right(model: Any, tokens_NT: Tensor, labels_NT: Tensor) -> float:
     return float(right_N.float().mean())
 
 
-def write_tokenizer(folder: Path) -> None:
-    """A token a character, the special tokens, and the chat template."""
-    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
+def letter_tokenizer() -> Any:
+    """A token a character."""
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 
     vocabulary = {token: number for number, token in enumerate((*SPECIAL, *LETTERS))}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=SPECIAL[UNKNOWN]))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), behavior="isolated")
     tokenizer.decoder = decoders.Fuse()
+    return tokenizer
+
+
+def write_tokenizer(folder: Path, tokenizer: Any, *, longest: int) -> None:
+    """The tokenizer with the special tokens, and the chat template."""
+    from tokenizers import AddedToken
+
     tokenizer.add_special_tokens([AddedToken(token, special=True) for token in SPECIAL])
     tokenizer.save(str(folder / "tokenizer.json"))
     settings = {
@@ -220,7 +247,7 @@ def write_tokenizer(folder: Path) -> None:
         "pad_token": SPECIAL[PAD],
         "unk_token": SPECIAL[UNKNOWN],
         "clean_up_tokenization_spaces": False,
-        "model_max_length": SHAPE["max_position_embeddings"],
+        "model_max_length": longest,
     }
     text = json.dumps(settings, indent=2) + "\n"
     (folder / "tokenizer_config.json").write_text(text, encoding="utf-8")
