@@ -153,7 +153,7 @@ def evaluate_all(
         flag = stack.enter_context(StopFlag())
         scorer = stack.enter_context(exam.scorer())
         view = stack.enter_context(render.live())
-        display = _Display(view, len(exam.prompts))
+        display = Display(view)
         return [
             _evaluate_one(
                 subject,
@@ -202,12 +202,12 @@ def _evaluate_one(subject: Subject, recipe: Recipe, catalog: Catalog, task: _Tas
         backend.close()
 
 
-class _Display:
+class Display:
     """A bar on a terminal; elsewhere a line at each quarter, on stderr."""
 
-    def __init__(self, view: render.LiveView | None, total: int) -> None:
+    def __init__(self, view: render.LiveView | None, noun: str = "questions") -> None:
         self._view = view
-        self._total = total
+        self._noun = noun
 
     def of(self, label: str) -> Callable[[int, int], None]:
         start = time.monotonic()
@@ -217,7 +217,7 @@ class _Display:
             nonlocal said, start
             if done == 0:
                 start = time.monotonic()
-            words = f"{label}: {done} of {total} questions{_left(start, done, total)}"
+            words = f"{label}: {done} of {total} {self._noun}{_left(start, done, total)}"
             if self._view is not None:
                 self._view.update(render.stack(words, render.progress_bar(done, total)))
             elif 4 * done // max(total, 1) > said:

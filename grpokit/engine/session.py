@@ -28,7 +28,7 @@ from grpokit.spec.contracts import Algorithm, Callback, Dataset, LoopBackend, Mo
 from grpokit.spec.recipe import Recipe
 from grpokit.spec.sampling import sampling_of
 
-__all__ = ["Evaluator", "make_algorithm", "make_backend", "train"]
+__all__ = ["Evaluator", "make_algorithm", "make_backend", "make_loop", "train"]
 
 SETTLE = 0.5
 """Seconds in which a second signal is no second wish: who stops a service tells all its processes, and
@@ -114,7 +114,7 @@ def _open(
     ranks: Ranks,
 ) -> Progress:
     observer.stage(0, "load")
-    loop = _make_loop(recipe, catalog, observer, flag, stack, ranks)
+    loop = make_loop(recipe, catalog, observer, flag, stack, ranks)
     progress = Progress(
         recipe=recipe,
         run=run,
@@ -127,7 +127,7 @@ def _open(
     return progress
 
 
-def _make_loop(
+def make_loop(
     recipe: Recipe,
     catalog: Catalog,
     observer: Observer,
