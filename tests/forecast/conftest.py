@@ -11,7 +11,15 @@ from grpokit.spec.flow import Completion, Prompt, Rollout, Sampling, Scores
 def scored_groups():
     """Two hundred groups of five: equal, mixed, nearly equal, and with completions that have no total."""
     lot = random.Random(3)
-    kinds = [[1.0], [0.0, 1.0], [0.3, 0.1 + 0.2], [None, 0.5], [None], [0.0, 0.0, 0.0, 0.1], [None, 0.0, 1.0]]
+    kinds = [
+        [1.0],
+        [0.0, 1.0],
+        [0.3, 0.1 + 0.2],
+        [None, 0.5],
+        [None],
+        [0.0, 0.0, 0.0, 0.1],
+        [None, 0.0, 1.0],
+    ]
     table = [[lot.choice(lot.choice(kinds)) for _ in range(1)] * 5 for _ in range(60)]
     table += [[lot.choice(kind) for _ in range(5)] for kind in kinds * 20]
     one = Completion(token_ids=(1,), text="x", finish="stop")

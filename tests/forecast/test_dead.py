@@ -24,7 +24,13 @@ def counted(totals, size):
 @pytest.mark.parametrize("seed", range(12))
 def test_it_is_the_share_among_all_groups(seed):
     lot = random.Random(seed)
-    values = [[0.0, 1.0], [0.0, 0.1, 1.0], [0.3, 0.1 + 0.2, 1.0], [0.0, None, 1.0], [None, None, 0.5]]
+    values = [
+        [0.0, 1.0],
+        [0.0, 0.1, 1.0],
+        [0.3, 0.1 + 0.2, 1.0],
+        [0.0, None, 1.0],
+        [None, None, 0.5],
+    ]
     totals = [lot.choice(values[seed % 5]) for _ in range(9)]
     for size in (1, 2, 4, 8, 9):
         assert dead_share(totals, size) == pytest.approx(counted(totals, size), abs=1e-12)
