@@ -137,7 +137,7 @@ def test_what_cannot_run_is_refused(commands: Commands) -> None:
 
 def test_an_interrupt_leaves_nothing(commands: Commands) -> None:
     out = commands.folder / "stopped.json"
-    long = ("--questions", "64", "--set", "rollout.max_tokens=200")
+    long = ("--set", "rollout.max_tokens=200")
     code = commands.run(
         "probe",
         "tiny.yaml",
@@ -145,7 +145,7 @@ def test_an_interrupt_leaves_nothing(commands: Commands) -> None:
         str(out),
         *long,
         signals=((0.0, signal.SIGINT),),
-        when="8 of 64",
+        when="base model: 8 of 32",
     )
     assert code == 130
     assert not out.exists()
