@@ -32,6 +32,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "List runs, show one, write a page of it, compare several, score rollouts again.",
     ),
     "plan": ("grpokit.cli.plan:app", "Say what a recipe will do, without loading a model."),
+    "probe": (
+        "grpokit.cli.probe:app",
+        "Ask the untrained model a recipe's questions: will it learn?",
+    ),
+    "difficulty": ("grpokit.cli.difficulty:app", "Measure the pass rate of every row."),
     "rewards": ("grpokit.cli.rewards:app", "List, show, try and check rewards."),
     "recipes": ("grpokit.cli.recipes:app", "List, show, check and compare recipes."),
     "algorithms": (

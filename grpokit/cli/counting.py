@@ -1,4 +1,4 @@
-"""How far the questions of an evaluation are."""
+"""How far a command is with questions, or with rows."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["Display"]
 class Display:
     """A bar on a terminal; elsewhere a line at each quarter, on stderr."""
 
-    def __init__(self, view: render.LiveView | None, total: int) -> None:
+    def __init__(self, view: render.LiveView | None, noun: str = "questions") -> None:
         self._view = view
-        self._total = total
+        self._noun = noun
 
     def of(self, label: str) -> Callable[[int, int], None]:
         start = time.monotonic()
@@ -26,7 +26,7 @@ class Display:
             nonlocal said, start
             if done == 0:
                 start = time.monotonic()
-            words = f"{label}: {done} of {total} questions{_left(start, done, total)}"
+            words = f"{label}: {done} of {total} {self._noun}{_left(start, done, total)}"
             if self._view is not None:
                 self._view.update(render.stack(words, render.progress_bar(done, total)))
             elif 4 * done // max(total, 1) > said:

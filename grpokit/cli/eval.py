@@ -274,7 +274,7 @@ def evaluate_all(
         flag = stack.enter_context(StopFlag())
         scorer = stack.enter_context(exam.scorer())
         view = stack.enter_context(render.live())
-        display = Display(view, len(exam.prompts))
+        display = Display(view)
         task = _Task(exam=exam, scorer=scorer, poll=flag.poll, kept=kept, notes=notes)
         return [
             _stored(subject)

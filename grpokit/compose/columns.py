@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 
 from grpokit.compose.components import Named
 from grpokit.compose.diagnostics import Report, did_you_mean
+from grpokit.compose.difficulty import COLUMNS
 from grpokit.compose.nodes import Mark, Path, at, mark_of
 from grpokit.compose.prompts import TEMPLATES, TemplateError, placeholders, resolve_template
 from grpokit.compose.sections import Sections
@@ -127,7 +128,8 @@ def _known(
                 allowed=f"columns: {', '.join(spec.columns)}",
                 remedy=did_you_mean(old, spec.columns) or "correct the mapping: `new: existing`",
             )
-    return tuple(dict.fromkeys((*spec.columns, *section.columns)))
+    measured = COLUMNS if section.difficulty is not None else ()
+    return tuple(dict.fromkeys((*spec.columns, *section.columns, *measured)))
 
 
 def _check_rewards(

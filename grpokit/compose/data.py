@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grpokit.compose.diagnostics import did_you_mean
+from grpokit.compose.difficulty import MeasuredDataset, read_difficulty
 from grpokit.errors import PreflightError
 from grpokit.registry.resolve import create
 from grpokit.spec.contracts import Dataset
@@ -106,4 +108,8 @@ def open_dataset(catalog: Catalog, section: DatasetSection) -> MappedDataset:
             place=f"data set {entry.id}",
             remedy="choose another file, split or filter",
         )
-    return MappedDataset(inner, columns=section.columns, limit=section.limit)
+    if section.difficulty is None:
+        return MappedDataset(inner, columns=section.columns, limit=section.limit)
+    found = read_difficulty(Path(section.difficulty).expanduser(), inner)
+    mapped = MappedDataset(inner, columns=section.columns, limit=None)
+    return MappedDataset(MeasuredDataset(mapped, found), columns={}, limit=section.limit)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from grpokit.compose.arithmetic import arithmetic
 from grpokit.compose.asked import as_asked, columns_asked
 from grpokit.compose.data import open_dataset
+from grpokit.compose.difficulty import difficulty_problems
 from grpokit.compose.dimensions import parameters, read_dimensions
 from grpokit.compose.footprint import estimate
 from grpokit.compose.lengths import check_lengths
@@ -128,8 +129,12 @@ class Draft:
             parameters=self._parameters(preflight),
             eval_rows=eval_rows,
         )
-        self.findings += [*stale_problems(recipe, self.catalog), *advise(facts)]
-        self.findings += callback_problems(recipe, self.catalog)
+        self.findings += [
+            *stale_problems(recipe, self.catalog),
+            *difficulty_problems(recipe),
+            *callback_problems(recipe, self.catalog),
+            *advise(facts),
+        ]
         order = {"error": 0, "warning": 1, "info": 2}
         return Plan(
             recipe=recipe,

@@ -35,6 +35,8 @@ PLAN_CODES: dict[str, str] = {
     "P214": "A reward was not tried: it needs the policy, which a plan does not open (note).",
     "P215": "Completions are drawn one step ahead (note); nothing weighs that (warning).",
     "P216": "A callback cannot run here, or its author should know what it will do (warning).",
+    "P217": "The pass rates of `dataset.difficulty` are those of another model.",
+    "P218": "The pass rates of `dataset.difficulty` were measured with other prompts, rewards or sampling (warning).",
 }
 """What a plan can find, beside the backend's own codes and the advice (H..)."""
 

@@ -30,7 +30,7 @@ from grpokit.spec.contracts import Algorithm, Callback, Dataset, LoopBackend, Mo
 from grpokit.spec.recipe import Recipe
 from grpokit.spec.sampling import sampling_of
 
-__all__ = ["Evaluator", "make_algorithm", "make_backend", "train"]
+__all__ = ["Evaluator", "make_algorithm", "make_backend", "make_loop", "train"]
 
 SETTLE = 0.5
 """Seconds in which a second signal is no second wish: who stops a service tells all its processes, and
@@ -61,11 +61,11 @@ def train(
     observer: Observer,
     evaluator: Evaluator | None = None,
     *,
-    make_loop: Callable[..., Loop] = Loop,
+    build: Callable[..., Loop] = Loop,
 ) -> RunEnd:
     """Trains until the recipe's last step, from the newest whole checkpoint of the run if any.
 
-    ``make_loop`` puts the parts of a step together, for who wants to stand between them.
+    ``build`` puts the parts of a step together, for who wants to stand between them.
 
     Raises:
         Interrupted: a signal came; a checkpoint of the last finished step is on the disk.
@@ -83,7 +83,7 @@ def train(
         resume = f"resume with: grpokit train --resume {shlex.quote(str(run.path))}"
         resume += flag_for(each.use for each in recipe.rewards)
         try:
-            loop = partial(_make_loop, make_loop, recipe, catalog, observer, flag, stack, ranks)
+            loop = partial(make_loop, recipe, catalog, observer, flag, stack, ranks, build=build)
             progress = _open(recipe, run, catalog, observer, ranks, loop)
         except Interrupted as error:
             _add_remedy(error, resume)
@@ -134,14 +134,15 @@ def _open(
     return progress
 
 
-def _make_loop(
-    make: Callable[..., Loop],
+def make_loop(
     recipe: Recipe,
     catalog: Catalog,
     observer: Observer,
     flag: StopFlag,
     stack: ExitStack,
     ranks: Ranks,
+    *,
+    build: Callable[..., Loop] = Loop,
 ) -> Loop:
     """Everything that a step needs, opened; ``stack`` closes it."""
     dataset = open_dataset(catalog, recipe.dataset)
@@ -161,7 +162,7 @@ def _make_loop(
     }
     ranks.every(lambda: backend.open(recipe, **needs))
     ranks.every(flag.poll)
-    return make(
+    return build(
         backend=backend,
         algorithm=algorithm,
         dataset=dataset,

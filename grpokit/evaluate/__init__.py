@@ -19,6 +19,7 @@ plot       pictures of checkpoints and of costs
 gates      limits, for a pipeline
 readings   what is read in an answer beside its scores
 records    one answer, a whole evaluation, and the files of an evaluation
+lines      a file of JSON lines that survives a kill
 described  an evaluation as data
 stored     evaluations read back
 again      stored answers, marked again by other rewards

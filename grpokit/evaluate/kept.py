@@ -8,13 +8,13 @@ It is gone when the evaluation is complete.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from grpokit.errors import CheckpointError
+from grpokit.evaluate.lines import append_lines, read_lines
 from grpokit.evaluate.records import Item
 
 __all__ = ["FILE", "Kept"]
@@ -36,7 +36,7 @@ class Kept:
         self._new: dict[str, str] = {}  # marks that are not in the file yet
         self._items: dict[str, dict[Key, Item]] = {}
         try:
-            self._read(self.path.read_bytes() if self.path.exists() else b"")
+            self._read()
         except OSError as error:
             raise self._unusable(error.strerror or str(error)) from error
 
@@ -76,11 +76,8 @@ class Kept:
         """Everything is written elsewhere."""
         self.path.unlink(missing_ok=True)
 
-    def _read(self, data: bytes) -> None:
-        whole = data[: data.rfind(b"\n") + 1]
-        if len(whole) < len(data):  # killed within a line
-            os.truncate(self.path, len(whole))
-        for number, line in enumerate(whole.splitlines(), start=1):
+    def _read(self) -> None:
+        for number, line in read_lines(self.path):
             try:
                 self._take(json.loads(line))
             except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -95,12 +92,8 @@ class Kept:
         self._items[label][item.id, item.sample] = item
 
     def _write(self, rows: list[dict[str, Any]]) -> None:
-        text = "".join(json.dumps(row, default=str) + "\n" for row in rows)
         try:
-            with self.path.open("a", encoding="ascii") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
+            append_lines(self.path, rows)
         except OSError as error:
             raise self._unusable(error.strerror or str(error)) from error
 

@@ -188,7 +188,7 @@ class Smoke:
             self.loop = GoldLoop(**parts, gold=self.gold, before=self.before)
             return self.loop
 
-        train(self.recipe, run, self.catalog, notes, make_loop=make)
+        train(self.recipe, run, self.catalog, notes, build=make)
 
     def checkpoint(self) -> None:
         with self.stage("checkpoint") as words:

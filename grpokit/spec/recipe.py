@@ -79,6 +79,8 @@ class DatasetSection(Use):
     """New column name to existing column name, such as `answer: solution`."""
     limit: int | None = Field(default=None, ge=1)
     """Use only the first N rows."""
+    difficulty: str | None = Field(default=None, min_length=1)
+    """File of `grpokit difficulty`, relative to the folder in which grpokit is started. The data set is then the rows that were measured, each with the columns `pass_rate` and `mean_total`."""
 
 
 class PromptSection(Config):
