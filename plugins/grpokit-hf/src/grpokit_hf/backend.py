@@ -120,12 +120,8 @@ class HfBackend:
         data = (saved / "adapter_model.safetensors").read_bytes()
         self._adapter_hash = hashlib.sha256(data).hexdigest()[:16]
         if self._rollouts is None:  # vLLM has a canary of its own
-            check_applied(self.policy.model, self._say, saved)
-
-    def _say(self) -> tuple[tuple[int, ...], tuple[float, ...] | None]:
-        """What the model says to one question: tokens and log-probs."""
-        ((said,),) = self.generate([QUESTION], TOKENS).completions
-        return said.token_ids, said.logprobs
+            model = self.policy.model
+            check_applied(model, lambda: self.generate([QUESTION], TOKENS).completions, saved)
 
     def _load(self, recipe: Recipe, *, train: bool = False, weights: Path | None = None) -> Policy:
         threads = use_threads(self.config.threads)
