@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from grpokit.cli import render
-from grpokit.cli.eval_measures import percent
 from grpokit.cli.charts import duration
+from grpokit.cli.eval_measures import percent
 from grpokit.cli.page import facts, head, wrapped
 
 __all__ = ["show_pass_rates", "show_probe"]
