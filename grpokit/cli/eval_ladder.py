@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from grpokit.cli import render
 from grpokit.cli.eval_measures import percent
-from grpokit.cli.eval_show import heading, points
+from grpokit.cli.eval_show import accuracies, heading, points
 
 if TYPE_CHECKING:
     from grpokit.evaluate.ladder import Ladder, Point
+    from grpokit.evaluate.paired import Comparison
     from grpokit.evaluate.prices import Cost
     from grpokit.evaluate.records import Evaluation
 
@@ -21,33 +22,28 @@ FEWEST = 3
 
 
 def show_ladder(ladder: Ladder) -> None:
-    """A row a model: its accuracy, and its difference from the first."""
-    first, *_ = ladder.evaluations
+    """A row a model: its accuracy, and then its difference from the first."""
+    first, *others = ladder.evaluations
     heading(first)
     render.say()
-    columns = ["model", ">correct", ">accuracy", ">95% interval", ">points more", ">95% interval"]
-    columns += [">p", ">p (Holm)", ">truncated", ">not scored"]
-    rows = [_row(first, "-", "-", "-", "-")]
-    for each, found, p in zip(
-        ladder.evaluations[1:], ladder.comparisons, ladder.adjusted, strict=True
-    ):
-        low, high = found.interval
-        between = f"[{points(low)}, {points(high)}]"
-        rows.append(_row(each, points(found.difference), between, _p(found.p), _p(p)))
-    render.table(columns, rows)
+    accuracies(ladder.evaluations)
+    render.say()
+    columns = [f"against {first.label}", ">points", ">95% interval", ">p", ">p (Holm)", "verdict"]
+    pairs = zip(others, ladder.comparisons, ladder.adjusted, strict=True)
+    render.table(columns, [_difference(each, found, p) for each, found, p in pairs])
     render.say(
-        f"\npoints more than {first.label}, on the same questions; p (Holm) is adjusted for "
-        f"{len(ladder.comparisons)} comparisons, the intervals are each for itself"
+        f"on the same questions; p (Holm) is adjusted for {len(others)} comparisons, "
+        "intervals and verdicts are each for itself"
     )
     if first.samples > 1:
         render.say()
         _show_passes(ladder.evaluations)
 
 
-def _row(each: Evaluation, *between: object) -> tuple[object, ...]:
-    right = f"{each.right}/{len(each.items)}"
-    share = (percent(each.accuracy), _within(each.interval))
-    return (each.label, right, *share, *between, percent(each.truncated), each.failed)
+def _difference(each: Evaluation, found: Comparison, p: float) -> tuple[str, ...]:
+    low, high = found.interval
+    between = f"[{points(low)}, {points(high)}]"
+    return (each.label, points(found.difference), between, _p(found.p), _p(p), found.verdict)
 
 
 def _show_passes(evaluations: Sequence[Evaluation]) -> None:

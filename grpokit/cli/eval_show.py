@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from grpokit.evaluate.paired import Comparison
     from grpokit.evaluate.records import Evaluation, Item
 
-__all__ = ["heading", "points", "show_evaluation"]
+__all__ = ["accuracies", "heading", "points", "show_evaluation"]
 
 SAMPLES = 3
 TEXT = 600
@@ -36,7 +36,7 @@ def show_evaluation(
     first = evaluations[0]
     heading(first)
     render.say()
-    _accuracies(evaluations)
+    accuracies(evaluations)
     show_beside(evaluations)
     if first.samples > 1:
         render.say()
@@ -69,7 +69,8 @@ def points(difference: float) -> str:
     return f"{100 * difference:+.1f}"
 
 
-def _accuracies(evaluations: Sequence[Evaluation]) -> None:
+def accuracies(evaluations: Sequence[Evaluation]) -> None:
+    """A row a model: how many are right, with the interval."""
     rows = []
     for each in evaluations:
         low, high = each.interval

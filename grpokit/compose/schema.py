@@ -37,6 +37,8 @@ def recipe_schema(catalog: Catalog) -> Schema:
     builder.section("DatasetSection", catalog.entries("dataset"))
     builder.section("RewardSection", catalog.entries("reward"))
     _allow_foreign(defs["RewardSection"]["properties"]["use"])
+    builder.section("LenientSection", catalog.entries("reward"))
+    _allow_foreign(defs["LenientSection"]["properties"]["use"])
     builder.section("BackendSection", catalog.entries("backend"))
     whole = [entry for entry in catalog.entries("algorithm") if not _axis(entry)]
     builder.section("AlgorithmSection", whole)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 from grpokit.compose.columns import check_columns
 from grpokit.compose.components import Named
-from grpokit.compose.diagnostics import Report, did_you_mean
+from grpokit.compose.diagnostics import Report, clip, did_you_mean
 from grpokit.compose.exam import refusals
 from grpokit.compose.inert import check_inert
 from grpokit.compose.nodes import Mark, Node, Path, mark_of
@@ -134,7 +134,7 @@ def _correct(sections: Sections, named: Mapping[str, Named], report: Report) -> 
         report.add(
             "R604",
             _mark(sections, "eval", "correct"),
-            f"eval.correct is `{correct}`, and no reward has this name",
+            f"eval.correct is `{clip(correct)}`, and no reward has this name",
             allowed=f"rewards: {', '.join(names)}",
             remedy=did_you_mean(correct, names)
             or f"name one of them in your recipe, as in `eval: {{correct: {names[0]}}}`",

@@ -49,10 +49,11 @@ def _dead(history: History, series: str, name: str, what: str) -> Evidence | Non
         return None
     long = history.window(series, size=LONG)
     grave = long is not None and long.median >= STOP
+    seen = long if grave and long is not None else windows[0]
     oldest = long if grave and long is not None else windows[1]
     if not grave and series == "dead/wrong" and _rising(history):
         return None
-    value = windows[0].median
+    value = seen.median
     return Evidence(
         name=name,
         severity="stop" if grave else "warn",

@@ -58,6 +58,7 @@ FURTHER = (
     Plot(title="Spread of the reward", unit="standard deviation", names=("reward_std",)),
     Plot(title="Loss", unit="", names=("policy_loss", "loss")),
     Plot(title="Sampler against trainer", unit="nats a token", names=("sampler_gap",)),
+    Plot(title="Tokens that the correction leaves out", unit="share", names=("rejected",)),
     Plot(title="Ratio of new to old policy", unit="mean", names=("ratio",)),
     Plot(title="Abstentions", unit="share", names=("abstained",)),
     Plot(title="Failures of rewards", unit="a step", names=("failures",), smooth=False),

@@ -140,6 +140,8 @@ def _cannot(recipe: Recipe, catalog: Catalog) -> str:
         return ""
     if spec.smoke is None:
         return "it does not say how it would train a tiny model on a CPU"
+    if "correction" in recipe.algorithm.parts and "token-statistics" not in spec.provides:
+        return "it cannot say how likely written completions are, and the part `correction` asks"
     if not spec.preflight:
         return ""
     preflight: Preflight = resolve(spec.preflight, entry)(recipe)

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from grpokit.bench import plot
 from grpokit.cli.main import main
+from grpokit.report import canvas
 
 RECIPE = """
 grpokit: 1
@@ -104,7 +104,7 @@ def test_rows_see_equal_questions_and_train_on_fewer_completions(folder: Path, b
 def test_a_second_call_trains_only_what_is_new(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plot, "find_spec", lambda _name: None)
+    monkeypatch.setattr(canvas, "find_spec", lambda _name: None)
     out = folder / "out"
     before = {path: path.stat().st_mtime_ns for path in (out / "runs").rglob("metrics.jsonl")}
     skipping = (*BENCH[:5], "--skipping", "0", *BENCH[-2:])

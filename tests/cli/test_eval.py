@@ -267,7 +267,7 @@ def test_all_checkpoints_in_one_table(
         (run.name, 3),
         (run.name, 6),
     ]
-    assert "points more than base, on the same questions" in output
+    assert "against base" in output
     assert f"{run.name}  " in output
     assert (place / "curve.png").read_bytes().startswith(b"\x89PNG")
     assert not (place / "costs.png").exists()

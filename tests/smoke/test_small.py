@@ -136,6 +136,11 @@ def test_trl_stays_where_it_is_installed(make: Make) -> None:
     pytest.importorskip("trl")
     small = make("quickstart", "backend={use: trl}")
     assert small.recipe.backend.use == "trl"
+    weighed = make(
+        "quickstart", "backend={use: trl}", "algorithm.parts.correction={use: mask-token}"
+    )
+    assert weighed.recipe.backend.use == "hf"
+    assert "in place of trl: it cannot say how likely written completions are" in weighed.notes[0]
     shards = make("quickstart", "backend={use: trl, with: {accelerate_config: fsdp2}}")
     assert shards.recipe.backend.use == "hf"
     assert "in place of trl: accelerate cuts weights into shards on GPUs only" in shards.notes[0]

@@ -34,7 +34,7 @@ def grpokit_backends() -> Iterable[BackendSpec]:
     return [
         BackendSpec(
             name="openai",
-            summary="A model behind an OpenAI-compatible endpoint, for `grpokit eval` alone.",
+            summary="An OpenAI-compatible endpoint, for `grpokit eval` alone.",
             target="grpokit_rewards_model.answers:Answers",
             config="grpokit_rewards_model.answers:AnswersConfig",
             preflight="grpokit_rewards_model.answers:preflight",
