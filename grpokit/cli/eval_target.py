@@ -77,6 +77,8 @@ def find_subjects(
 ) -> tuple[list[Subject], str | None, Path | None]:
     """The models to evaluate (the one to compare with first), the recipe, the run's eval folder.
 
+    What is not of one run alone stands in none.
+
     There is no recipe where all of them are stored evaluations.
 
     Raises:
@@ -89,6 +91,7 @@ def find_subjects(
     steps = [checkpoint] if isinstance(checkpoint, str) else list(checkpoint or [])
     found = [each for name in names for each in _subjects(name, steps, endpoint or {})]
     run = next((run for _, run in found if run is not None), None)
+    alone = len({run for _, run in found}) == 1
     if base:
         first = found[0][1]
         if first is None:
@@ -108,7 +111,7 @@ def find_subjects(
             remedy="add --recipe NAME (`grpokit recipes list`)",
         )
     subjects = _apart([_at_home(subject, own, source) for subject, own in found])
-    return subjects, source, run / "eval" if run else None
+    return subjects, source, run / "eval" if run and alone else None
 
 
 def _recipe_of(run: Path | None, found: Sequence[Found]) -> str | None:

@@ -197,7 +197,8 @@ def test_several_targets_have_names_of_their_own(run, tmp_path):
         "m (endpoint)",
         "trained (toy-1) (2)",
     ]
-    assert (source, folder) == (str(run / "recipe.yaml"), run / "eval")
+    assert (source, folder) == (str(run / "recipe.yaml"), None)  # it is of none of them alone
+    assert find_subjects([str(run)], against=str(other))[2] == run / "eval"
     assert subjects[1].home == other  # its own base model, not that of the first
     made = subjects[3].recipe_for(
         Recipe.model_validate(
