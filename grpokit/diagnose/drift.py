@@ -108,19 +108,16 @@ def entropy_explosion(history: History) -> Evidence | None:
     start, lost = history.start("entropy"), gained(history)
     if not start or lost is None or lost > -NO_GAIN * history.scale:
         return None
-    found = graded(history, "entropy", warn=2 * start, stop=4 * start)
-    if found is None:
-        return None
-    severity, windows, limit = found
-    return Evidence(
+    return graded(
+        history,
+        "entropy",
         name="entropy-explosion",
-        severity=severity,
-        value=windows[0].median,
-        threshold=limit,
-        first=first_beyond(history, "entropy", limit),
-        reach=windows[1].steps[0],
-        fact=f"entropy is {windows[0].median:.3g} nats, {windows[0].median / start:.1f} times the start's, "
-        f"and the reward has lost {-lost:.3f}",
+        warn=2 * start,
+        stop=4 * start,
+        fact=lambda value: (
+            f"entropy is {value:.3g} nats, {value / start:.1f} times the start's, "
+            f"and the reward has lost {-lost:.3f}"
+        ),
     )
 
 
@@ -154,18 +151,13 @@ def divergence(history: History) -> Evidence | None:
 
 def clipping(history: History) -> Evidence | None:
     """Tokens whose ratio was clipped, on both sides together."""
-    found = graded(history, "clipped", warn=0.2, stop=0.4)
-    if found is None:
-        return None
-    severity, windows, limit = found
-    return Evidence(
+    return graded(
+        history,
+        "clipped",
         name="clipping",
-        severity=severity,
-        value=windows[0].median,
-        threshold=limit,
-        first=first_beyond(history, "clipped", limit),
-        reach=windows[1].steps[0],
-        fact=f"{windows[0].median:.0%} of the tokens had their ratio clipped",
+        warn=0.2,
+        stop=0.4,
+        fact=lambda value: f"{value:.0%} of the tokens had their ratio clipped",
     )
 
 
@@ -178,19 +170,15 @@ def sampler_gap(history: History) -> Evidence | None:
     start = history.start("sampler_gap")
     if start is None:
         return None
-    found = graded(history, "sampler_gap", warn=max(0.02, min(0.05, 3 * start)), stop=0.1)
-    if found is None:
-        return None
-    severity, windows, limit = found
-    return Evidence(
+    return graded(
+        history,
+        "sampler_gap",
         name="sampler-mismatch",
-        severity=severity,
-        value=windows[0].median,
-        threshold=limit,
-        first=first_beyond(history, "sampler_gap", limit),
-        reach=windows[1].steps[0],
-        fact=f"sampler and trainer differ by {windows[0].median:.3g} nats a token, "
-        f"{start:.3g} at the start",
+        warn=max(0.02, min(0.05, 3 * start)),
+        stop=0.1,
+        fact=lambda value: (
+            f"sampler and trainer differ by {value:.3g} nats a token, {start:.3g} at the start"
+        ),
     )
 
 
@@ -199,19 +187,14 @@ def rejected_tokens(history: History) -> Evidence | None:
 
     The longer a completion is, the sooner the product over its tokens is outside of all bounds.
     """
-    found = graded(history, "rejected", warn=0.1, stop=0.5)
-    if found is None:
-        return None
-    severity, windows, limit = found
-    return Evidence(
+    return graded(
+        history,
+        "rejected",
         name="rejected-tokens",
-        severity=severity,
-        value=windows[0].median,
-        threshold=limit,
-        first=first_beyond(history, "rejected", limit),
-        reach=windows[1].steps[0],
+        warn=0.1,
+        stop=0.5,
         waste="rejected",
-        fact=f"the correction leaves {windows[0].median:.0%} of the tokens out of the update",
+        fact=lambda value: f"the correction leaves {value:.0%} of the tokens out of the update",
     )
 
 
@@ -224,19 +207,14 @@ def truncation(history: History) -> Evidence | None:
     gain = gained(history)
     learns = gain is not None and gain >= GAIN * history.scale
     stop, warn = (float("inf"), 0.5) if learns else (0.3, 0.1)
-    found = graded(history, "truncated", warn=warn, stop=stop)
-    if found is None:
-        return None
-    severity, windows, limit = found
-    return Evidence(
+    return graded(
+        history,
+        "truncated",
         name="truncation",
-        severity=severity,
-        value=windows[0].median,
-        threshold=limit,
-        first=first_beyond(history, "truncated", limit),
-        reach=windows[1].steps[0],
+        warn=warn,
+        stop=stop,
         waste="truncated",
-        fact=f"{windows[0].median:.0%} of the completions ran into the limit of tokens",
+        fact=lambda value: f"{value:.0%} of the completions ran into the limit of tokens",
     )
 
 

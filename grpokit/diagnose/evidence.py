@@ -85,13 +85,30 @@ def first_beyond(history: History, name: str, limit: float) -> int:
 
 
 def graded(
-    history: History, name: str, *, warn: float, stop: float = float("inf")
-) -> tuple[Severity, tuple[Window, Window], float] | None:
-    """The graver of two limits that both windows have reached: its severity, windows and limit."""
-    for severity, limit in (("stop", stop), ("warn", warn)):
-        windows = beyond(history, name, limit)
+    history: History,
+    series: str,
+    *,
+    name: str,
+    warn: float,
+    fact: Callable[[float], str],
+    stop: float = float("inf"),
+    waste: str = "",
+) -> Evidence | None:
+    """Evidence that both windows have reached the graver of two limits; ``fact`` says it of the newest median."""
+    limits: tuple[tuple[Severity, float], ...] = (("stop", stop), ("warn", warn))
+    for severity, limit in limits:
+        windows = beyond(history, series, limit)
         if windows is not None:
-            return ("stop" if severity == "stop" else "warn"), windows, limit
+            return Evidence(
+                name=name,
+                severity=severity,
+                value=windows[0].median,
+                threshold=limit,
+                first=first_beyond(history, series, limit),
+                reach=windows[1].steps[0],
+                waste=waste,
+                fact=fact(windows[0].median),
+            )
     return None
 
 

@@ -24,19 +24,16 @@ def repetition(history: History) -> Evidence | None:
         return None
     warn = min(max(LOOPS, start + MORE), ENDLESS)
     stop = float("inf") if _gains(history) else ENDLESS
-    found = graded(history, "repetition", warn=warn, stop=stop)
-    if found is None:
-        return None
-    severity, windows, limit = found
-    return Evidence(
+    return graded(
+        history,
+        "repetition",
         name="repetition",
-        severity=severity,
-        value=windows[0].median,
-        threshold=limit,
-        first=first_beyond(history, "repetition", limit),
-        reach=windows[1].steps[0],
-        fact=f"{windows[0].median:.0%} of the runs of four words in a completion stand in it "
-        f"already, {start:.0%} at the start",
+        warn=warn,
+        stop=stop,
+        fact=lambda value: (
+            f"{value:.0%} of the runs of four words in a completion stand in it "
+            f"already, {start:.0%} at the start"
+        ),
     )
 
 
@@ -65,20 +62,17 @@ def answer_collapse(history: History) -> Evidence | None:
     """One completion for prompts whose answers differ, and no gain of reward that excuses it."""
     if _gains(history):
         return None
-    found = graded(history, "one_answer", warn=ONE, stop=ONLY)
-    if found is None:
-        return None
-    severity, windows, limit = found
-    return Evidence(
+    return graded(
+        history,
+        "one_answer",
         name="answer-collapse",
-        severity=severity,
-        value=windows[0].median,
-        threshold=limit,
-        first=first_beyond(history, "one_answer", limit),
-        reach=windows[1].steps[0],
+        warn=ONE,
+        stop=ONLY,
         waste="one_answer",
-        fact=f"one and the same completion answers different prompts: {windows[0].median:.0%} of "
-        "the way from what the right answers have in common to all of them",
+        fact=lambda value: (
+            f"one and the same completion answers different prompts: {value:.0%} of "
+            "the way from what the right answers have in common to all of them"
+        ),
     )
 
 
