@@ -129,12 +129,9 @@ class Draft:
             parameters=self._parameters(preflight),
             eval_rows=eval_rows,
         )
-        self.findings += [
-            *stale_problems(recipe, self.catalog),
-            *difficulty_problems(recipe),
-            *callback_problems(recipe, self.catalog),
-            *advise(facts),
-        ]
+        self.findings += [*difficulty_problems(recipe), *advise(facts)]
+        for problems in (stale_problems, callback_problems):
+            self.findings += problems(recipe, self.catalog)
         order = {"error": 0, "warning": 1, "info": 2}
         return Plan(
             recipe=recipe,

@@ -29,6 +29,7 @@ from grpokit.scoring.facts import facts_of
 from grpokit.scoring.scorer import Scorer, scoring_options, setups
 from grpokit.spec.contracts import Dataset, Model, ShouldStop
 from grpokit.spec.flow import Prompt, Rollout, Sampling, ScoreFailure, Scores
+from grpokit.spec.sampling import exam_sampling_of
 
 if TYPE_CHECKING:
     from grpokit.registry.catalog import Catalog
@@ -105,14 +106,7 @@ def prepare(recipe: Recipe, catalog: Catalog, *, limit: int | None = None) -> Ex
     if section.cluster is not None:
         _check_clusters(prompts, section.cluster)
     rewards = setups(catalog, section.rewards or recipe.rewards)
-    sampling = Sampling(
-        group=section.samples,
-        max_tokens=section.max_tokens or recipe.rollout.max_tokens,
-        temperature=section.temperature,
-        top_p=section.top_p,
-        seed=section.seed,
-        until=section.until,
-    )
+    sampling = exam_sampling_of(recipe)
     batch = max(1, BATCH // section.samples)
     fingerprint = {
         "grpokit": __version__,
@@ -229,15 +223,14 @@ def evaluate(
 ) -> Evaluation:
     """Asks every question as often as the exam says and marks the answers.
 
-    The seed of an answer derives from (seed, prompt, sample), so neither order nor batch matters to what
-    is sampled. An answer that the deciding reward cannot mark is wrong, and counted. ``should_stop``
-    is called while answers are drawn and scored, and nowhere else: processes that ``share`` the
-    work tell each other of what it raises there. Whole batches that ``kept`` holds are not asked again.
+    The seed of an answer derives from (seed, prompt, sample), so neither order nor batch matters to it. An
+    answer that the deciding reward cannot mark is wrong, and counted. ``should_stop`` is called while answers are
+    drawn and scored, and nowhere else: processes that ``share`` the work tell each other of what it raises
+    there. Whole batches that ``kept`` holds are not asked again.
 
     Raises:
         CheckpointError: what ``kept`` holds is of another evaluation.
-        RewardError: more answers than ``scoring.max_error_rate`` could not be marked, or a reward
-            wants the run to end.
+        RewardError: too many answers could not be marked, or a reward wants the run to end.
     """
     start = time.perf_counter()
     mark = {"model": dict(model.identity), **exam.fingerprint}
@@ -245,11 +238,9 @@ def evaluate(
     known = kept.begin(label, whole) if kept else {}
     asked = _Asked(model, exam, scorer, should_stop, share)
     items: list[Item] = []
-    total = len(exam.prompts)
-
     if progress:
-        progress(0, total)
-    for first in range(0, total, exam.batch):
+        progress(0, len(exam.prompts))
+    for first in range(0, len(exam.prompts), exam.batch):
         prompts = exam.prompts[first : first + exam.batch]
         found = _known(prompts, exam.sampling.group, known)
         if found is None:
@@ -258,7 +249,7 @@ def evaluate(
                 kept.add(label, found)
         items += found
         if progress:
-            progress(first + len(prompts), total)
+            progress(first + len(prompts), len(exam.prompts))
     _check_budget(exam, items, asked.failures)
     return Evaluation(
         label=label,
@@ -268,7 +259,7 @@ def evaluate(
         fingerprint=mark,
         pass_at=exam.pass_at,
         measured=exam.readings.measured(exam.rewards, exam.words),
-        asked=total * exam.sampling.group,
+        asked=len(exam.prompts) * exam.sampling.group,
         seconds=time.perf_counter() - start,
     )
 

@@ -60,10 +60,11 @@ def _serve(opening: dict[str, Any], inbox: IO[bytes], outbox: IO[bytes]) -> None
     entry = entry_from_json(opening["entry"])
     memory.limit(opening["memory"])
     try:
-        if entry.spec.config or opening["settings"]:
-            function = create(entry, opening["settings"])
-        else:  # nothing to check, so no pydantic: half of the start-up
-            function = resolve(entry.spec.target, entry)
+        # where there is nothing to check no pydantic: half of the start-up
+        checked = entry.spec.config or opening["settings"]
+        function = (
+            create(entry, opening["settings"]) if checked else resolve(entry.spec.target, entry)
+        )
         call = RewardCall(function, entry.spec.needs)
         ahead = ahead_of(entry, opening["settings"])
     except GrpokitError as error:
