@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
-from statistics import fmean
+
+from grpokit.report.points import thinned
 
 __all__ = ["area", "duration", "shares", "sparkline"]
 
@@ -18,7 +18,7 @@ def sparkline(
 
     Where there are more values than blocks, a block is the mean of its share.
     """
-    shown = _binned(values, width)
+    shown = thinned(values, width)
     if not shown:
         return ""
     low, high = scale or (min(shown), max(shown))
@@ -29,7 +29,7 @@ def sparkline(
 
 def area(values: Sequence[float], width: int, height: int) -> list[str]:
     """The values as a filled curve of ``height`` lines, top line first; the lowest value still shows."""
-    shown = _binned(values, width)
+    shown = thinned(values, width)
     if not shown or height < 1:
         return []
     low, high = min(shown), max(shown)
@@ -40,14 +40,6 @@ def area(values: Sequence[float], width: int, height: int) -> list[str]:
         filled = [_within(level - row * len(_BLOCKS), len(_BLOCKS)) for level in levels]
         lines.append("".join(_BLOCKS[eighth - 1] if eighth else " " for eighth in filled))
     return lines
-
-
-def _binned(values: Sequence[float], width: int) -> list[float]:
-    if not values or width < 1:
-        return []
-    count, blocks = len(values), min(len(values), width)
-    edges = [count * place // blocks for place in range(blocks + 1)]
-    return [fmean(values[start:end]) for start, end in pairwise(edges)]
 
 
 def _within(number: int, top: int) -> int:

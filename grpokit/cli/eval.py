@@ -129,6 +129,7 @@ def evaluate_command(
     from grpokit.evaluate.overlap import find_overlap
     from grpokit.evaluate.prices import read_prices
     from grpokit.registry.catalog import Catalog
+    from grpokit.report.canvas import check_target
 
     catalog = Catalog.load(foreign_rewards=foreign)
     table = read_prices(prices) if prices else None
@@ -149,7 +150,7 @@ def evaluate_command(
     ]
     chosen, exam = _exam(subjects, source, changes, catalog)
     if plot:
-        _check_plot()
+        check_target(Path("curve.svg"), "--plot")
     with _folder(out, folder or Path("evals")) as place:
         kept = Kept(place)
         notes = Notes(strict=not allow_mismatch)
@@ -211,18 +212,6 @@ def _exam(
     loaded = load_recipe(source, overrides=changes, catalog=catalog)
     tell(loaded.notes)
     return loaded.recipe, prepare(loaded.recipe, catalog)
-
-
-def _check_plot() -> None:
-    from grpokit.errors import PreflightError
-    from grpokit.evaluate.plot import drawable
-
-    if not drawable():
-        raise PreflightError(
-            "pictures need matplotlib, which is not installed",
-            place="--plot",
-            remedy="pip install 'grpokit[plot]'",
-        )
 
 
 @contextmanager

@@ -194,7 +194,7 @@ class Report:
         return [cost_of(each, self.prices) for each in self.evaluations]
 
     def _draw(self, points: Sequence[Point], costs: Sequence[Cost]) -> list[str]:
-        from grpokit.evaluate.plot import Spot, draw_costs, draw_curve
+        from grpokit.report.evaluated import Spot, draw_costs, draw_curve
 
         files: list[Path] = []
         if points:

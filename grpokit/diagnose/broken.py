@@ -78,45 +78,54 @@ def _skipped(row: StepRow) -> bool:
 
 def failures(history: History) -> Evidence | None:
     """Rewards that raised, ran out of time or returned no finite number."""
-    windows = history.two("failed")
-    if windows is None:
-        return None
-    share = min(each.mean for each in windows)
-    if share < 0.01:
-        return None
-    limit = 0.5 if share >= 0.5 else 0.01
-    now = windows[0]
-    return Evidence(
+    return _frequent(
+        history,
+        "failed",
         name="reward-failures",
-        severity="stop" if share >= 0.5 else "warn",
-        value=now.mean,
-        threshold=limit,
-        first=_first_above(history, "failed"),
-        reach=windows[1].steps[0],
-        waste="failed",
-        fact=f"rewards failed {now.mean:.2f} times a completion",
+        limits=(0.01, 0.5),
+        fact=lambda value: f"rewards failed {value:.2f} times a completion",
     )
 
 
 def abstentions(history: History) -> Evidence | None:
     """Completions that no reward would judge, failures left out."""
-    windows = history.two("abstained")
+    failed = history.window("failed")
+    return _frequent(
+        history,
+        "abstained",
+        name="abstentions",
+        limits=(0.05, 0.5),
+        less=failed.mean if failed else 0.0,
+        fact=lambda value: f"{value:.0%} of the completions had no reward",
+    )
+
+
+def _frequent(
+    history: History,
+    series: str,
+    *,
+    name: str,
+    limits: tuple[float, float],
+    fact: Callable[[float], str],
+    less: float = 0.0,
+) -> Evidence | None:
+    """Evidence that a share, by its mean in both windows and ``less`` subtracted, has reached a limit to warn or to stop."""
+    windows = history.two(series)
     if windows is None:
         return None
-    failed = history.window("failed")
-    share = min(each.mean for each in windows) - (failed.mean if failed else 0.0)
-    if share < 0.05:
+    share = min(each.mean for each in windows) - less
+    reached = [limit for limit in limits if share >= limit]
+    if not reached:
         return None
-    grave = share >= 0.5
     return Evidence(
-        name="abstentions",
-        severity="stop" if grave else "warn",
+        name=name,
+        severity="stop" if len(reached) == 2 else "warn",
         value=windows[0].mean,
-        threshold=0.5 if grave else 0.05,
-        first=_first_above(history, "abstained"),
+        threshold=reached[-1],
+        first=_first_above(history, series),
         reach=windows[1].steps[0],
-        waste="abstained",
-        fact=f"{windows[0].mean:.0%} of the completions had no reward",
+        waste=series,
+        fact=fact(windows[0].mean),
     )
 
 
@@ -227,20 +236,12 @@ def _full_marks(history: History, name: str, level: float) -> bool:
 
 def frozen_weights(history: History) -> Evidence | None:
     """The gradient is exactly 0 in steps that have something to teach."""
-    windows = history.two("stuck")
-    if windows is None:
-        return None
-    share = min(each.mean for each in windows)
-    if share < 0.2:
-        return None
-    grave = share >= 0.7
-    return Evidence(
+    return _frequent(
+        history,
+        "stuck",
         name="frozen-weights",
-        severity="stop" if grave else "warn",
-        value=windows[0].mean,
-        threshold=0.7 if grave else 0.2,
-        first=_first_above(history, "stuck"),
-        reach=windows[1].steps[0],
-        waste="stuck",
-        fact=f"the gradient was exactly 0 in {windows[0].mean:.0%} of the steps with live groups",
+        limits=(0.2, 0.7),
+        fact=lambda value: (
+            f"the gradient was exactly 0 in {value:.0%} of the steps with live groups"
+        ),
     )

@@ -14,6 +14,7 @@ from grpokit.compose.prompts import make_prompts
 from grpokit.engine.session import make_backend
 from grpokit.scoring.facts import facts_of
 from grpokit.scoring.scorer import Scorer, scoring_options, setups
+from grpokit.scoring.totals import classes
 from grpokit.spec.sampling import sampling_of
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def probe(recipe: Recipe, catalog: Catalog) -> Probe:
         seconds=drawn - loaded,
         tokens=sum(len(each.token_ids) for each in done),
         truncated=fmean(each.finish == "length" for each in done),
-        dead=fmean(len(set(row)) == 1 for row in scores.total),
+        dead=fmean(len(classes(row)[0]) <= 1 for row in scores.total),
         rewards={name: _mean(table) for name, table in scores.rewards.items()},
         reward=_mean(scores.total),
         sample=done[0].text,

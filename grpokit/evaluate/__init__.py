@@ -15,7 +15,6 @@ several    Holm's adjustment of several tests
 ladder     more than two models, each against the first
 pareto     which models nobody beats in both cost and accuracy
 prices     what answers cost, by a table of the user's
-plot       pictures of checkpoints and of costs
 gates      limits, for a pipeline
 readings   what is read in an answer beside its scores
 records    one answer, a whole evaluation, and the files of an evaluation

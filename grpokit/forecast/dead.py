@@ -11,30 +11,11 @@ which has the mean sum_v p_v^G, whatever the p_v are. The plain sum_v (c_v / n)^
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import comb
 
-__all__ = ["Totals", "beyond", "classes", "dead_share", "live_band", "signal"]
+from grpokit.scoring.totals import Totals, classes
 
-Totals = Sequence[float | None]
-"""The totals of one question's completions; None where every reward abstained."""
-
-ROUNDING = 1e-12
-"""Totals that differ by less, at their size, are equal: as in ``group_centred``."""
-
-
-def classes(totals: Totals) -> tuple[list[int], int]:
-    """How often each different total came, the lowest first; and completions without a total."""
-    known = sorted(value for value in totals if value is not None)
-    counts: list[int] = []
-    low = 0.0
-    for value in known:
-        if counts and value - low <= ROUNDING * max(1.0, abs(value), abs(low)):
-            counts[-1] += 1
-        else:
-            counts.append(1)
-            low = value
-    return counts, len(totals) - len(known)
+__all__ = ["beyond", "dead_share", "live_band", "signal"]
 
 
 def dead_share(totals: Totals, group: int, *, whole: int | None = None) -> float:

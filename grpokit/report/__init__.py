@@ -9,6 +9,7 @@
     compare    all of it as one object
     canvas     matplotlib in our style
     draw       runs over each other as a picture
+    evaluated  pictures of checkpoints and of costs
     page       one HTML file of a run or several: `runs report`. It is made of
       reading    everything but the rollouts, as far as it can be read
       rollouts   the rollouts a step at a time: packed for the browser, and counted

@@ -5,10 +5,10 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 from statistics import fmean
 from typing import Any
 
+from grpokit.report.points import thinned
 from grpokit.report.series import AXES, HELD_OUT, RunSeries
 
 __all__ = [
@@ -20,7 +20,6 @@ __all__ = [
     "ending",
     "over_seeds",
     "smoothed",
-    "thinned",
 ]
 
 LAST = 20
@@ -56,13 +55,6 @@ def smoothed(values: Iterable[float], window: int) -> list[float]:
         seen.append(value)
         found.append(fmean(seen))
     return found
-
-
-def thinned(values: Sequence[float], points: int) -> list[float]:
-    """At most so many values, each the mean of its share."""
-    count, shares = len(values), min(len(values), points)
-    edges = [count * place // shares for place in range(shares + 1)] if shares else []
-    return [fmean(values[start:end]) for start, end in pairwise(edges)]
 
 
 def curve(run: RunSeries, name: str) -> dict[str, Any]:

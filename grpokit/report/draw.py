@@ -11,8 +11,9 @@ from statistics import fmean
 from typing import Any
 
 from grpokit.report.canvas import colour, plain, pyplot, save, tidy
-from grpokit.report.curves import smoothed, thinned
+from grpokit.report.curves import smoothed
 from grpokit.report.exams import Mark
+from grpokit.report.points import thinned
 from grpokit.report.recipes import Labelled, Varying
 from grpokit.report.series import AXES, Axis, Points
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from statistics import fmean
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "finite",
     "means",
     "short",
+    "thinned",
     "ticks",
 ]
 
@@ -79,6 +81,13 @@ def extremes(
             xs.append(steps[place])
             ys.append(values[place])
     return xs, ys
+
+
+def thinned(values: Sequence[float], points: int) -> list[float]:
+    """At most so many values, each the mean of its share."""
+    count, shares = len(values), min(len(values), max(points, 0))
+    edges = [count * place // shares for place in range(shares + 1)] if shares else []
+    return [fmean(values[start:end]) for start, end in pairwise(edges)]
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:

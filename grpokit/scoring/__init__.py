@@ -13,6 +13,8 @@ lane        one reward's share of a step: what is answered, lost or still to do
 early       scoring that begins while completions are still drawn
 scorer      all rewards of a recipe: scores, weights and the total
 tables      what they said, by prompt and sample; refusals: why they cannot be called on these rows
+totals      which totals of a group are equal
 budget      how many failures a run bears
+repeats     how much a text repeats itself
 rank        Kendall's tau-b and Spearman's rho of counted pairs
 """

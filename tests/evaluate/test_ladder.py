@@ -6,9 +6,9 @@ import pytest
 
 from grpokit.errors import PreflightError
 from grpokit.evaluate.ladder import Point, climb
-from grpokit.evaluate.plot import Spot, draw_costs, draw_curve
 from grpokit.evaluate.records import compare_evaluations
 from grpokit.evaluate.run import evaluate, prepare
+from grpokit.report.evaluated import Spot, draw_costs, draw_curve
 from toy_answers import Answers, sampled_recipe
 from toy_parts import toy_catalog
 

@@ -8,7 +8,8 @@ import pytest
 
 from grpokit.algorithms.grpo import build
 from grpokit.algorithms.grpo_config import GrpoConfig
-from grpokit.forecast.dead import beyond, classes, dead_share, live_band, signal
+from grpokit.forecast.dead import beyond, dead_share, live_band, signal
+from grpokit.scoring.totals import classes
 
 
 def dead(group):

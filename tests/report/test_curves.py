@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from compared_runs import append, compared_run
-from grpokit.report.curves import at_equal, curve, efficiency, ending, over_seeds, smoothed, thinned
+from grpokit.report.curves import at_equal, curve, efficiency, ending, over_seeds, smoothed
+from grpokit.report.points import thinned
 from grpokit.report.series import read_series
 
 
