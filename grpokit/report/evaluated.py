@@ -48,6 +48,8 @@ def draw_costs(spots: Sequence[Spot], stem: Path) -> tuple[Path, ...]:
     """Accuracy with its interval over the cost of a question, logarithmic, and the frontier as a line."""
     shade, _ = colour(0)
     with pyplot() as plt:
+        from matplotlib.ticker import LogFormatter
+
         figure, axis = plt.subplots(figsize=SIZE, layout="constrained")
         tidy(axis)
         best = frontier([(spot.cost, spot.accuracy) for spot in spots])
@@ -55,6 +57,10 @@ def draw_costs(spots: Sequence[Spot], stem: Path) -> tuple[Path, ...]:
             (spot.cost, 100 * spot.accuracy) for spot, on in zip(spots, best, strict=True) if on
         )
         axis.set_xscale("log")
+        for formatter in (axis.xaxis.set_major_formatter, axis.xaxis.set_minor_formatter):
+            formatter(
+                LogFormatter(minor_thresholds=(2, 1))
+            )  # plain numbers: nothing is a formula here
         axis.step(
             [x for x, _ in line], [y for _, y in line], where="post", color=GREY, lw=1, zorder=1
         )

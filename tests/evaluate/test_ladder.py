@@ -67,5 +67,6 @@ def test_pictures_are_the_same_for_the_same_results(tmp_path):
         assert one.read_bytes() == other.read_bytes()
     assert [path.name for path in files[0]] == ["curve.svg", "curve.png", "costs.svg", "costs.png"]
     text = files[0][2].read_text()
+    assert "mathdefault" not in text  # nor is a number of an axis
     assert "$m^0&lt;b&gt;" in text  # a name is no formula and no markup
     assert math.isclose(sum(spot.cost for spot in spots), 1.111)
